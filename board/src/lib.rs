@@ -1,0 +1,1 @@
+//! LED, display and button.

@@ -1,0 +1,1 @@
+//! Pillarbox: a post office for the household.
