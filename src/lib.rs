@@ -1,1 +1,12 @@
 //! Pillarbox: a post office for the household.
+
+pub mod accounts;
+pub mod clock;
+pub mod config;
+pub mod deliver;
+pub mod dns;
+pub mod mail;
+pub mod net;
+pub mod queue;
+pub mod selfcheck;
+pub mod store;
