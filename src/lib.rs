@@ -9,4 +9,5 @@ pub mod mail;
 pub mod net;
 pub mod queue;
 pub mod selfcheck;
+pub mod setup;
 pub mod store;
