@@ -11,3 +11,4 @@ pub mod queue;
 pub mod selfcheck;
 pub mod setup;
 pub mod store;
+pub mod web;
