@@ -10,4 +10,5 @@ pub mod net;
 pub mod policy;
 pub mod queue;
 pub mod selfcheck;
+pub mod smtp;
 pub mod store;
