@@ -54,6 +54,7 @@ impl Received {
 
 /// The `with` clause (RFC 3848, RFC 6531 §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "four facts, each a letter of the clause")]
 pub struct Protocol {
     /// EHLO was said.
     pub extended: bool,
@@ -86,6 +87,7 @@ pub fn date(at: Timestamp) -> String {
 
 /// What was seen in the header of a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub struct HeaderFacts {
     /// Number of `Received` fields: the hops behind it.
     pub received: u32,
