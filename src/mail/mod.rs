@@ -6,6 +6,7 @@
 mod address;
 mod envelope;
 mod mailbox;
+pub mod structure;
 
 pub use address::{Address, AddressError, Domain, LocalPart};
 pub use envelope::{Envelope, ReversePath};
