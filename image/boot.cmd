@@ -39,8 +39,9 @@ if test -n "${fdt_addr}"; then setenv fdt ${fdt_addr}; else setenv fdt ${fdtcont
 fdt addr ${fdt}
 setenv fwargs
 fdt get value fwargs /chosen bootargs
-# One image, many consoles: those that are not there are ignored, the last that is becomes /dev/console.
-setenv bootargs "${fwargs} console=tty1 console=ttyAMA10,115200 console=ttyS1,115200 console=ttyS0,115200 console=ttyAMA0,115200 pillarbox.slot=${slot} systemd.getty_auto=no loglevel=4 panic=10 quiet"
+# No console= on purpose: each board's device tree names its own serial line, and the first name that does not fit would
+# keep the kernel from trying the next. The screen is written to by name (tty1).
+setenv bootargs "${fwargs} pillarbox.slot=${slot} systemd.getty_auto=no loglevel=4 panic=10 quiet"
 echo "pillarbox: booting slot ${slot}"
 booti ${ld} ${rd}:${rdsz} ${fdt}
 echo "pillarbox: booti failed"

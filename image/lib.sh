@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154
 # Helpers for image/build and image/steps/*. Sourced, never run.
 # Owns: messages, stage stamps, and the private apt that fetches and verifies arm64 packages.
 
@@ -50,6 +51,7 @@ list() { sed 's/#.*//' "$1" | xargs; }
 
 # debian_mirror ORIGIN SUFFIX - the mirror that this machine's own apt uses.
 debian_mirror() {
+    # shellcheck disable=SC2016
     apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 2>/dev/null |
         sed -n "s/^Debian $1 \(.*\)/\1/p" | head -n 1
 }

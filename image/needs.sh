@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154
 # What image/build needs on the machine that builds: which packages, and how they are installed. Sourced.
 
 # command=package, for Debian 12 or later on amd64.
