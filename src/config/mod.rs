@@ -1,0 +1,177 @@
+//! What the owner decided, validated once. `file` is the text as written (serde types of
+//! `pillarbox.toml`, which are also the wizard's answers), `resolve` turns it into [`Config`],
+//! which cannot hold a wrong value. A box without a [`Site`] is new and shows the wizard.
+//!
+//! The file lives at `<data>/pillarbox.toml`, readable by the service alone (mode 0600) and
+//! replaced whole, so that a power cut leaves the old or the new one. It never holds an account's
+//! password. It does hold the relay's, which has to be sent, and the Wi-Fi's.
+
+mod disk;
+mod file;
+mod questions;
+mod resolve;
+mod seed;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use disk::{FILE_NAME, load, load_file, save, write_private};
+pub use file::{
+    BoardTable, ConfigFile, DnsTable, DomainTable, ListenTable, MachineTable, OutboundTable,
+    OwnerTable, PortsTable, RelayTable, TlsTable, WifiTable,
+};
+pub use questions::{QUESTIONS, Question};
+pub use resolve::ConfigError;
+pub use seed::{Seed, without_secrets};
+
+use crate::accounts::Password;
+use crate::mail::{Address, Domain};
+
+/// Everything the services need to know, with defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Names and owner; nothing before the set-up.
+    pub site: Option<Site>,
+    /// How mail leaves.
+    pub outbound: Outbound,
+    /// The ports.
+    pub listen: Listen,
+    /// Where the certificate comes from.
+    pub tls: TlsMode,
+    /// DNS servers to ask; the system's when empty.
+    pub dns: Vec<SocketAddr>,
+    /// Largest message taken, in bytes.
+    pub message_size: u64,
+    /// The wireless network to join; a cable needs nothing.
+    pub wifi: Option<Wifi>,
+    /// The parts of the panel.
+    pub board: Board,
+}
+
+/// What makes a box this household's post office.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The name in the greeting, the certificate and the MX record.
+    pub hostname: Domain,
+    /// Domains we receive mail for; the first is the main one. Never empty.
+    pub domains: Vec<Domain>,
+    /// The first account; gets postmaster's mail.
+    pub owner: Address,
+    /// IANA time zone, for dates in notices.
+    pub timezone: String,
+}
+
+/// How mail for elsewhere leaves.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    /// The way.
+    pub mode: OutboundMode,
+    /// Port of the receiving hosts: 25 but for tests on one machine.
+    pub mx_port: u16,
+}
+
+/// The way out.
+#[derive(Debug, Clone)]
+pub enum OutboundMode {
+    /// To the receiving domain's MX hosts.
+    Direct,
+    /// All to one host that sends for us.
+    Relay(Relay),
+    /// Kept here until the owner decides.
+    Hold,
+}
+
+/// A host that sends for us.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    /// Its name.
+    pub host: Domain,
+    /// Its port, 465 or 587.
+    pub port: u16,
+    /// Login, when it wants one.
+    pub login: Option<(String, Password)>,
+    /// How the connection is protected.
+    pub tls: RelayTls,
+}
+
+/// How the connection to a relay is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayTls {
+    /// TLS from the first byte (RFC 8314).
+    Implicit,
+    /// STARTTLS, required.
+    StartTls,
+    /// In the clear: only for a relay in the house.
+    None,
+}
+
+/// Addresses to listen on, each a list so that both families can be named.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Port 25: strangers' servers.
+    pub smtp: Vec<SocketAddr>,
+    /// Port 587: submission with STARTTLS.
+    pub submission: Vec<SocketAddr>,
+    /// Port 465: submission under TLS.
+    pub submissions: Vec<SocketAddr>,
+    /// Port 143.
+    pub imap: Vec<SocketAddr>,
+    /// Port 993.
+    pub imaps: Vec<SocketAddr>,
+    /// Port 110.
+    pub pop3: Vec<SocketAddr>,
+    /// Port 995.
+    pub pop3s: Vec<SocketAddr>,
+    /// Port 80: the wizard, and nothing secret after it.
+    pub http: Vec<SocketAddr>,
+    /// Port 443.
+    pub https: Vec<SocketAddr>,
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone)]
+pub enum TlsMode {
+    /// Made here at the first start.
+    SelfSigned,
+    /// The owner's files.
+    Files {
+        /// PEM chain.
+        certificate: PathBuf,
+        /// PEM key.
+        key: PathBuf,
+    },
+}
+
+/// A wireless network.
+#[derive(Debug, Clone)]
+pub struct Wifi {
+    /// Its name, 1 to 32 octets.
+    pub ssid: String,
+    /// Its password, 8 to 63 characters or a key of 64 hex digits; nothing for an open network.
+    pub psk: Option<Password>,
+    /// Country code of two capital letters: it decides which channels are allowed.
+    pub country: String,
+}
+
+/// The parts of the panel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Board {
+    /// The light.
+    pub led: Part,
+    /// The small display.
+    pub display: Part,
+    /// The button.
+    pub button: Part,
+}
+
+/// Which part to use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Part {
+    /// What is found.
+    #[default]
+    Auto,
+    /// None, even when there is one.
+    None,
+    /// This one, by the name the board knows it by.
+    Named(String),
+}

@@ -1,0 +1,16 @@
+//! The words of mail, without any of its machinery: addresses, envelopes, mailbox names, flags,
+//! header fields and the MIME structure of a message. Everything here is parsed once at a border
+//! and trusted inside; nothing here knows a socket, a clock, the store or a protocol. The only
+//! user of mail-parser.
+
+mod address;
+mod envelope;
+pub mod headers;
+mod mailbox;
+
+pub use address::{Address, AddressError, Domain, LocalPart};
+pub use envelope::{Envelope, ReversePath};
+pub use mailbox::{
+    Flag, Flags, Keyword, MailboxError, MailboxName, ModSeq, SpecialUse, SystemFlag, Uid,
+    UidValidity,
+};

@@ -1,0 +1,172 @@
+//! TLS for every listener: one certificate, made at the first start when none is given, and one
+//! stream type so that a protocol server does not care when STARTTLS happens.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::mail::Domain;
+
+/// The box's certificate, ready to accept TLS connections; cheap to clone.
+#[derive(Clone)]
+pub struct Tls {
+    acceptor: TlsAcceptor,
+}
+
+impl Tls {
+    /// Loads certificate and key from PEM files.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let file = |path: &Path, reason| TlsError::File { path: path.to_owned(), reason };
+        let chain = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| file(certificate, error.to_string()))?;
+        let key =
+            PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, error.to_string()))?;
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .map_err(TlsError::Unusable)?;
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)) })
+    }
+
+    /// Loads the self-signed certificate in `folder`, making one for `names` when there is none.
+    pub fn self_signed(folder: &Path, names: &[Domain]) -> Result<Self, TlsError> {
+        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+        if !certificate.exists() || !key.exists() {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            let made = rcgen::generate_simple_self_signed(names).map_err(TlsError::Generate)?;
+            let write = |path: &Path, pem: String| {
+                write_private(path, pem.as_bytes()).map_err(|error| TlsError::File {
+                    path: path.to_owned(),
+                    reason: error.to_string(),
+                })
+            };
+            fs::create_dir_all(folder).map_err(|error| TlsError::File {
+                path: folder.to_owned(),
+                reason: error.to_string(),
+            })?;
+            // The key first: a certificate without its key would be taken for complete.
+            write(&key, made.signing_key.serialize_pem())?;
+            write(&certificate, made.cert.pem())?;
+        }
+        Self::load(&certificate, &key)
+    }
+
+    /// Performs the server's side of the handshake.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<Stream> {
+        Ok(Stream::Tls(Box::new(self.acceptor.accept(stream).await?)))
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+/// A connection, in the clear or under TLS.
+#[derive(Debug)]
+pub enum Stream {
+    /// In the clear.
+    Plain(TcpStream),
+    /// Under TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether what is said can be overheard.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// STARTTLS: turns a plain connection into one under TLS.
+    pub async fn start_tls(self, tls: &Tls) -> io::Result<Self> {
+        match self {
+            Self::Plain(stream) => tls.accept(stream).await,
+            Self::Tls(_) => Err(io::Error::other("the connection is under TLS already")),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A certificate or key file cannot be used.
+    #[error("the certificate file {path} cannot be used: {reason}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Certificate and key do not fit together.
+    #[error("the certificate cannot be used: {0}")]
+    Unusable(#[source] rustls::Error),
+    /// No certificate could be made.
+    #[error("no certificate could be made: {0}")]
+    Generate(#[source] rcgen::Error),
+}
+
+/// Writes a file only its owner can read, whole or not at all.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)
+}
