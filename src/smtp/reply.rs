@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use super::command::CommandError;
-use super::sasl::SaslError;
 use crate::accounts::AuthError;
+use crate::accounts::sasl::SaslError;
 use crate::net::LineError;
 use crate::queue::AcceptError;
 use crate::store::StoreError;
@@ -199,7 +199,7 @@ impl From<SaslError> for Reply {
     fn from(error: SaslError) -> Self {
         match error {
             SaslError::Cancelled => Self::new(501, "5.7.0", "Login cancelled"),
-            SaslError::Malformed => {
+            SaslError::Base64 | SaslError::Malformed => {
                 Self::new(501, "5.5.2", "The login is not written as its mechanism demands")
             }
             SaslError::OtherIdentity => WRONG_LOGIN,

@@ -12,9 +12,9 @@ use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::reply::{self, Reply};
-use super::sasl::Credentials;
 use super::session::{self, Effect, Handover, Question, Role, Session, Timeouts};
-use crate::accounts::{Accounts, AuthError, Login, Lookup, Password};
+use crate::accounts::sasl::Credentials;
+use crate::accounts::{Accounts, AuthError, Login, Lookup};
 use crate::clock::SharedClock;
 use crate::mail::{Address, Domain};
 use crate::net::{Peer, Stream, Tls};
@@ -195,9 +195,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn authenticate(&self, mut credentials: Credentials) -> Result<Login, AuthError> {
-        let password = Password::new(std::mem::take(&mut *credentials.password));
-        self.house.accounts.authenticate(&credentials.login, password, self.peer.address).await
+    async fn authenticate(&self, credentials: Credentials) -> Result<Login, AuthError> {
+        let Credentials { login, password } = credentials;
+        self.house.accounts.authenticate(&login, password, self.peer.address).await
     }
 
     async fn take(&mut self, bytes: &[u8]) {

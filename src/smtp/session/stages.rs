@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use super::{Desk, Effect, MAX_LOGINS, MAX_RECIPIENTS, Question, Role, State};
+use crate::accounts::sasl::{Exchange, Mechanism, Next, SaslError};
 use crate::mail::headers::{Bcc, HeaderScan, MAX_HOPS, Protocol, Received};
 use crate::mail::{Address, Envelope, ReversePath};
 use crate::net::{Line, LineError};
-use crate::smtp::command::{self, CommandError, HelloName, MailFrom, Mechanism, Recipient};
+use crate::smtp::command::{self, CommandError, HelloName, MailFrom, Recipient};
 use crate::smtp::data::DataReader;
 use crate::smtp::reply::{self, Reply};
-use crate::smtp::sasl::{Exchange, SaslError, Step};
 use crate::smtp::session::Handover;
 
 /// What commands were given.
@@ -49,14 +49,14 @@ impl Ready {
     pub(super) fn auth(
         self,
         mechanism: Mechanism,
-        initial: Option<&str>,
+        initial: Option<&[u8]>,
         desk: &mut Desk,
     ) -> State {
         let refusal = match desk.settings.role {
             Role::Mx => reply::NO_LOGIN_HERE,
             _ if !desk.tls => reply::LOGIN_NEEDS_TLS,
             _ if desk.logged_in => reply::LOGIN_ALREADY,
-            _ => return self.go_on(Exchange::begin(mechanism, initial), desk),
+            _ => return self.go_on(mechanism.begin(initial), desk),
         };
         desk.fault(refusal);
         self.into()
@@ -91,13 +91,13 @@ impl Ready {
         }
     }
 
-    fn go_on(self, step: Result<Step, SaslError>, desk: &mut Desk) -> State {
+    fn go_on(self, step: Result<Next, SaslError>, desk: &mut Desk) -> State {
         match step {
-            Ok(Step::Challenge(text, exchange)) => {
-                desk.say(Reply::new(334, "", text));
+            Ok(Next::Ask { challenge, then: exchange }) => {
+                desk.say(Reply::new(334, "", challenge));
                 State::Challenged(Challenged { ready: self, exchange })
             }
-            Ok(Step::Done(credentials)) => {
+            Ok(Next::Done(credentials)) => {
                 desk.ask(Question::Login(credentials));
                 State::Waiting(Waiting::Login(self))
             }
@@ -125,7 +125,7 @@ pub(super) struct Challenged {
 impl Challenged {
     pub(super) fn respond(self, line: Result<Option<Line>, LineError>, desk: &mut Desk) -> State {
         match line {
-            Ok(Some(line)) => self.ready.go_on(self.exchange.respond(&line.0), desk),
+            Ok(Some(line)) => self.ready.go_on(self.exchange.answer(&line.0), desk),
             Ok(None) => State::Challenged(self),
             Err(error) => {
                 desk.fault(error);
