@@ -1,7 +1,8 @@
 //! SMTP (RFC 5321) from both sides. The server's half: `command` parses lines, `session` decides
 //! without I/O what to answer and what to ask, `data` takes in the message, `reply` holds every
-//! answer ever given, and `server` carries it all out on sockets.
+//! answer ever given, and `server` carries it all out on sockets. The sending half is [`client`].
 
+pub mod client;
 mod command;
 mod data;
 mod reply;
