@@ -5,6 +5,7 @@
 
 mod address;
 mod envelope;
+pub mod headers;
 mod mailbox;
 pub mod structure;
 
