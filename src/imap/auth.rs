@@ -1,8 +1,6 @@
 //! Logging in: STARTTLS, LOGIN and AUTHENTICATE PLAIN (RFC 3501 §6.2, RFC 4616, RFC 4959).
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
+use crate::accounts::sasl::{Exchange, Mechanism, Next, SaslError};
 use crate::accounts::{AuthError, Password};
 
 use super::command::Tag;
@@ -42,50 +40,38 @@ impl Session {
         if !self.tls {
             return self.needs_tls(&tag);
         }
-        if mechanism != "PLAIN" {
-            return self.no(&tag, "[CANNOT] Only PLAIN is offered, under TLS");
-        }
-        match initial {
-            Some(initial) => self.plain(tag, initial),
-            None => {
-                self.out.raw("+ \r\n");
-                self.mode = Mode::Sasl(tag);
-            }
+        match Mechanism::named(mechanism) {
+            Some(mechanism) => self.sasl(tag, mechanism.begin(initial)),
+            None => self.no(&tag, "[CANNOT] Only PLAIN is offered, under TLS"),
         }
     }
 
-    /// The answer to the empty challenge; whether it was there.
-    pub(super) fn sasl_line(&mut self, tag: Tag) -> bool {
+    /// The answer to a challenge; whether it was there.
+    pub(super) fn sasl_line(&mut self, tag: Tag, exchange: Exchange) -> bool {
         match self.input.line(self.limits()) {
             None => {
-                self.mode = Mode::Sasl(tag);
+                self.mode = Mode::Sasl(tag, exchange);
                 return false;
             }
             Some(Err(text)) => self.bad(&tag, text),
-            Some(Ok(line)) if *line == *b"*" => self.bad(&tag, "Login given up"),
-            Some(Ok(line)) => self.plain(tag, &line),
+            Some(Ok(line)) => self.sasl(tag, exchange.answer(&line)),
         }
         true
     }
 
-    /// `[authzid] NUL authcid NUL passwd` in base64; `=` stands for nothing (RFC 4959 §3).
-    fn plain(&mut self, tag: Tag, encoded: &[u8]) {
-        let Ok(decoded) = STANDARD.decode(encoded) else {
-            return self.bad(&tag, "Not base64");
-        };
-        let Ok(text) = String::from_utf8(decoded) else {
-            return self.bad(&tag, "Not UTF-8");
-        };
-        let mut parts = text.split('\0');
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(identity), Some(user), Some(password), None) => {
-                if !identity.is_empty() && identity != user {
-                    let text = "[AUTHORIZATIONFAILED] One account cannot act as another";
-                    return self.no(&tag, text);
-                }
-                self.login(tag, user.to_owned(), Password::new(password.to_owned()));
+    fn sasl(&mut self, tag: Tag, next: Result<Next, SaslError>) {
+        match next {
+            Ok(Next::Ask { challenge, then }) => {
+                self.out.raw("+ ").raw(challenge).raw("\r\n");
+                self.mode = Mode::Sasl(tag, then);
             }
-            _ => self.bad(&tag, "Not a PLAIN response"),
+            Ok(Next::Done(credentials)) => {
+                self.login(tag, credentials.login, credentials.password);
+            }
+            Err(error @ SaslError::OtherIdentity) => {
+                self.no(&tag, &format!("[AUTHORIZATIONFAILED] {error}"));
+            }
+            Err(error) => self.bad(&tag, &error.to_string()),
         }
     }
 

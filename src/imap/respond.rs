@@ -254,6 +254,8 @@ pub(super) fn refusal(error: &StoreError) -> &'static str {
         }
         StoreError::NoMailbox => "[NONEXISTENT] There is no such mailbox",
         StoreError::MailboxExists => "[ALREADYEXISTS] A mailbox of that name exists already",
+        StoreError::NoMessage => "[EXPUNGEISSUED] The message was deleted just now",
+        StoreError::TooLarge => "[LIMIT] This is too much at once: do it in smaller steps",
         StoreError::Closed => "[UNAVAILABLE] The box is shutting down: try again soon",
         StoreError::Damaged(_) => {
             "[CORRUPTION] A stored message is damaged: the others can be read as before"

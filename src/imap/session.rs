@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::accounts::sasl::Exchange;
 use crate::accounts::{AuthError, Login, Password};
 use crate::mail::{Domain, Flags, MailboxName};
 use crate::store::{AccountId, Batch, Change, Mailbox, MailboxId, Outcome, StoreError};
@@ -132,8 +133,8 @@ pub(super) enum State {
 /// What the next line is.
 pub(super) enum Mode {
     Commands,
-    /// The answer to the challenge of AUTHENTICATE.
-    Sasl(Tag),
+    /// The answer to a challenge of AUTHENTICATE.
+    Sasl(Tag, Exchange),
     /// DONE.
     Idle(Tag),
     /// Part of a message.
@@ -280,7 +281,7 @@ impl Session {
     fn advance(&mut self) -> bool {
         match std::mem::replace(&mut self.mode, Mode::Commands) {
             Mode::Commands => self.next_command(),
-            Mode::Sasl(tag) => self.sasl_line(tag),
+            Mode::Sasl(tag, exchange) => self.sasl_line(tag, exchange),
             Mode::Idle(tag) => self.idle_step(tag),
             Mode::Append(append) => self.append_step(append),
         }

@@ -231,6 +231,8 @@ impl From<&StoreError> for Reply {
             | StoreError::Index(_)
             | StoreError::NoMailbox
             | StoreError::MailboxExists
+            | StoreError::NoMessage
+            | StoreError::TooLarge
             | StoreError::Closed => FAILED,
         }
     }
