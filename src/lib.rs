@@ -30,6 +30,7 @@ pub mod imap;
 pub mod mail;
 pub mod net;
 pub mod policy;
+pub mod pop3;
 pub mod queue;
 pub mod selfcheck;
 pub mod setup;
