@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -99,19 +99,9 @@ struct RunArgs {
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
     /// Where LED and display are
-    #[arg(long, value_enum, default_value = "auto")]
-    board: BoardKind,
-}
-
-/// Which board to show the state on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BoardKind {
-    /// Whatever LED and display are found.
-    Auto,
-    /// A picture at /board.
-    Sim,
-    /// Nothing.
-    None,
+    #[arg(long, value_name = "auto|sim|none", default_value = "auto",
+          value_parser = str::parse::<board::Kind>)]
+    board: board::Kind,
 }
 
 #[cfg(feature = "demo")]
@@ -489,7 +479,3 @@ fn confirm_removal(address: &Address, yes: bool) -> Result<(), Failure> {
     Err(Failure::NotConfirmed(address.clone()))
 }
 
-/// The control socket's place in a data folder.
-pub(crate) fn control_socket(data: &Path) -> PathBuf {
-    data.join("control.sock")
-}

@@ -34,3 +34,4 @@ pub mod selfcheck;
 pub mod setup;
 pub mod smtp;
 pub mod store;
+pub mod web;

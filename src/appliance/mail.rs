@@ -37,9 +37,9 @@ impl Services {
             (Role::Submissions, ports(&listen.submissions, PEOPLE)?),
         ];
         let imap_ports =
-            [(false, ports(&listen.imap, PEOPLE)?), (true, ports(&listen.imaps, PEOPLE)?)];
+            [(None, ports(&listen.imap, PEOPLE)?), (Some(tls.clone()), ports(&listen.imaps, PEOPLE)?)];
         let pop3_ports =
-            [(false, ports(&listen.pop3, PEOPLE)?), (true, ports(&listen.pop3s, PEOPLE)?)];
+            [(None, ports(&listen.pop3, PEOPLE)?), (Some(tls.clone()), ports(&listen.pop3s, PEOPLE)?)];
 
         let running = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
         let smtp = Arc::new(smtp_server(office, service, tls));
@@ -58,12 +58,12 @@ impl Services {
             Arc::clone(office.clock()),
             service.config.message_size,
         ));
-        for (secure, listeners) in imap_ports {
-            let (imap, tls) = (Arc::clone(&imap), tls.clone());
+        for (tls, listeners) in imap_ports {
+            let imap = Arc::clone(&imap);
             running.each(listeners, move |stream, peer, stop| {
                 let (imap, tls) = (Arc::clone(&imap), tls.clone());
                 async move {
-                    if let Some(stream) = ready(stream, secure, &tls).await {
+                    if let Some(stream) = ready(stream, tls.as_ref()).await {
                         imap.serve(stream, peer, stop).await;
                     }
                 }
@@ -75,12 +75,12 @@ impl Services {
             office.accounts().clone(),
             office.store().clone(),
         ));
-        for (secure, listeners) in pop3_ports {
-            let (pop3, tls) = (Arc::clone(&pop3), tls.clone());
+        for (tls, listeners) in pop3_ports {
+            let pop3 = Arc::clone(&pop3);
             running.each(listeners, move |stream, peer, stop| {
                 let (pop3, tls) = (Arc::clone(&pop3), tls.clone());
                 async move {
-                    if let Some(stream) = ready(stream, secure, &tls).await {
+                    if let Some(stream) = ready(stream, tls.as_ref()).await {
                         pop3.serve(stream, peer, stop).await;
                     }
                 }
@@ -113,11 +113,9 @@ impl Services {
     }
 }
 
-/// A connection as its protocol wants it: TLS from the first byte, or plain.
-async fn ready(stream: TcpStream, secure: bool, tls: &Tls) -> Option<Stream> {
-    if !secure {
-        return Some(Stream::Plain(stream));
-    }
+/// A connection as its protocol wants it: under TLS from the first byte, or plain.
+pub(super) async fn ready(stream: TcpStream, tls: Option<&Tls>) -> Option<Stream> {
+    let Some(tls) = tls else { return Some(Stream::Plain(stream)) };
     match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {

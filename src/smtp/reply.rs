@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use super::command::CommandError;
-use super::sasl::SaslError;
 use crate::accounts::AuthError;
+use crate::accounts::sasl::SaslError;
 use crate::net::LineError;
 use crate::queue::AcceptError;
 use crate::store::StoreError;
@@ -129,6 +129,8 @@ pub(crate) const LOOP: Reply =
     Reply::new(554, "5.4.6", "The message has been passed on over 50 times: it goes in a circle");
 pub(crate) const NO_FROM: Reply =
     Reply::new(554, "5.6.0", "The message has no From: field, and no sender to make one of");
+pub(crate) const BAD_FROM: Reply =
+    Reply::new(554, "5.6.0", "The message needs one From: field with a mail address in it");
 
 pub(crate) const NO_RELAY: Reply = Reply::new(
     550,
@@ -199,7 +201,7 @@ impl From<SaslError> for Reply {
     fn from(error: SaslError) -> Self {
         match error {
             SaslError::Cancelled => Self::new(501, "5.7.0", "Login cancelled"),
-            SaslError::Malformed => {
+            SaslError::Base64 | SaslError::Malformed => {
                 Self::new(501, "5.5.2", "The login is not written as its mechanism demands")
             }
             SaslError::OtherIdentity => WRONG_LOGIN,
@@ -222,6 +224,7 @@ impl From<&AuthError> for Reply {
 impl From<&StoreError> for Reply {
     fn from(error: &StoreError) -> Self {
         match error {
+            StoreError::TooLarge => TOO_BIG,
             StoreError::Full => {
                 Self::new(452, "4.3.1", "The card of this post office is full; please try later")
             }
@@ -230,6 +233,7 @@ impl From<&StoreError> for Reply {
             | StoreError::Damaged(_)
             | StoreError::Index(_)
             | StoreError::NoMailbox
+            | StoreError::NoMessage
             | StoreError::MailboxExists
             | StoreError::Closed => FAILED,
         }

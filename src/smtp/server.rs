@@ -12,9 +12,9 @@ use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::reply::{self, Reply};
-use super::sasl::Credentials;
 use super::session::{self, Effect, Handover, Question, Role, Session, Timeouts};
-use crate::accounts::{Accounts, AuthError, Login, Lookup, Password};
+use crate::accounts::sasl::Credentials;
+use crate::accounts::{Accounts, AuthError, Login, Lookup};
 use crate::clock::SharedClock;
 use crate::mail::{Address, Domain};
 use crate::net::{Peer, Stream, Tls};
@@ -186,6 +186,16 @@ impl<'a> Connection<'a> {
                 (None, Role::Mx) => Ok(()),
                 _ => Err(reply::NOT_YOUR_ADDRESS),
             },
+            Question::Authors(authors) => {
+                let may = |login: &Login| {
+                    authors.iter().all(|author| accounts.may_send_as(login.account, author))
+                };
+                if self.login.as_ref().is_some_and(may) {
+                    Ok(())
+                } else {
+                    Err(reply::NOT_YOUR_ADDRESS)
+                }
+            }
             Question::Recipient(to) => match accounts.lookup(&to) {
                 Lookup::Account(_) | Lookup::Forward(_) => Ok(()),
                 Lookup::NoSuchUser => Err(reply::NO_SUCH_USER),
@@ -195,9 +205,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn authenticate(&self, mut credentials: Credentials) -> Result<Login, AuthError> {
-        let password = Password::new(std::mem::take(&mut *credentials.password));
-        self.house.accounts.authenticate(&credentials.login, password, self.peer.address).await
+    async fn authenticate(&self, credentials: Credentials) -> Result<Login, AuthError> {
+        let Credentials { login, password } = credentials;
+        self.house.accounts.authenticate(&login, password, self.peer.address).await
     }
 
     async fn take(&mut self, bytes: &[u8]) {

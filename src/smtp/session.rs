@@ -15,7 +15,7 @@ pub use self::handover::Handover;
 use self::stages::{Challenged, Receiving, Stage, Waiting};
 use super::command::{Command, CommandError};
 use super::reply::{self, Reply};
-use super::sasl::Credentials;
+use crate::accounts::sasl::{Credentials, Exchange};
 use crate::mail::{Address, Domain};
 use crate::net::LineBuffer;
 
@@ -108,6 +108,8 @@ pub enum Question {
     Sender(Address),
     /// Does mail for this address go through here?
     Recipient(Address),
+    /// May the account logged in say in `From` that these wrote a message?
+    Authors(Vec<Address>),
 }
 
 /// One connection's conversation.
@@ -163,7 +165,7 @@ impl Session {
                         self.state = State::Command(stage);
                     }
                 },
-                State::Challenged(challenged) => match self.line.next_line(LOGIN_LINE) {
+                State::Challenged(challenged) => match self.line.next_line(Exchange::LINE_MAX) {
                     Ok(None) => return self.read(State::Challenged(challenged)),
                     line => {
                         self.desk.since = now;
@@ -217,6 +219,11 @@ impl Session {
     /// The service stops; the peer is told to come back.
     pub fn shut_down(&mut self) {
         self.close_with(reply::SHUTTING_DOWN);
+    }
+
+    /// Bytes received and not come to yet.
+    pub fn pending(&self) -> usize {
+        self.line.pending()
     }
 
     fn close_with(&mut self, reply: Reply) {
@@ -298,7 +305,8 @@ impl Desk {
                 return State::Waiting(Waiting::Tls);
             }
             (Stage::Ready(ready), Command::Auth { mechanism, initial }) => {
-                return ready.auth(mechanism, initial.as_deref(), self);
+                let initial = initial.as_deref().map(str::as_bytes);
+                return ready.auth(mechanism, initial, self);
             }
             (stage, Command::Auth { .. }) => (stage, self.early(reply::LOGIN_IN_TRANSACTION)),
             (Stage::Ready(ready), Command::Mail(mail)) => return ready.mail(mail, self),
@@ -344,7 +352,7 @@ impl Desk {
     /// (RFC 5321 §4.5.3.1.4 and the extensions; RFC 4954 §4.4).
     fn line_limit(&self) -> usize {
         let may_log_in = self.settings.role != Role::Mx && self.tls && !self.logged_in;
-        if may_log_in { LOGIN_LINE } else { COMMAND_LINE }
+        if may_log_in { Exchange::LINE_MAX } else { COMMAND_LINE }
     }
 
     /// When to give up waiting for a command.
@@ -357,8 +365,6 @@ impl Desk {
 
 /// Longest command in bytes without CRLF.
 const COMMAND_LINE: usize = 2048;
-/// Longest line in bytes while a login may come (RFC 4954 §4).
-const LOGIN_LINE: usize = 12_288;
 /// A session may waste this much between two messages: 10 faults, or 100 idle commands, or 1000
 /// out of order.
 const PATIENCE: u32 = 1000;
@@ -369,7 +375,3 @@ const EARLY: u32 = 1;
 const MAX_LOGINS: u32 = 5;
 /// Recipients of one message; RFC 5321 §4.5.3.1.8 asks for at least 100.
 const MAX_RECIPIENTS: usize = 1000;
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a script that cannot be read is the failed test")]
-mod tests;

@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use super::{Desk, Effect, MAX_LOGINS, MAX_RECIPIENTS, Question, Role, State};
+use crate::accounts::sasl::{Exchange, Mechanism, Next, SaslError};
 use crate::mail::headers::{Bcc, HeaderScan, MAX_HOPS, Protocol, Received};
 use crate::mail::{Address, Envelope, ReversePath};
 use crate::net::{Line, LineError};
-use crate::smtp::command::{self, CommandError, HelloName, MailFrom, Mechanism, Recipient};
+use crate::smtp::command::{self, CommandError, HelloName, MailFrom, Recipient};
 use crate::smtp::data::DataReader;
 use crate::smtp::reply::{self, Reply};
-use crate::smtp::sasl::{Exchange, SaslError, Step};
 use crate::smtp::session::Handover;
 
 /// What commands were given.
@@ -49,14 +49,14 @@ impl Ready {
     pub(super) fn auth(
         self,
         mechanism: Mechanism,
-        initial: Option<&str>,
+        initial: Option<&[u8]>,
         desk: &mut Desk,
     ) -> State {
         let refusal = match desk.settings.role {
             Role::Mx => reply::NO_LOGIN_HERE,
             _ if !desk.tls => reply::LOGIN_NEEDS_TLS,
             _ if desk.logged_in => reply::LOGIN_ALREADY,
-            _ => return self.go_on(Exchange::begin(mechanism, initial), desk),
+            _ => return self.go_on(mechanism.begin(initial), desk),
         };
         desk.fault(refusal);
         self.into()
@@ -91,13 +91,13 @@ impl Ready {
         }
     }
 
-    fn go_on(self, step: Result<Step, SaslError>, desk: &mut Desk) -> State {
+    fn go_on(self, step: Result<Next, SaslError>, desk: &mut Desk) -> State {
         match step {
-            Ok(Step::Challenge(text, exchange)) => {
-                desk.say(Reply::new(334, "", text));
+            Ok(Next::Ask { challenge, then: exchange }) => {
+                desk.say(Reply::new(334, "", challenge));
                 State::Challenged(Challenged { ready: self, exchange })
             }
-            Ok(Step::Done(credentials)) => {
+            Ok(Next::Done(credentials)) => {
                 desk.ask(Question::Login(credentials));
                 State::Waiting(Waiting::Login(self))
             }
@@ -125,7 +125,7 @@ pub(super) struct Challenged {
 impl Challenged {
     pub(super) fn respond(self, line: Result<Option<Line>, LineError>, desk: &mut Desk) -> State {
         match line {
-            Ok(Some(line)) => self.ready.go_on(self.exchange.respond(&line.0), desk),
+            Ok(Some(line)) => self.ready.go_on(self.exchange.answer(&line.0), desk),
             Ok(None) => State::Challenged(self),
             Err(error) => {
                 desk.fault(error);
@@ -257,8 +257,16 @@ impl Receiving {
         if facts.received > MAX_HOPS {
             self.refuse(reply::LOOP, desk);
         }
-        if submitted && !facts.from && self.rcpt.mail.from == ReversePath::Null {
-            self.refuse(reply::NO_FROM, desk);
+        let mut authors = Vec::new();
+        match (facts.from, self.scan.authors()) {
+            _ if !submitted => {}
+            (0, _) if self.rcpt.mail.from == ReversePath::Null => {
+                self.refuse(reply::NO_FROM, desk);
+            }
+            (0, _) => {}
+            (1, Some(found)) => authors = found,
+            // Two programs would show two authors (RFC 5322 §3.6 allows one field).
+            _ => self.refuse(reply::BAD_FROM, desk),
         }
         let Rcpt { mail: Mail { ready, from, utf8 }, to } = self.rcpt;
         if let Some(refusal) = self.refusal {
@@ -284,11 +292,13 @@ impl Receiving {
                 _ => None,
             },
         };
-        let id = received.id.clone();
         let envelope = Envelope { from, to };
-        let handover = Handover { envelope, received, submitted, facts };
-        desk.effects.push_back(Effect::Accept(Box::new(handover)));
-        State::Waiting(Waiting::Accept(ready, id))
+        let handover = Box::new(Handover { envelope, received, submitted, facts });
+        if authors.is_empty() {
+            return hand_over(ready, handover, desk);
+        }
+        desk.ask(Question::Authors(authors));
+        State::Waiting(Waiting::Authors(ready, handover))
     }
 
     fn refuse(&mut self, refusal: Reply, desk: &mut Desk) {
@@ -299,6 +309,12 @@ impl Receiving {
     }
 }
 
+fn hand_over(ready: Ready, handover: Box<Handover>, desk: &mut Desk) -> State {
+    let id = handover.received.id.clone();
+    desk.effects.push_back(Effect::Accept(handover));
+    State::Waiting(Waiting::Accept(ready, id))
+}
+
 /// Somebody outside has to answer.
 #[derive(Debug)]
 pub(super) enum Waiting {
@@ -307,6 +323,7 @@ pub(super) enum Waiting {
     Sender(Mail),
     FirstRecipient(Mail, Address),
     Recipient(Rcpt, Address),
+    Authors(Ready, Box<Handover>),
     Accept(Ready, String),
 }
 
@@ -343,6 +360,11 @@ impl Waiting {
                 (Stage::Rcpt(rcpt), reply::RECIPIENT_OK)
             }
             (Self::Recipient(rcpt, _), Err(refusal)) => (Stage::Rcpt(rcpt), refusal),
+            (Self::Authors(ready, handover), Ok(())) => return hand_over(ready, handover, desk),
+            (Self::Authors(ready, _), Err(refusal)) => {
+                desk.effects.push_back(Effect::DropBody);
+                (Stage::Ready(ready), refusal)
+            }
             (Self::Accept(ready, id), Ok(())) => {
                 desk.wasted = 0;
                 let text = format!("The message is safe here as {id}");
