@@ -69,13 +69,8 @@ fn hops_and_missing_fields_are_seen_in_the_header_only() {
     let message = "Received: a\r\n b\r\nrECEIVED: c\r\nDATE: x\r\nfrom: y\r\n\r\n\
                    Received: body\r\nMessage-ID: body\r\n";
     let facts = scan(Bcc::Keep, &[message.as_bytes()]).0;
-    let expected = HeaderFacts {
-        received: 2,
-        date: true,
-        from: true,
-        any: true,
-        ..HeaderFacts::default()
-    };
+    let expected =
+        HeaderFacts { received: 2, date: true, from: true, any: true, ..HeaderFacts::default() };
     assert_eq!(facts, expected);
 }
 
