@@ -7,6 +7,7 @@ pub mod deliver;
 pub mod dns;
 pub mod mail;
 pub mod net;
+pub mod panel;
 pub mod policy;
 pub mod queue;
 pub mod selfcheck;

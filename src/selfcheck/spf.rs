@@ -64,7 +64,7 @@ async fn one(inputs: &Inputs, domain: &Domain) -> Found {
     };
     let judged = match &inputs.outbound {
         OutboundMode::Relay(relay) => through_relay(inputs, relay, domain, &record).await,
-        OutboundMode::Direct | OutboundMode::Hold => from_here(inputs, domain, &publish).await,
+        OutboundMode::Direct | OutboundMode::Hold => from_here(inputs, domain, &record).await,
     };
     let judged = judged.saw(format!("{domain}: {record}"));
     if record.split_ascii_whitespace().any(|term| matches!(term, "+all" | "all")) {
@@ -79,8 +79,11 @@ async fn one(inputs: &Inputs, domain: &Domain) -> Found {
 
 /// The addresses our mail can come from: those of our name, which behind a router is the router's,
 /// and the public ones of this machine.
-async fn from_here(inputs: &Inputs, domain: &Domain, publish: &str) -> Found {
+async fn from_here(inputs: &Inputs, domain: &Domain, record: &str) -> Found {
     let hostname = &inputs.site.hostname;
+    let has_mx = record.split_ascii_whitespace().any(|term| matches!(term, "mx" | "+mx"));
+    let term = if has_mx { format!("a:{hostname}") } else { "mx".to_owned() };
+    let advice = with_term(domain, record, &term);
     let named = match inputs.resolver.addresses(hostname).await {
         Answer::Yes(addresses, _) => addresses,
         Answer::No(_) => Vec::new(),
@@ -88,14 +91,12 @@ async fn from_here(inputs: &Inputs, domain: &Domain, publish: &str) -> Found {
     };
     let mut all = Vec::new();
     for address in &named {
-        all.push(judge(domain, *address, verdict(inputs, domain, *address).await, publish));
+        all.push(judge(domain, *address, verdict(inputs, domain, *address).await, &advice));
     }
     if matches!(inputs.outbound, OutboundMode::Direct) {
         let public = |own: &&IpAddr| Scope::of(**own) == Scope::Public && !named.contains(own);
         for address in inputs.addresses.iter().filter(public) {
-            let network = network(*address);
-            let advice =
-                format!("Publish this record: {domain}. 3600 IN TXT \"v=spf1 mx {network} -all\"");
+            let advice = with_term(domain, record, &network(*address));
             let verdict = verdict(inputs, domain, *address).await;
             // Mail may leave by it, or may not.
             all.push(judge(domain, *address, verdict, &advice).softened());
@@ -121,10 +122,9 @@ async fn through_relay(inputs: &Inputs, relay: &Relay, domain: &Domain, record: 
         Answer::CouldNotTell(why) => return Found::unknown(why),
     };
     let advice = format!(
-        "Ask the operator of {} for its SPF \"include\", and add it before the end of the record: \
-         {domain}. 3600 IN TXT \"{}\"",
+        "Ask the operator of {} for its SPF \"include\", and put it in the place of the a: part. {}",
         relay.host,
-        records::spf(&inputs.outbound)
+        with_term(domain, record, &format!("a:{}", relay.host))
     );
     for address in addresses {
         let verdict = verdict(inputs, domain, address).await;
@@ -168,11 +168,20 @@ fn judge(domain: &Domain, address: IpAddr, verdict: Verdict, advice: &str) -> Fo
         Verdict::None => ("none", Found::broken(format!("{domain} has no SPF record"), advice)),
         Verdict::PermError(how) => (
             "permerror",
-            Found::broken(format!("the SPF record of {domain} is wrong: {how}"), advice),
+            Found::broken(
+                format!("the SPF record of {domain} is wrong: {how}"),
+                format!("Start afresh: {domain}. 3600 IN TXT \"v=spf1 mx -all\""),
+            ),
         ),
         Verdict::TempError(why) => ("temperror", Found::unknown(why)),
     };
     found.saw(format!("{address} for {domain}: {word}"))
+}
+
+/// The record as it stands, with one more term in front, so that others it names keep their right.
+fn with_term(domain: &Domain, record: &str, term: &str) -> String {
+    let rest = record.split_once(' ').map_or("-all", |(_version, rest)| rest);
+    format!("Change the record to: {domain}. 3600 IN TXT \"v=spf1 {term} {rest}\"")
 }
 
 /// The mechanism that covers an address: IPv6 hosts change theirs within the home's network.

@@ -134,7 +134,7 @@ async fn healthy_boxes_that_differ_are_ready_too() {
     }
 
     let alias = Setup::healthy().await;
-    alias.publish(&format!("@ MX 5 mx\nmx A {V4}"));
+    alias.publish(&format!("@ MX 5 mx\nmx A {V4}\nmx AAAA {V6}"));
 
     let backup = Setup::healthy().await;
     backup.publish("@ MX 10 mail\n@ MX 20 backup\nbackup A 198.51.100.3");
@@ -181,11 +181,18 @@ async fn what_is_wrong_in_the_dns_is_found() {
         ("mail A 203.0.113.77", &[], "dns.address", "attention", "IN A 203.0.113.10"),
         ("@ MX 10 mail", &["example.org"], "auth.spf", "broken", "\"v=spf1 mx -all\""),
         ("@ TXT \"v=spf1 mx\"\n@ TXT \"v=spf1 -all\"", &[], "auth.spf", "broken", "Keep one"),
-        ("@ TXT \"v=spf1 ip4:198.51.100.1 -all\"", &[], "auth.spf", "broken", "v=spf1 mx -all"),
-        ("@ TXT \"v=spf1 ip4:203.0.113.10 -all\"", &[], "auth.spf", "broken", "v=spf1 mx -all"),
-        ("@ TXT \"v=spf1 ip5:1 -all\"", &[], "auth.spf", "broken", "v=spf1 mx -all"),
-        ("@ TXT \"v=spf1 ~all\"", &[], "auth.spf", "attention", "v=spf1 mx -all"),
-        ("@ TXT \"v=spf1 ?all\"", &[], "auth.spf", "attention", "v=spf1 mx -all"),
+        ("@ TXT \"v=spf1 ip4:198.51.100.1 -all\"", &[], "auth.spf", "broken", "v=spf1 mx ip4:198"),
+        ("@ TXT \"v=spf1 ip4:203.0.113.10 -all\"", &[], "auth.spf", "broken", "v=spf1 mx ip4:203"),
+        ("@ TXT \"v=spf1 ip4:x -all\"", &[], "auth.spf", "broken", "\"v=spf1 mx -all\""),
+        ("@ TXT \"v=spf1 ~all\"", &[], "auth.spf", "attention", "v=spf1 mx ~all"),
+        ("@ TXT \"v=spf1 ?all\"", &[], "auth.spf", "attention", "v=spf1 mx ?all"),
+        (
+            "@ MX 5 b\nb A 203.0.113.10",
+            &[],
+            "auth.spf",
+            "broken",
+            "v=spf1 a:mail.example.org mx -all",
+        ),
         ("@ TXT \"v=spf1 mx +all\"", &[], "auth.spf", "attention", "-all instead of +all"),
         ("", &["pb1r._domainkey.example.org"], "auth.dkim", "attention", "p=AAAABBBB"),
         (
