@@ -29,6 +29,7 @@ pub mod dns;
 pub mod imap;
 pub mod mail;
 pub mod net;
+pub mod panel;
 pub mod policy;
 pub mod pop3;
 pub mod queue;
