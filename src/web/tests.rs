@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -53,7 +54,7 @@ impl Setup for Memory {
     fn records(&self) -> Vec<Record> {
         vec![Record {
             name: "example.org".to_owned(),
-            kind: "MX",
+            kind: "MX".to_owned(),
             value: "10 mail.example.org".to_owned(),
             why: "brings mail here <&>".to_owned(),
         }]
