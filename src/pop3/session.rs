@@ -82,6 +82,16 @@ impl Maildrop {
     pub fn new(validity: UidValidity, items: Vec<Item>) -> Self {
         Self { validity, items }
     }
+
+    /// Messages, marked ones included.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
 }
 
 impl Item {

@@ -2,6 +2,8 @@
 //! one shape: id, area, question, why it matters, how to fix, run. An answer that could not be had
 //! is *unknown*; it lights neither green nor red.
 
+pub mod records;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
