@@ -276,12 +276,19 @@ enum StoreArgs {
 /// Where the service keeps its data.
 const DEFAULT_DATA: &str = "/var/lib/pillarbox";
 
-/// Broken, in the exit codes of `check`; any failure of another command is 1.
+/// A command that could not do what it was asked.
 const EXIT_FAILURE: u8 = 1;
+
+/// A check that could not be made is neither good nor bad news.
+const EXIT_UNKNOWN: u8 = 3;
 
 impl Cli {
     /// Does what the arguments say.
     pub fn run(self) -> ExitCode {
+        let on_failure = match &self.command {
+            Command::Check(_) => EXIT_UNKNOWN,
+            _ => EXIT_FAILURE,
+        };
         let result = match self.command {
             Command::Run(args) => appliance::run(RunOptions {
                 data: args.data,
@@ -311,7 +318,7 @@ impl Cli {
         result.unwrap_or_else(|failure| {
             // One line: what happened and what to do.
             eprintln!("pillarbox: {failure}");
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(on_failure)
         })
     }
 }

@@ -26,6 +26,7 @@ pub mod clock;
 pub mod config;
 pub mod deliver;
 pub mod dns;
+pub mod imap;
 pub mod mail;
 pub mod net;
 pub mod policy;

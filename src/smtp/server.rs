@@ -186,6 +186,16 @@ impl<'a> Connection<'a> {
                 (None, Role::Mx) => Ok(()),
                 _ => Err(reply::NOT_YOUR_ADDRESS),
             },
+            Question::Authors(authors) => {
+                let may = |login: &Login| {
+                    authors.iter().all(|author| accounts.may_send_as(login.account, author))
+                };
+                if self.login.as_ref().is_some_and(may) {
+                    Ok(())
+                } else {
+                    Err(reply::NOT_YOUR_ADDRESS)
+                }
+            }
             Question::Recipient(to) => match accounts.lookup(&to) {
                 Lookup::Account(_) | Lookup::Forward(_) => Ok(()),
                 Lookup::NoSuchUser => Err(reply::NO_SUCH_USER),

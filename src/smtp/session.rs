@@ -108,6 +108,8 @@ pub enum Question {
     Sender(Address),
     /// Does mail for this address go through here?
     Recipient(Address),
+    /// May the account logged in say in `From` that these wrote a message?
+    Authors(Vec<Address>),
 }
 
 /// One connection's conversation.

@@ -364,6 +364,10 @@ fn answer(question: &Question, role: Role) -> Result<(), Reply> {
             let hers = from.to_string() == "alice@example.org";
             if hers || role == Role::Mx { Ok(()) } else { Err(reply::NOT_YOUR_ADDRESS) }
         }
+        Question::Authors(authors) => {
+            let hers = authors.iter().all(|author| author.to_string() == "alice@example.org");
+            if hers { Ok(()) } else { Err(reply::NOT_YOUR_ADDRESS) }
+        }
         Question::Recipient(to) => match to.to_string().as_str() {
             "alice@example.org" | "full@example.org" | "postmaster@example.org" => Ok(()),
             _ if to.domain().as_str() == "example.org" => Err(reply::NO_SUCH_USER),
