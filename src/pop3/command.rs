@@ -167,7 +167,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_line_makes_the_parser_panic(line in any::<Vec<u8>>(), tail in "[ 0-9A-Z\u{e9}]{0,9}") {
+        fn no_line_makes_the_parser_panic(
+            line in any::<Vec<u8>>(),
+            tail in "[ 0-9A-Z\u{e9}]{0,9}",
+        ) {
             let _ = Command::parse(&line);
             for keyword in ["LIST", "TOP", "AUTH", "PASS", "USER", "RETR"] {
                 let _ = Command::parse(format!("{keyword}{tail}").as_bytes());
