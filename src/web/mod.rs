@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+/// The pages, ready to be served; named here so that nobody else has to know the web framework.
+pub use axum::Router;
 pub use claim::ClaimCode;
 pub use routes::router;
 pub use serve::{Patience, serve};

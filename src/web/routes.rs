@@ -28,6 +28,11 @@ use crate::panel::View;
 /// All pages. To be served by [`super::serve()`], which says where a request came from.
 pub fn router(web: Web) -> Router {
     let wizard = resume(&web.data, &web.setup.file());
+    // The display has to know before anyone asks for a page.
+    web.stage.send_replace(match wizard {
+        Wizard::Done => Stage::Done,
+        _ => Stage::Unclaimed,
+    });
     let door = Mutex::new(Door::new(web.code.clone()));
     let shared = Arc::new(Shared { wizard: tokio::sync::Mutex::new(wizard), door, web });
     Router::new()

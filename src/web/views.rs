@@ -34,7 +34,8 @@ pub(super) fn records(
             section.record {
                 h2 { span.kind { (record.kind) } " " (record.why) }
                 (copyable("Name", &record.name))
-                (copyable("Value", &record.value))
+                @if record.is_open() { (line("Value", &record.value)) }
+                @else { (copyable("Value", &record.value)) }
             }
         }
         h2 #check { "What the world sees" }
@@ -179,9 +180,9 @@ fn findings<'a>(all: impl Iterator<Item = &'a Finding>) -> Markup {
                         span.mark aria-hidden="true" { (face.sign) } " "
                         strong { (finding.question) } " " span.word { (face.word) }
                     }
-                    @if let Some(detail) = detail(&finding.outcome) { p { (detail) } }
+                    @if !finding.outcome.detail().is_empty() { p { (finding.outcome.detail()) } }
                     @if face.rank < 2 && !finding.why.is_empty() { p.help { (finding.why) } }
-                    @if !finding.fix.is_empty() { p { (finding.fix) } }
+                    @if !finding.fix.is_empty() { p.fix { (finding.fix) } }
                     @if !finding.evidence.is_empty() {
                         details {
                             summary { "What was asked" }
@@ -211,16 +212,6 @@ fn face(outcome: &Outcome) -> Face {
         Outcome::NotApplicable(_) => (4, "skipped", "–", "not needed"),
     };
     Face { rank, class, sign, word }
-}
-
-fn detail(outcome: &Outcome) -> Option<&str> {
-    match outcome {
-        Outcome::Ok => None,
-        Outcome::Broken(text)
-        | Outcome::Attention(text)
-        | Outcome::Unknown(text)
-        | Outcome::NotApplicable(text) => Some(text),
-    }
 }
 
 fn matters_here(area: Area) -> bool {
