@@ -24,16 +24,20 @@ mod plan;
 mod record;
 mod segment;
 mod types;
+mod verify;
 mod writer;
 
 pub use batch::Batch;
 pub use body::{Body, BodyWriter, MessageReader};
 pub use error::{OpenError, StoreError};
 pub use types::{
-    AccountId, BodyId, Change, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
-    QueueRecord, Stats,
+    AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
+    QueueId, QueueRecord, Stats, Verify,
 };
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
+mod damage;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
 mod model;
@@ -72,11 +76,13 @@ pub struct Store {
 impl Store {
     /// Opens the store in `dir`, creating it when the folder is empty, and replays what a power
     /// cut left unindexed. Refuses a folder that another process holds ([`OpenError::Busy`]).
+    #[allow(clippy::needless_pass_by_value, reason = "callers mostly write them in place")]
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
         Self::open_folder(dir, &options, false)
     }
 
     /// Like [`Store::open`], with the index made anew from the segments.
+    #[allow(clippy::needless_pass_by_value, reason = "callers mostly write them in place")]
     pub fn rebuild(dir: &Path, options: Options) -> Result<Self, OpenError> {
         Self::open_folder(dir, &options, true)
     }
@@ -213,6 +219,11 @@ impl Store {
             io_errors: segments.io_errors.load(Ordering::Relaxed),
             ..shared.index.stats()?
         })
+    }
+
+    /// Reads and checks every byte of every record. Takes long on a full card; blocks the caller.
+    pub fn verify(&self) -> Result<Verify, StoreError> {
+        verify::verify(self.shared())
     }
 
     /// Commits the index durably and stops the writer. Dropping the last handle does the same;

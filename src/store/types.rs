@@ -183,3 +183,29 @@ pub struct Stats {
     /// Read or write errors of the disk since opening.
     pub io_errors: u64,
 }
+
+/// What a look at every byte of the store found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verify {
+    /// Segments read.
+    pub segments: u32,
+    /// Whole records.
+    pub records: u64,
+    /// Bytes of the whole records.
+    pub bytes: u64,
+    /// Places that are damaged.
+    pub damage: Vec<Damage>,
+    /// Messages whose bytes lie in such a place.
+    pub messages: Vec<(MailboxId, Uid)>,
+}
+
+/// A stretch of a segment that does not match its checksum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// Number of the segment.
+    pub segment: u32,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+}

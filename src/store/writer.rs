@@ -199,9 +199,11 @@ impl Writer {
             self.sync()?;
             txn.commit().map_err(index).inspect_err(|error| self.stop(error))?;
             for (body, chunk) in staged.tails {
+                // Twice in a group when the body lost its last reference in between.
                 body.parts(|parts| {
-                    parts.tail = None;
-                    parts.written.push(chunk);
+                    if parts.tail.take().is_some() {
+                        parts.written.push(chunk);
+                    }
                 });
             }
             self.behind_since.get_or_insert_with(Instant::now);
