@@ -62,7 +62,7 @@ pub struct Message {
     pub modseq: ModSeq,
     /// Its flags.
     pub flags: Flags,
-    /// INTERNALDATE: when it was received, or what APPEND said.
+    /// INTERNALDATE: when it was received, or what APPEND said; kept to the microsecond.
     pub internal_date: Timestamp,
     /// When it came into this mailbox (RFC 8514).
     pub save_date: Timestamp,

@@ -1,13 +1,13 @@
 //! Looking at every byte: the walk behind `store verify`. It reads beside the running store, one
 //! record at a time, and changes nothing.
 
+use super::disk::read_exact_at;
 use super::error::StoreError;
 use super::event::ChunkRef;
 use super::record::{Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Walk};
 use super::types::{Damage, Verify};
 use super::writer::Shared;
-use crate::store::disk::read_exact_at;
 
 /// Checks everything up to the last commit.
 pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {

@@ -27,9 +27,9 @@ use super::types::{Change, Outcome};
 /// Commands that may wait for the writer; with chunks of 128 KiB at most 8 MiB.
 pub(super) const WAITING: usize = 64;
 /// Batches that share one sync at most, so that the first of them does not wait too long.
-const GROUP: usize = 256;
+const GROUP: usize = 64;
 /// Bytes of log after which the index is committed even when `index_interval` is not over.
-const MAX_REPLAY: u64 = 32 << 20;
+const MAX_REPLAY: u64 = 16 << 20;
 /// How long a look at the free space is believed.
 const FREE_SPACE_AGE: Duration = Duration::from_secs(1);
 
