@@ -119,7 +119,7 @@ impl Inner {
         recipients: &[Recipient],
         kind: Kind,
     ) -> Result<(), QueueError> {
-        let Some(to) = self.informed(state, recipients) else {
+        let Some(to) = Self::informed(state, recipients) else {
             tracing::warn!(id = record.id.0, "a notice could not be delivered; it is dropped");
             return Ok(());
         };
@@ -160,7 +160,7 @@ impl Inner {
 
     /// Who is told: the sender; never the sender of a notice. A stranger's mail that an alias of
     /// ours sent on is our own affair: telling whom it claims to be from would spread spam.
-    fn informed(&self, state: &State, recipients: &[Recipient]) -> Option<Address> {
+    fn informed(state: &State, recipients: &[Recipient]) -> Option<Address> {
         let from = state.from.address()?;
         match state.origin {
             Origin::Account(_) => Some(from.clone()),
@@ -198,7 +198,7 @@ fn expire(recipient: &mut Recipient) {
         .last
         .take()
         .unwrap_or_else(|| Problem::new("4.4.7", "the recipient's mail host was never reached"));
-    problem.status = "5.4.7".to_owned();
+    "5.4.7".clone_into(&mut problem.status);
     problem.what = format!("it was tried for days; the last time: {}", problem.what);
     recipient.last = Some(problem);
     recipient.failed = true;
@@ -210,7 +210,7 @@ fn postmaster(domain: &Domain) -> Option<Address> {
 }
 
 /// The clock may be set at any time: due times are looked at this often at least.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Time for attempts to end when the box stops.
 const GRACE: Duration = Duration::from_secs(10);
 /// Records tried at once; connections are limited further.
