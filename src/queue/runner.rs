@@ -79,6 +79,30 @@ impl Inner {
         let _turn = self.edit.lock().await;
         let (record, mut state) = self.load(id)?;
         let now = self.clock.now();
+        let delay = self.schedule.delay(state.attempts.saturating_add(1), random());
+        let later = now.saturating_add(signed(delay)).unwrap_or(now);
+        match self.settle(&record, state.clone(), now, later).await {
+            // No room for a notice: the record keeps what is to be told, and is not tried in haste.
+            Err(QueueError::Store(StoreError::Full)) => {
+                tracing::warn!(id = id.0, "no room for a notice; it is written later");
+                state.attempts = state.attempts.saturating_add(1);
+                state.next_attempt = later;
+                let mut batch = Batch::new();
+                batch.update_queued(id, state.encode());
+                self.store.commit(batch).await?;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn settle(
+        &self,
+        record: &QueueRecord,
+        mut state: State,
+        now: Timestamp,
+        later: Timestamp,
+    ) -> Result<(), QueueError> {
         state.age.count(now, self.clock.trust(), self.schedule.longest());
         state.attempts = state.attempts.saturating_add(1);
         if state.age.reached(self.schedule.expiry) {
@@ -88,23 +112,22 @@ impl Inner {
             std::mem::take(&mut state.recipients).into_iter().partition(|r| r.failed);
         let mut batch = Batch::new();
         if !failed.is_empty() {
-            self.notify(&mut batch, &record, &state, &failed, Kind::Failure).await?;
+            self.notify(&mut batch, record, &state, &failed, Kind::Failure).await?;
         }
         if open.is_empty() {
-            batch.dequeue(id);
+            batch.dequeue(record.id);
         } else {
             if !state.notified && state.age.reached(self.schedule.notice) {
                 state.notified = true;
                 let rest = self.schedule.expiry.saturating_sub(self.schedule.notice);
                 let until = now.saturating_add(signed(rest)).unwrap_or(now);
                 if matches!(state.origin, Origin::Account(_)) {
-                    self.notify(&mut batch, &record, &state, &open, Kind::Delay(until)).await?;
+                    self.notify(&mut batch, record, &state, &open, Kind::Delay(until)).await?;
                 }
             }
-            let delay = self.schedule.delay(state.attempts, random());
-            state.next_attempt = now.saturating_add(signed(delay)).unwrap_or(now);
+            state.next_attempt = later;
             state.recipients = open;
-            batch.update_queued(id, state.encode());
+            batch.update_queued(record.id, state.encode());
         }
         self.store.commit(batch).await?;
         Ok(())
@@ -214,4 +237,4 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Time for attempts to end when the box stops.
 const GRACE: Duration = Duration::from_secs(10);
 /// Records tried at once; connections are limited further.
-const MAX_RECORDS: usize = 20;
+const MAX_RECORDS: usize = 200;
