@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -99,19 +99,9 @@ struct RunArgs {
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
     /// Where LED and display are
-    #[arg(long, value_enum, default_value = "auto")]
-    board: BoardKind,
-}
-
-/// Which board to show the state on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BoardKind {
-    /// Whatever LED and display are found.
-    Auto,
-    /// A picture at /board.
-    Sim,
-    /// Nothing.
-    None,
+    #[arg(long, value_name = "auto|sim|none", default_value = "auto",
+          value_parser = str::parse::<board::Kind>)]
+    board: board::Kind,
 }
 
 #[cfg(feature = "demo")]
@@ -286,12 +276,19 @@ enum StoreArgs {
 /// Where the service keeps its data.
 const DEFAULT_DATA: &str = "/var/lib/pillarbox";
 
-/// Broken, in the exit codes of `check`; any failure of another command is 1.
+/// A command that could not do what it was asked.
 const EXIT_FAILURE: u8 = 1;
+
+/// A check that could not be made is neither good nor bad news.
+const EXIT_UNKNOWN: u8 = 3;
 
 impl Cli {
     /// Does what the arguments say.
     pub fn run(self) -> ExitCode {
+        let on_failure = match &self.command {
+            Command::Check(_) => EXIT_UNKNOWN,
+            _ => EXIT_FAILURE,
+        };
         let result = match self.command {
             Command::Run(args) => appliance::run(RunOptions {
                 data: args.data,
@@ -321,7 +318,7 @@ impl Cli {
         result.unwrap_or_else(|failure| {
             // One line: what happened and what to do.
             eprintln!("pillarbox: {failure}");
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(on_failure)
         })
     }
 }
@@ -489,7 +486,3 @@ fn confirm_removal(address: &Address, yes: bool) -> Result<(), Failure> {
     Err(Failure::NotConfirmed(address.clone()))
 }
 
-/// The control socket's place in a data folder.
-pub(crate) fn control_socket(data: &Path) -> PathBuf {
-    data.join("control.sock")
-}

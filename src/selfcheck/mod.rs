@@ -25,6 +25,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
+pub mod records;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::accounts::sasl::Mechanism;
 use crate::mail::{Address, LocalPart, ReversePath};
 
 /// One command line.
@@ -171,15 +172,6 @@ pub(crate) fn is_routed(local: &LocalPart) -> bool {
     local.as_str().contains(['%', '!', '@'])
 }
 
-/// How a client wants to log in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mechanism {
-    /// RFC 4616.
-    Plain,
-    /// draft-murchison-sasl-login: Outlook knows nothing else.
-    Login,
-}
-
 /// Why a line is not a command; always the peer's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CommandError {
@@ -216,11 +208,7 @@ fn parse_auth(rest: &str) -> Result<Command, CommandError> {
     if words.next().is_some() {
         return Err(CommandError::Argument);
     }
-    let mechanism = match name.to_ascii_uppercase().as_str() {
-        "PLAIN" => Mechanism::Plain,
-        "LOGIN" => Mechanism::Login,
-        _ => return Err(CommandError::Mechanism),
-    };
+    let mechanism = Mechanism::named(name).ok_or(CommandError::Mechanism)?;
     Ok(Command::Auth { mechanism, initial })
 }
 

@@ -175,12 +175,12 @@ mod tests {
 
         #[test]
         fn what_was_sent_comes_back(lines in prop::collection::vec("[a.]{0,4}", 0..9)) {
-            let message: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-            let stuffed: String = lines
-                .iter()
-                .map(|line| format!("{}{line}\r\n", if line.starts_with('.') { "." } else { "" }))
-                .collect();
-            prop_assert_eq!(clean(&format!("{stuffed}.\r\n")).0, message);
+            let (mut message, mut stuffed) = (String::new(), String::new());
+            for line in lines {
+                message.extend([&line, "\r\n"]);
+                stuffed.extend([if line.starts_with('.') { "." } else { "" }, &line, "\r\n"]);
+            }
+            prop_assert_eq!(clean(&(stuffed + ".\r\n")).0, message);
         }
     }
 }

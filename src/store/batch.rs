@@ -1,0 +1,188 @@
+//! Batches: what callers ask for. Nothing here is checked; `plan.rs` does that against the index.
+
+use jiff::Timestamp;
+
+use super::body::Body;
+use super::types::{AccountId, Content, FlagChange, MailboxId, QueueId};
+use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid};
+
+/// What shall happen, all at once.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(super) ops: Vec<Op>,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a message into a mailbox: [`Outcome::Added`]. `prefix` as in [`Content::prefix`].
+    pub fn add_message(
+        &mut self,
+        mailbox: MailboxId,
+        prefix: &[u8],
+        body: &Body,
+        flags: Flags,
+        internal_date: Timestamp,
+    ) -> &mut Self {
+        self.push(Op::Add {
+            mailbox,
+            prefix: prefix.into(),
+            body: body.clone(),
+            flags,
+            internal_date,
+        })
+    }
+
+    /// Changes flags: [`Outcome::Flags`]. With `unchanged_since`, messages changed later are left
+    /// alone (RFC 7162 §3.1.3).
+    pub fn set_flags(
+        &mut self,
+        mailbox: MailboxId,
+        uids: Vec<Uid>,
+        change: FlagChange,
+        unchanged_since: Option<ModSeq>,
+    ) -> &mut Self {
+        self.push(Op::SetFlags { mailbox, uids, change, unchanged_since })
+    }
+
+    /// Copies messages, flags and dates kept: [`Outcome::Copied`].
+    pub fn copy(&mut self, from: MailboxId, uids: Vec<Uid>, to: MailboxId) -> &mut Self {
+        self.push(Op::Copy { from, uids, to, away: false })
+    }
+
+    /// Moves messages: [`Outcome::Copied`].
+    pub fn move_to(&mut self, from: MailboxId, uids: Vec<Uid>, to: MailboxId) -> &mut Self {
+        self.push(Op::Copy { from, uids, to, away: true })
+    }
+
+    /// Removes messages: [`Outcome::Expunged`].
+    pub fn expunge(&mut self, mailbox: MailboxId, uids: Vec<Uid>) -> &mut Self {
+        self.push(Op::Expunge { mailbox, uids })
+    }
+
+    /// Creates a mailbox: [`Outcome::Created`]; fails the batch when the name is taken.
+    pub fn create_mailbox(
+        &mut self,
+        account: AccountId,
+        name: MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> &mut Self {
+        self.push(Op::Create { account, name, special_use })
+    }
+
+    /// Renames one mailbox (children are the caller's business): [`Outcome::Done`].
+    pub fn rename_mailbox(&mut self, mailbox: MailboxId, name: MailboxName) -> &mut Self {
+        self.push(Op::Rename { mailbox, name })
+    }
+
+    /// Removes a mailbox and its messages: [`Outcome::Done`].
+    pub fn delete_mailbox(&mut self, mailbox: MailboxId) -> &mut Self {
+        self.push(Op::Delete(mailbox))
+    }
+
+    /// Subscribes or unsubscribes: [`Outcome::Done`].
+    pub fn subscribe(&mut self, mailbox: MailboxId, subscribed: bool) -> &mut Self {
+        self.push(Op::Subscribe(mailbox, subscribed))
+    }
+
+    /// Puts a new record into the queue: [`Outcome::Queued`]. `state` is the queue's own encoding.
+    pub fn enqueue(&mut self, prefix: &[u8], body: &Body, state: Vec<u8>) -> &mut Self {
+        self.push(Op::Enqueue { prefix: prefix.into(), body: body.clone(), state })
+    }
+
+    /// Like [`Batch::enqueue`] for bytes that are stored already.
+    pub fn enqueue_stored(&mut self, content: &Content, state: Vec<u8>) -> &mut Self {
+        self.push(Op::EnqueueStored { content: content.clone(), state })
+    }
+
+    /// Replaces a queue record's state: [`Outcome::Done`]; nothing happens when it is gone.
+    pub fn update_queued(&mut self, id: QueueId, state: Vec<u8>) -> &mut Self {
+        self.push(Op::UpdateQueued(id, state))
+    }
+
+    /// Removes a queue record: [`Outcome::Done`].
+    pub fn dequeue(&mut self, id: QueueId) -> &mut Self {
+        self.push(Op::Dequeue(id))
+    }
+
+    /// Sets a setting: [`Outcome::Done`]. Keys are paths such as `account/7`.
+    pub fn put_setting(&mut self, key: &str, value: Vec<u8>) -> &mut Self {
+        self.push(Op::PutSetting(key.to_owned(), value))
+    }
+
+    /// Removes a setting: [`Outcome::Done`].
+    pub fn delete_setting(&mut self, key: &str) -> &mut Self {
+        self.push(Op::DeleteSetting(key.to_owned()))
+    }
+
+    fn push(&mut self, op: Op) -> &mut Self {
+        self.ops.push(op);
+        self
+    }
+
+    /// Whether it makes the store hold more mail: refused when the reserve is reached.
+    pub(super) fn adds_mail(&self) -> bool {
+        self.ops.iter().any(|op| match op {
+            Op::Add { .. } | Op::Enqueue { .. } | Op::EnqueueStored { .. } => true,
+            // A phone deletes by moving to the trash: that has to work on a full card.
+            Op::Copy { away, .. } => !away,
+            _ => false,
+        })
+    }
+}
+
+/// One operation of a batch.
+#[derive(Debug)]
+pub(super) enum Op {
+    Add {
+        mailbox: MailboxId,
+        prefix: Box<[u8]>,
+        body: Body,
+        flags: Flags,
+        internal_date: Timestamp,
+    },
+    SetFlags {
+        mailbox: MailboxId,
+        uids: Vec<Uid>,
+        change: FlagChange,
+        unchanged_since: Option<ModSeq>,
+    },
+    /// `away`: the old ones are removed.
+    Copy {
+        from: MailboxId,
+        uids: Vec<Uid>,
+        to: MailboxId,
+        away: bool,
+    },
+    Expunge {
+        mailbox: MailboxId,
+        uids: Vec<Uid>,
+    },
+    Create {
+        account: AccountId,
+        name: MailboxName,
+        special_use: Option<SpecialUse>,
+    },
+    Rename {
+        mailbox: MailboxId,
+        name: MailboxName,
+    },
+    Delete(MailboxId),
+    Subscribe(MailboxId, bool),
+    Enqueue {
+        prefix: Box<[u8]>,
+        body: Body,
+        state: Vec<u8>,
+    },
+    EnqueueStored {
+        content: Content,
+        state: Vec<u8>,
+    },
+    UpdateQueued(QueueId, Vec<u8>),
+    Dequeue(QueueId),
+    PutSetting(String, Vec<u8>),
+    DeleteSetting(String),
+}

@@ -1,0 +1,329 @@
+//! What happened, as the log keeps it: results, never requests. UIDs, modification sequences and
+//! numbers are in the events, so that playing the log again always makes the same index.
+
+use jiff::Timestamp;
+
+use super::codec::{Decoder, Encoder, Malformed};
+use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
+use crate::mail::{Flags, ModSeq, SpecialUse, Uid, UidValidity};
+
+/// One batch in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Commit {
+    /// Batches of one sync share it; each sync has a higher one.
+    pub(super) group: u64,
+    /// What happened, in order.
+    pub(super) events: Vec<Event>,
+}
+
+/// One change of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Numbers below these are used up. Stands at the head of each segment, so that no number
+    /// returns when an old segment is damaged or dropped.
+    Counters(Counters),
+    /// A mailbox is new or has changed; counts are not part of it.
+    Mailbox(Mailbox),
+    /// A mailbox and its messages are gone.
+    MailboxDeleted(MailboxId),
+    /// A body exists.
+    Body(BodyId, Stored),
+    /// A message is in a mailbox.
+    Message(MailboxId, Message),
+    /// Flags are now these.
+    Flags(MailboxId, ModSeq, Vec<(Uid, Flags)>),
+    /// Messages are gone.
+    Expunged(MailboxId, ModSeq, Vec<Uid>),
+    /// A queue record exists.
+    Queued(QueueRecord),
+    /// A queue record has a new state.
+    QueueState(QueueId, Vec<u8>),
+    /// A queue record is gone.
+    Dequeued(QueueId),
+    /// A setting has this value.
+    Setting(String, Vec<u8>),
+    /// A setting is gone.
+    SettingDeleted(String),
+}
+
+/// The lowest numbers never given yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) mailbox: u32,
+    pub(super) body: u64,
+    pub(super) queue: u64,
+    pub(super) uid_validity: u32,
+}
+
+impl Counters {
+    /// Before anything happened.
+    pub(super) const START: Self = Self { mailbox: 1, body: 1, queue: 1, uid_validity: 1 };
+
+    /// The higher of each.
+    pub(super) fn raise(&mut self, other: Self) {
+        self.mailbox = self.mailbox.max(other.mailbox);
+        self.body = self.body.max(other.body);
+        self.queue = self.queue.max(other.queue);
+        self.uid_validity = self.uid_validity.max(other.uid_validity);
+    }
+
+    pub(super) fn encode(self, out: &mut Encoder) {
+        out.number(self.mailbox);
+        out.number(self.body);
+        out.number(self.queue);
+        out.number(self.uid_validity);
+    }
+
+    pub(super) fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            mailbox: from.number()?,
+            body: from.number()?,
+            queue: from.number()?,
+            uid_validity: from.number()?,
+        })
+    }
+}
+
+/// Where a body lies.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Stored {
+    /// In the order of the bytes.
+    pub(super) chunks: Vec<ChunkRef>,
+}
+
+impl Stored {
+    /// Bytes of the body.
+    pub(super) fn size(&self) -> u64 {
+        self.chunks.iter().map(|chunk| u64::from(chunk.raw)).sum()
+    }
+
+    pub(super) fn encode(&self, out: &mut Encoder) {
+        out.number(self.chunks.len() as u64);
+        for chunk in &self.chunks {
+            out.number(chunk.segment);
+            out.number(chunk.offset);
+            out.number(chunk.stored);
+            out.number(chunk.raw);
+        }
+    }
+
+    pub(super) fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let chunks = from.list(|from| {
+            Ok(ChunkRef {
+                segment: from.number()?,
+                offset: from.number()?,
+                stored: from.number()?,
+                raw: from.number()?,
+            })
+        })?;
+        Ok(Self { chunks })
+    }
+}
+
+/// Where a piece of a body lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ChunkRef {
+    /// Number of the segment.
+    pub(super) segment: u32,
+    /// Where its record begins there.
+    pub(super) offset: u64,
+    /// Bytes of the whole record.
+    pub(super) stored: u32,
+    /// Bytes it stands for.
+    pub(super) raw: u32,
+}
+
+impl Commit {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::default();
+        out.number(self.group);
+        out.number(self.events.len() as u64);
+        self.events.iter().for_each(|event| event.encode(&mut out));
+        out.finish()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Decoder(bytes);
+        let group = from.number()?;
+        let events = from.list(Event::decode)?;
+        from.end()?;
+        Ok(Self { group, events })
+    }
+}
+
+impl Event {
+    fn encode(&self, out: &mut Encoder) {
+        match self {
+            Self::Counters(counters) => {
+                out.byte(1);
+                counters.encode(out);
+            }
+            Self::Mailbox(mailbox) => {
+                out.byte(2);
+                out.number(mailbox.id.0);
+                encode_mailbox(mailbox, out);
+            }
+            Self::MailboxDeleted(id) => {
+                out.byte(3);
+                out.number(id.0);
+            }
+            Self::Body(id, stored) => {
+                out.byte(4);
+                out.number(id.0);
+                stored.encode(out);
+            }
+            Self::Message(mailbox, message) => {
+                out.byte(5);
+                out.number(mailbox.0);
+                out.uid(message.uid);
+                encode_message(message, out);
+            }
+            Self::Flags(mailbox, modseq, changed) => {
+                out.byte(6);
+                out.number(mailbox.0);
+                out.number(modseq.0);
+                out.number(changed.len() as u64);
+                for (uid, flags) in changed {
+                    out.uid(*uid);
+                    out.flags(flags);
+                }
+            }
+            Self::Expunged(mailbox, modseq, uids) => {
+                out.byte(7);
+                out.number(mailbox.0);
+                out.number(modseq.0);
+                out.number(uids.len() as u64);
+                uids.iter().for_each(|uid| out.uid(*uid));
+            }
+            Self::Queued(record) => {
+                out.byte(8);
+                out.number(record.id.0);
+                out.content(&record.content);
+                out.bytes(&record.state);
+            }
+            Self::QueueState(id, state) => {
+                out.byte(9);
+                out.number(id.0);
+                out.bytes(state);
+            }
+            Self::Dequeued(id) => {
+                out.byte(10);
+                out.number(id.0);
+            }
+            Self::Setting(key, value) => {
+                out.byte(11);
+                out.bytes(key.as_bytes());
+                out.bytes(value);
+            }
+            Self::SettingDeleted(key) => {
+                out.byte(12);
+                out.bytes(key.as_bytes());
+            }
+        }
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(match from.byte()? {
+            1 => Self::Counters(Counters::decode(from)?),
+            2 => {
+                let id = MailboxId(from.number()?);
+                Self::Mailbox(decode_mailbox(id, from)?)
+            }
+            3 => Self::MailboxDeleted(MailboxId(from.number()?)),
+            4 => Self::Body(BodyId(from.number()?), Stored::decode(from)?),
+            5 => {
+                let mailbox = MailboxId(from.number()?);
+                let uid = from.uid()?;
+                Self::Message(mailbox, decode_message(uid, from)?)
+            }
+            6 => {
+                let (mailbox, modseq) = (MailboxId(from.number()?), from.modseq()?);
+                let changed = from.list(|from| Ok((from.uid()?, from.flags()?)))?;
+                Self::Flags(mailbox, modseq, changed)
+            }
+            7 => {
+                let (mailbox, modseq) = (MailboxId(from.number()?), from.modseq()?);
+                Self::Expunged(mailbox, modseq, from.list(Decoder::uid)?)
+            }
+            8 => Self::Queued(QueueRecord {
+                id: QueueId(from.number()?),
+                content: from.content()?,
+                state: from.bytes()?.to_vec(),
+            }),
+            9 => Self::QueueState(QueueId(from.number()?), from.bytes()?.to_vec()),
+            10 => Self::Dequeued(QueueId(from.number()?)),
+            11 => Self::Setting(from.text()?.to_owned(), from.bytes()?.to_vec()),
+            12 => Self::SettingDeleted(from.text()?.to_owned()),
+            _ => return Err(Malformed),
+        })
+    }
+}
+
+/// A mailbox without its number and counts.
+pub(super) fn encode_mailbox(mailbox: &Mailbox, out: &mut Encoder) {
+    out.number(mailbox.account.0);
+    out.bytes(mailbox.name.as_str().as_bytes());
+    out.number(mailbox.uid_validity.0.get());
+    out.uid(mailbox.uid_next);
+    out.number(mailbox.highest_modseq.0);
+    out.byte(match mailbox.special_use {
+        None => 0,
+        Some(SpecialUse::Archive) => 1,
+        Some(SpecialUse::Drafts) => 2,
+        Some(SpecialUse::Junk) => 3,
+        Some(SpecialUse::Sent) => 4,
+        Some(SpecialUse::Trash) => 5,
+    });
+    out.byte(u8::from(mailbox.subscribed));
+}
+
+/// The reverse of [`encode_mailbox`], with nothing in it.
+pub(super) fn decode_mailbox(id: MailboxId, from: &mut Decoder<'_>) -> Result<Mailbox, Malformed> {
+    Ok(Mailbox {
+        id,
+        account: AccountId(from.number()?),
+        name: from.text()?.parse().map_err(|_| Malformed)?,
+        uid_validity: UidValidity(from.nonzero()?),
+        uid_next: from.uid()?,
+        highest_modseq: from.modseq()?,
+        special_use: match from.byte()? {
+            0 => None,
+            1 => Some(SpecialUse::Archive),
+            2 => Some(SpecialUse::Drafts),
+            3 => Some(SpecialUse::Junk),
+            4 => Some(SpecialUse::Sent),
+            5 => Some(SpecialUse::Trash),
+            _ => return Err(Malformed),
+        },
+        subscribed: from.byte()? != 0,
+        messages: 0,
+        unseen: 0,
+        size: 0,
+    })
+}
+
+/// A message without its UID.
+pub(super) fn encode_message(message: &Message, out: &mut Encoder) {
+    out.number(message.modseq.0);
+    out.flags(&message.flags);
+    out.time(message.internal_date);
+    out.time(message.save_date);
+    out.content(&message.content);
+}
+
+/// The reverse of [`encode_message`].
+pub(super) fn decode_message(uid: Uid, from: &mut Decoder<'_>) -> Result<Message, Malformed> {
+    Ok(Message {
+        uid,
+        modseq: from.modseq()?,
+        flags: from.flags()?,
+        internal_date: from.time()?,
+        save_date: from.time()?,
+        content: from.content()?,
+    })
+}
+
+/// What the index can keep of a time: microseconds.
+pub(super) fn storable(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}

@@ -1,0 +1,45 @@
+//! The lock file: one process per data folder. The lock itself is the system's and ends with its
+//! holder; the number written inside only serves the message.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::error::OpenError;
+
+/// Held while the folder is ours.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, or says who has it.
+    pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join("lock");
+        let io = |doing| {
+            let path = path.display().to_string();
+            move |source| OpenError::Io { doing, path, source }
+        };
+        let mut how = OpenOptions::new();
+        let how = how.read(true).write(true).create(true).truncate(false);
+        let mut file = how.open(&path).map_err(io("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // Whoever holds it may be writing just now: then the number is unknown.
+                let _ = file.read_to_string(&mut text);
+                let pid = text.trim().parse().unwrap_or(0);
+                return Err(OpenError::Busy { dir: dir.display().to_string(), pid });
+            }
+            Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
+        }
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            writeln!(file, "{}", std::process::id())
+        };
+        write(&mut file).map_err(io("write"))?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,281 @@
+//! From requests to results: each operation of a batch is checked against the index, gets its
+//! numbers, and becomes events, which are brought into the (uncommitted) index at once, so that
+//! what follows sees them. When an operation cannot be done, the whole attempt is thrown away.
+
+use std::num::NonZeroU32;
+
+use jiff::Timestamp;
+
+use super::apply::{State, Tables};
+use super::batch::{Batch, Op};
+use super::body::Body;
+use super::error::StoreError;
+use super::event::{Event, Stored, storable};
+use super::types::{
+    AccountId, BodyId, Change, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
+    QueueRecord,
+};
+use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid, UidValidity};
+
+/// Turns batches into events.
+pub(super) struct Planner<'a, 't, F> {
+    pub(super) tables: &'a mut Tables<'t>,
+    pub(super) state: &'a mut State,
+    pub(super) now: Timestamp,
+    /// Puts what is not yet in the log of a body there, and says where the body lies.
+    pub(super) place: F,
+    pub(super) events: Vec<Event>,
+    pub(super) changes: Vec<Change>,
+}
+
+impl<F: FnMut(&Body) -> Result<Stored, StoreError>> Planner<'_, '_, F> {
+    /// Plans and applies a whole batch.
+    pub(super) fn run(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
+        batch.ops.iter().map(|op| self.op(op)).collect()
+    }
+
+    fn op(&mut self, op: &Op) -> Result<Outcome, StoreError> {
+        match op {
+            Op::Add { mailbox, prefix, body, flags, internal_date } => {
+                let content = self.content(prefix, body)?;
+                self.add(*mailbox, content, flags, storable(*internal_date))
+            }
+            Op::SetFlags { mailbox, uids, change, unchanged_since } => {
+                self.set_flags(*mailbox, uids, change, *unchanged_since)
+            }
+            Op::Copy { from, uids, to, away } => self.copy(*from, uids, *to, *away),
+            Op::Expunge { mailbox, uids } => self.expunge(*mailbox, uids).map(Outcome::Expunged),
+            Op::Create { account, name, special_use } => self.create(*account, name, *special_use),
+            Op::Rename { mailbox, name } => self.rename(*mailbox, name),
+            Op::Delete(mailbox) => {
+                let account = self.mailbox(*mailbox)?.account;
+                self.changed(account, Some(*mailbox));
+                self.changed(account, None);
+                self.emit(Event::MailboxDeleted(*mailbox))
+            }
+            Op::Subscribe(mailbox, subscribed) => {
+                let mut row = self.mailbox(*mailbox)?;
+                row.subscribed = *subscribed;
+                self.changed(row.account, None);
+                self.emit_mailbox(row)
+            }
+            Op::Enqueue { prefix, body, state } => {
+                let content = self.content(prefix, body)?;
+                self.enqueue(content, state)
+            }
+            Op::EnqueueStored { content, state } => {
+                if !self.tables.has_body(content.body)? {
+                    return Err(StoreError::NoMessage);
+                }
+                self.enqueue(content.clone(), state)
+            }
+            Op::UpdateQueued(id, _) | Op::Dequeue(id) if !self.tables.has_queued(*id)? => {
+                Ok(Outcome::Done)
+            }
+            Op::UpdateQueued(id, state) => self.emit(Event::QueueState(*id, state.clone())),
+            Op::Dequeue(id) => self.emit(Event::Dequeued(*id)),
+            Op::PutSetting(key, value) => self.emit(Event::Setting(key.clone(), value.clone())),
+            Op::DeleteSetting(key) => self.emit(Event::SettingDeleted(key.clone())),
+        }
+    }
+
+    fn add(
+        &mut self,
+        mailbox: MailboxId,
+        content: Content,
+        flags: &Flags,
+        internal_date: Timestamp,
+    ) -> Result<Outcome, StoreError> {
+        let row = self.mailbox(mailbox)?;
+        let (uid, modseq) = (free_uid(&row)?, next_modseq(&row));
+        let (flags, save_date) = (flags.clone(), storable(self.now));
+        let message = Message { uid, modseq, flags, internal_date, save_date, content };
+        self.changed(row.account, Some(mailbox));
+        self.emit(Event::Message(mailbox, message))?;
+        Ok(Outcome::Added { uid_validity: row.uid_validity, uid, modseq })
+    }
+
+    fn set_flags(
+        &mut self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        change: &FlagChange,
+        unchanged_since: Option<ModSeq>,
+    ) -> Result<Outcome, StoreError> {
+        let row = self.mailbox(mailbox)?;
+        let modseq = next_modseq(&row);
+        let (mut new, mut changed, mut modified) = (Vec::new(), Vec::new(), Vec::new());
+        for uid in ascending(uids) {
+            let Some(message) = self.tables.message(mailbox, uid)? else { continue };
+            if unchanged_since.is_some_and(|since| message.modseq > since) {
+                modified.push(uid);
+                continue;
+            }
+            let flags = changed_flags(&message.flags, change);
+            if flags == message.flags {
+                changed.push((uid, flags, message.modseq));
+            } else {
+                new.push((uid, flags.clone()));
+                changed.push((uid, flags, modseq));
+            }
+        }
+        if !new.is_empty() {
+            self.changed(row.account, Some(mailbox));
+            self.emit(Event::Flags(mailbox, modseq, new))?;
+        }
+        Ok(Outcome::Flags { changed, modified })
+    }
+
+    fn copy(
+        &mut self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+        away: bool,
+    ) -> Result<Outcome, StoreError> {
+        self.mailbox(from)?;
+        let target = self.mailbox(to)?;
+        let (mut pairs, modseq) = (Vec::new(), next_modseq(&target));
+        for old in ascending(uids) {
+            let Some(message) = self.tables.message(from, old)? else { continue };
+            let uid = free_uid(&self.mailbox(to)?)?;
+            let message = Message { uid, modseq, save_date: storable(self.now), ..message };
+            self.emit(Event::Message(to, message))?;
+            pairs.push((old, uid));
+        }
+        if !pairs.is_empty() {
+            self.changed(target.account, Some(to));
+        }
+        if away {
+            let gone: Vec<_> = pairs.iter().map(|(old, _)| *old).collect();
+            self.expunge(from, &gone)?;
+        }
+        Ok(Outcome::Copied { uid_validity: target.uid_validity, uids: pairs })
+    }
+
+    fn expunge(&mut self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>, StoreError> {
+        let row = self.mailbox(mailbox)?;
+        let mut gone = Vec::new();
+        for uid in ascending(uids) {
+            if self.tables.message(mailbox, uid)?.is_some() {
+                gone.push(uid);
+            }
+        }
+        if !gone.is_empty() {
+            self.changed(row.account, Some(mailbox));
+            self.emit(Event::Expunged(mailbox, next_modseq(&row), gone.clone()))?;
+        }
+        Ok(gone)
+    }
+
+    fn create(
+        &mut self,
+        account: AccountId,
+        name: &MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Outcome, StoreError> {
+        if self.tables.name_taken(account, name.as_str())? {
+            return Err(StoreError::MailboxExists);
+        }
+        let counters = self.state.counters;
+        if counters.mailbox == u32::MAX || counters.uid_validity == u32::MAX {
+            return Err(StoreError::TooLarge);
+        }
+        // The time keeps it above what a store that stood here before may have given.
+        let clock = u32::try_from(self.now.as_second()).unwrap_or_default();
+        let uid_validity = counters.uid_validity.max(clock.min(u32::MAX - 1));
+        let uid_validity = NonZeroU32::new(uid_validity).unwrap_or(NonZeroU32::MIN);
+        let id = MailboxId(counters.mailbox);
+        self.changed(account, None);
+        self.emit_mailbox(Mailbox {
+            id,
+            account,
+            name: name.clone(),
+            uid_validity: UidValidity(uid_validity),
+            uid_next: Uid::FIRST,
+            highest_modseq: ModSeq(1),
+            special_use,
+            subscribed: false,
+            messages: 0,
+            unseen: 0,
+            size: 0,
+        })?;
+        Ok(Outcome::Created(id))
+    }
+
+    fn rename(&mut self, mailbox: MailboxId, name: &MailboxName) -> Result<Outcome, StoreError> {
+        let row = self.mailbox(mailbox)?;
+        if row.name == *name {
+            return Ok(Outcome::Done);
+        }
+        if self.tables.name_taken(row.account, name.as_str())? {
+            return Err(StoreError::MailboxExists);
+        }
+        self.changed(row.account, None);
+        self.emit_mailbox(Mailbox { name: name.clone(), ..row })
+    }
+
+    fn enqueue(&mut self, content: Content, state: &[u8]) -> Result<Outcome, StoreError> {
+        let id = QueueId(self.state.counters.queue);
+        self.emit(Event::Queued(QueueRecord { id, content, state: state.to_vec() }))?;
+        Ok(Outcome::Queued(id))
+    }
+
+    /// Makes a body known, when it is not.
+    fn content(&mut self, prefix: &[u8], body: &Body) -> Result<Content, StoreError> {
+        let id: BodyId = body.id();
+        if !self.tables.has_body(id)? {
+            let stored = (self.place)(body)?;
+            self.emit(Event::Body(id, stored))?;
+        }
+        Ok(Content { prefix: prefix.into(), body: id, body_size: body.size() })
+    }
+
+    fn mailbox(&mut self, id: MailboxId) -> Result<Mailbox, StoreError> {
+        self.tables.mailbox(id)?.cloned().ok_or(StoreError::NoMailbox)
+    }
+
+    fn changed(&mut self, account: AccountId, mailbox: Option<MailboxId>) {
+        let change = Change { account, mailbox };
+        if !self.changes.contains(&change) {
+            self.changes.push(change);
+        }
+    }
+
+    /// Counts are the index's business: they are not part of the event.
+    fn emit_mailbox(&mut self, row: Mailbox) -> Result<Outcome, StoreError> {
+        self.emit(Event::Mailbox(Mailbox { messages: 0, unseen: 0, size: 0, ..row }))
+    }
+
+    fn emit(&mut self, event: Event) -> Result<Outcome, StoreError> {
+        self.tables.apply(&event, self.state)?;
+        self.events.push(event);
+        Ok(Outcome::Done)
+    }
+}
+
+fn ascending(uids: &[Uid]) -> Vec<Uid> {
+    let mut uids = uids.to_vec();
+    uids.sort_unstable();
+    uids.dedup();
+    uids
+}
+
+fn next_modseq(row: &Mailbox) -> ModSeq {
+    ModSeq(row.highest_modseq.0.saturating_add(1))
+}
+
+/// The last number is never given, so that there is always a UIDNEXT.
+fn free_uid(row: &Mailbox) -> Result<Uid, StoreError> {
+    if row.uid_next.get() == u32::MAX { Err(StoreError::TooLarge) } else { Ok(row.uid_next) }
+}
+
+fn changed_flags(old: &Flags, change: &FlagChange) -> Flags {
+    let mut flags = old.clone();
+    match change {
+        FlagChange::Replace(new) => flags.clone_from(new),
+        FlagChange::Add(new) => new.iter().for_each(|flag| flags.insert(flag)),
+        FlagChange::Remove(old) => old.iter().for_each(|flag| flags.remove(&flag)),
+    }
+    flags
+}

@@ -1,0 +1,185 @@
+//! What the store speaks of: plain values without behaviour, shared by every file beside this one
+//! and by the rest of the house.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid, UidValidity};
+
+/// An account's number; given once, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AccountId(pub u32);
+
+/// A mailbox's number in this box; survives renames, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MailboxId(pub u32);
+
+/// A stored body's number; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BodyId(pub u64);
+
+/// A queue record's number; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct QueueId(pub u64);
+
+/// A mailbox and its counts at the time of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    /// Its number.
+    pub id: MailboxId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Its name now.
+    pub name: MailboxName,
+    /// Unique for (account, name) over all time.
+    pub uid_validity: UidValidity,
+    /// Above every UID ever given here.
+    pub uid_next: Uid,
+    /// The highest modification sequence of any message here, expunged ones included.
+    pub highest_modseq: ModSeq,
+    /// What it is for.
+    pub special_use: Option<SpecialUse>,
+    /// Whether the client wants it listed by LSUB.
+    pub subscribed: bool,
+    /// Number of messages.
+    pub messages: u32,
+    /// Number of messages without `\Seen`.
+    pub unseen: u32,
+    /// Sum of the message sizes in bytes.
+    pub size: u64,
+}
+
+/// A message in a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its number in the mailbox.
+    pub uid: Uid,
+    /// When it last changed.
+    pub modseq: ModSeq,
+    /// Its flags.
+    pub flags: Flags,
+    /// INTERNALDATE: when it was received, or what APPEND said.
+    pub internal_date: Timestamp,
+    /// When it came into this mailbox (RFC 8514).
+    pub save_date: Timestamp,
+    /// Where its bytes are.
+    pub content: Content,
+}
+
+/// The bytes of a message: a prefix of our own trace fields, then the body exactly as received.
+/// Kept apart so that one body can serve several recipients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Whole header fields, each with its CRLF; at most 64 KiB.
+    pub prefix: Box<[u8]>,
+    /// The received bytes.
+    pub body: BodyId,
+    /// Length of the received bytes.
+    pub body_size: u64,
+}
+
+impl Content {
+    /// RFC822.SIZE: bytes of prefix and body.
+    pub fn size(&self) -> u64 {
+        self.prefix.len() as u64 + self.body_size
+    }
+}
+
+/// How STORE changes flags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FlagChange {
+    /// `FLAGS`: exactly these.
+    Replace(Flags),
+    /// `+FLAGS`.
+    Add(Flags),
+    /// `-FLAGS`.
+    Remove(Flags),
+}
+
+/// What became of one operation of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Done, and there is nothing to say.
+    Done,
+    /// A message has its UID.
+    Added {
+        /// The mailbox's validity.
+        uid_validity: UidValidity,
+        /// The message's UID.
+        uid: Uid,
+        /// Its modification sequence.
+        modseq: ModSeq,
+    },
+    /// Flags are changed.
+    Flags {
+        /// The messages and what they have now.
+        changed: Vec<(Uid, Flags, ModSeq)>,
+        /// Left alone because of `unchanged_since`.
+        modified: Vec<Uid>,
+    },
+    /// Messages are in the target mailbox; UIDs that were gone are left out.
+    Copied {
+        /// Validity of the target mailbox.
+        uid_validity: UidValidity,
+        /// Old and new UID of each.
+        uids: Vec<(Uid, Uid)>,
+    },
+    /// These are gone.
+    Expunged(Vec<Uid>),
+    /// A mailbox exists.
+    Created(MailboxId),
+    /// A queue record exists.
+    Queued(QueueId),
+}
+
+/// A message on its way out, with the queue's own state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueRecord {
+    /// Its number; older ones are smaller.
+    pub id: QueueId,
+    /// Its bytes.
+    pub content: Content,
+    /// What the queue knows of it, in the queue's encoding.
+    pub state: Vec<u8>,
+}
+
+/// Something changed in a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// Whose.
+    pub account: AccountId,
+    /// Where; nothing when mailboxes came, went or changed their names.
+    pub mailbox: Option<MailboxId>,
+}
+
+/// Sizes and counts of the whole store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Accounts that have a mailbox.
+    pub accounts: u32,
+    /// Mailboxes.
+    pub mailboxes: u32,
+    /// Messages in mailboxes.
+    pub messages: u64,
+    /// Bytes clients see: the sum of all message sizes.
+    pub message_bytes: u64,
+    /// Messages in the queue.
+    pub queued: u64,
+    /// Segment files and their bytes on disk.
+    pub segments: u32,
+    /// Bytes of the segment files.
+    pub segment_bytes: u64,
+    /// Bytes of the index.
+    pub index_bytes: u64,
+    /// Free bytes on the file system.
+    pub free_bytes: u64,
+    /// Records found damaged since opening.
+    pub damaged_records: u64,
+    /// Read or write errors of the disk since opening.
+    pub io_errors: u64,
+}

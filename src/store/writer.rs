@@ -1,0 +1,417 @@
+//! The writer: the one owner of the log's end. It takes what all connections want written, gives
+//! each batch its numbers, appends everything with one write and one sync, brings it into the
+//! index, and only then answers. When the disk fails it never guesses: what was not surely written
+//! is cut away, and after a failed sync it stops, because nothing can be known any more.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use redb::Durability;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::Options;
+use super::apply::{State, Tables};
+use super::batch::Batch;
+use super::body::{Body, Packed};
+use super::disk::DiskFile;
+use super::error::{StoreError, again};
+use super::event::{ChunkRef, Commit, Event, Stored};
+use super::index::{Index, index};
+use super::plan::Planner;
+use super::record::{self, Kind, Place, RECORD_HEADER, SEGMENT_HEADER};
+use super::segment::Segments;
+use super::types::{Change, Outcome};
+
+/// Commands that may wait for the writer; with chunks of 128 KiB at most 8 MiB.
+pub(super) const WAITING: usize = 64;
+/// Batches that share one sync at most, so that the first of them does not wait too long.
+const GROUP: usize = 256;
+/// Bytes of log after which the index is committed even when `index_interval` is not over.
+const MAX_REPLAY: u64 = 32 << 20;
+/// How long a look at the free space is believed.
+const FREE_SPACE_AGE: Duration = Duration::from_secs(1);
+
+/// What the writer and the readers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) segments: Segments,
+    pub(super) index: Index,
+    pub(super) changes: broadcast::Sender<Change>,
+    pub(super) next_body: AtomicU64,
+}
+
+/// What the writer can be asked for.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Append a chunk; it is durable with the next commit.
+    Chunk { chunk: Packed, reply: oneshot::Sender<Result<ChunkRef, StoreError>> },
+    /// Make a batch durable.
+    Commit { batch: Batch, reply: Reply },
+    /// Commit the index and stop.
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+type Reply = oneshot::Sender<Result<Vec<Outcome>, StoreError>>;
+
+/// Serves commands until it is told to stop or nobody is left to send any.
+pub(super) async fn serve(mut writer: Writer, mut commands: mpsc::Receiver<Command>) {
+    let mut batches = Vec::new();
+    loop {
+        let next = match writer.flush_due() {
+            Some(due) => tokio::time::timeout_at(due.into(), commands.recv()).await,
+            None => Ok(commands.recv().await),
+        };
+        let Ok(next) = next else {
+            // The failure is kept by the writer and told to the next caller.
+            let _ = writer.flush();
+            continue;
+        };
+        let Some(mut command) = next else { break };
+        loop {
+            match command {
+                Command::Chunk { chunk, reply } => drop(reply.send(writer.append(&chunk))),
+                Command::Commit { batch, reply } => batches.push((batch, reply)),
+                Command::Close(reply) => {
+                    commit(&mut writer, &mut batches);
+                    let flushed = writer.flush();
+                    writer.shared.index.close();
+                    let _ = reply.send(flushed);
+                    return;
+                }
+            }
+            match commands.try_recv() {
+                Ok(another) if batches.len() < GROUP => command = another,
+                Ok(another) => {
+                    commit(&mut writer, &mut batches);
+                    command = another;
+                }
+                Err(_) => break,
+            }
+        }
+        commit(&mut writer, &mut batches);
+        if writer.flush_due().is_some_and(|due| due <= Instant::now()) {
+            let _ = writer.flush();
+        }
+    }
+    let _ = writer.flush();
+    writer.shared.index.close();
+}
+
+fn commit(writer: &mut Writer, waiting: &mut Vec<(Batch, Reply)>) {
+    if waiting.is_empty() {
+        return;
+    }
+    let (batches, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+    for (reply, result) in replies.into_iter().zip(writer.commit(&batches)) {
+        // Whoever asked may have gone meanwhile.
+        let _ = reply.send(result);
+    }
+}
+
+/// The end of the log.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    options: Options,
+    segment: u32,
+    file: Arc<dyn DiskFile>,
+    len: u64,
+    /// Since when the index on disk is behind the log.
+    behind_since: Option<Instant>,
+    behind_bytes: u64,
+    free: u64,
+    free_seen: Option<Instant>,
+    /// After a failure of which nothing is known: no more writing.
+    stopped: bool,
+}
+
+impl Writer {
+    /// Continues a segment at its end.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        options: Options,
+        segment: u32,
+        file: Arc<dyn DiskFile>,
+        len: u64,
+    ) -> Self {
+        Self {
+            shared,
+            options,
+            segment,
+            file,
+            len,
+            behind_since: None,
+            behind_bytes: 0,
+            free: 0,
+            free_seen: None,
+            stopped: false,
+        }
+    }
+
+    /// Appends a chunk, unsynced.
+    pub(super) fn append(&mut self, chunk: &Packed) -> Result<ChunkRef, StoreError> {
+        self.usable()?;
+        self.check_reserve()?;
+        self.begin_segment_if_full()?;
+        let mut record = Vec::with_capacity(RECORD_HEADER + chunk.payload.len());
+        let at = self.frame_chunk(&mut record, chunk)?;
+        self.write(&record)?;
+        Ok(at)
+    }
+
+    /// Makes batches durable with one sync; each succeeds or fails for itself.
+    pub(super) fn commit(&mut self, batches: &[Batch]) -> Vec<Result<Vec<Outcome>, StoreError>> {
+        let mut results: Vec<_> = batches.iter().map(|_| None).collect();
+        if let Err(error) = self.try_commit(batches, &mut results) {
+            let mut error = Some(error);
+            for result in results.iter_mut().filter(|result| !matches!(result, Some(Err(_)))) {
+                let cause = error.as_ref().map_or(StoreError::Closed, again);
+                *result = Some(Err(cause));
+            }
+            error.take();
+        }
+        results.into_iter().map(|result| result.unwrap_or(Err(StoreError::Closed))).collect()
+    }
+
+    fn try_commit(
+        &mut self,
+        batches: &[Batch],
+        results: &mut [Option<Result<Vec<Outcome>, StoreError>>],
+    ) -> Result<(), StoreError> {
+        self.usable()?;
+        if batches.iter().any(Batch::adds_mail) && self.check_reserve().is_err() {
+            for (result, _) in results.iter_mut().zip(batches).filter(|(_, b)| b.adds_mail()) {
+                *result = Some(Err(StoreError::Full));
+            }
+        }
+        self.begin_segment_if_full()?;
+        let shared = Arc::clone(&self.shared);
+        // A batch that cannot be done spoils the attempt, and the others are tried without it.
+        loop {
+            let txn = shared.index.write(Durability::None)?;
+            let Some(staged) = self.stage(&txn, batches, results)? else { continue };
+            if staged.log.is_empty() {
+                return Ok(());
+            }
+            self.write(&staged.log)?;
+            self.sync()?;
+            txn.commit().map_err(index).inspect_err(|error| self.stop(error))?;
+            for (body, chunk) in staged.tails {
+                body.parts(|parts| {
+                    parts.tail = None;
+                    parts.written.push(chunk);
+                });
+            }
+            self.behind_since.get_or_insert_with(Instant::now);
+            // Nobody may be listening.
+            staged.changes.into_iter().for_each(|change| drop(shared.changes.send(change)));
+            return Ok(());
+        }
+    }
+
+    /// Plans all batches that have not failed; nothing when one of them fails now.
+    fn stage(
+        &self,
+        txn: &redb::WriteTransaction,
+        batches: &[Batch],
+        results: &mut [Option<Result<Vec<Outcome>, StoreError>>],
+    ) -> Result<Option<Staged>, StoreError> {
+        let mut tables = Tables::open(txn)?;
+        let mut state = tables.state()?.unwrap_or_else(|| State::start(self.shared.segments.key));
+        state.group += 1;
+        let mut staged = Staged::default();
+        let mut first = self.len == SEGMENT_HEADER as u64;
+        for (batch, result) in batches.iter().zip(results) {
+            if matches!(result, Some(Err(_))) {
+                continue;
+            }
+            let mut planner = Planner {
+                now: self.options.clock.now(),
+                place: |body: &Body| self.place(&mut staged.log, &mut staged.tails, body),
+                events: Vec::new(),
+                changes: Vec::new(),
+                tables: &mut tables,
+                state: &mut state,
+            };
+            let counters = Event::Counters(planner.state.counters);
+            let outcomes = planner.run(batch);
+            let (mut events, changes) = (planner.events, planner.changes);
+            if first && !events.is_empty() {
+                events.insert(0, counters);
+                first = false;
+            }
+            let logged = match outcomes {
+                Ok(_) if events.is_empty() => Ok(()),
+                Ok(_) => self.log(&mut staged.log, &mut state, events),
+                Err(_) => Ok(()),
+            };
+            match outcomes.and_then(|outcomes| logged.map(|()| outcomes)) {
+                Ok(outcomes) => *result = Some(Ok(outcomes)),
+                Err(error) if error.is_callers() => {
+                    *result = Some(Err(error));
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+            staged.changes.extend(changes);
+        }
+        tables.finish(&state)?;
+        Ok(Some(staged))
+    }
+
+    /// Where a body lies; its last chunk goes into the log now when it is not there yet.
+    fn place(
+        &self,
+        log: &mut Vec<u8>,
+        tails: &mut Vec<(Body, ChunkRef)>,
+        body: &Body,
+    ) -> Result<Stored, StoreError> {
+        body.parts(|parts| {
+            let mut chunks = parts.written.clone();
+            if let Some(tail) = &parts.tail {
+                let chunk = self.frame_chunk(log, tail)?;
+                chunks.push(chunk);
+                tails.push((body.clone(), chunk));
+            }
+            Ok(Stored { chunks })
+        })
+    }
+
+    /// Appends a chunk's record to what is going to be written at the end of the log.
+    fn frame_chunk(&self, log: &mut Vec<u8>, chunk: &Packed) -> Result<ChunkRef, StoreError> {
+        let place = self.place_after(log);
+        let key = &self.shared.segments.key;
+        let stored = record::append(log, key, place, Kind::Chunk, &chunk.payload)?;
+        Ok(ChunkRef { segment: place.segment, offset: place.offset, stored, raw: chunk.raw })
+    }
+
+    /// Appends a commit's record likewise.
+    fn log(
+        &self,
+        log: &mut Vec<u8>,
+        state: &mut State,
+        events: Vec<Event>,
+    ) -> Result<(), StoreError> {
+        let bytes = Commit { group: state.group, events }.encode();
+        if bytes.len() > record::MAX_PAYLOAD {
+            return Err(StoreError::TooLarge);
+        }
+        let (key, place) = (&self.shared.segments.key, self.place_after(log));
+        record::append(log, key, place, Kind::Commit, &record::pack(&bytes)?)?;
+        state.position = self.place_after(log);
+        Ok(())
+    }
+
+    fn place_after(&self, log: &[u8]) -> Place {
+        Place { segment: self.segment, offset: self.len + log.len() as u64 }
+    }
+
+    /// When the index has to be committed at the latest.
+    pub(super) fn flush_due(&self) -> Option<Instant> {
+        let since = self.behind_since.filter(|_| !self.stopped)?;
+        let much = self.behind_bytes >= MAX_REPLAY;
+        Some(if much { since } else { since + self.options.index_interval })
+    }
+
+    /// Makes the index durable as it stands.
+    pub(super) fn flush(&mut self) -> Result<(), StoreError> {
+        self.usable()?;
+        if self.behind_since.is_none() {
+            return Ok(());
+        }
+        let flush = || {
+            let txn = self.shared.index.write(Durability::Immediate)?;
+            let tables = Tables::open(&txn)?;
+            match tables.state()? {
+                Some(state) => tables.finish(&state)?,
+                None => drop(tables),
+            }
+            txn.commit().map_err(index)
+        };
+        flush().inspect_err(|error| self.stop(error))?;
+        self.behind_since = None;
+        self.behind_bytes = 0;
+        Ok(())
+    }
+
+    fn begin_segment_if_full(&mut self) -> Result<(), StoreError> {
+        if self.len < self.options.segment_size || self.len == SEGMENT_HEADER as u64 {
+            return Ok(());
+        }
+        // Only the last segment may end in something unsynced.
+        self.sync()?;
+        let next = self.segment.checked_add(1).ok_or(StoreError::TooLarge)?;
+        match self.shared.segments.create(next) {
+            Ok(file) => {
+                self.segment = next;
+                self.file = file;
+                self.len = SEGMENT_HEADER as u64;
+                Ok(())
+            }
+            Err(error) => {
+                self.shared.segments.remove(next).inspect_err(|error| self.stop(error))?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes at the end of the log, or leaves it as it was.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let segments = &self.shared.segments;
+        if let Err(error) = self.file.write_at(bytes, self.len) {
+            let error = segments.failed("write to the log", error);
+            let cut = self.file.set_len(self.len);
+            let cut = cut.map_err(|error| segments.failed("shorten the log", error));
+            cut.inspect_err(|error| self.stop(error))?;
+            return Err(error);
+        }
+        let len = bytes.len() as u64;
+        self.len += len;
+        self.behind_bytes += len;
+        self.free = self.free.saturating_sub(len);
+        Ok(())
+    }
+
+    /// After a failed sync the system may have dropped the data and forgotten: never try again.
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let synced = self.file.sync();
+        let synced = synced.map_err(|error| self.shared.segments.failed("sync the log", error));
+        synced.inspect_err(|error| self.stop(error))
+    }
+
+    fn check_reserve(&mut self) -> Result<(), StoreError> {
+        if self.free_seen.is_none_or(|seen| seen.elapsed() >= FREE_SPACE_AGE) {
+            let free = self.shared.segments.disk.free();
+            let free = free.map_err(|error| self.shared.segments.failed("ask for space", error))?;
+            self.free = free;
+            self.free_seen = Some(Instant::now());
+        }
+        if self.free < self.options.reserve { Err(StoreError::Full) } else { Ok(()) }
+    }
+
+    fn usable(&self) -> Result<(), StoreError> {
+        if self.stopped { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    /// Whether nothing can be written any more.
+    #[cfg(test)]
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    fn stop(&mut self, error: &StoreError) {
+        self.stopped = true;
+        tracing::error!(%error, "the mail store stops taking changes; restart to check the disk");
+    }
+}
+
+/// What one attempt is going to write.
+#[derive(Default)]
+struct Staged {
+    log: Vec<u8>,
+    /// Bodies whose last chunk is in it.
+    tails: Vec<(Body, ChunkRef)>,
+    changes: BTreeSet<Change>,
+}
