@@ -16,6 +16,7 @@ use crate::appliance::{self, RunOptions};
 use crate::control::{self, AccountCommand, QueueCommand, Request};
 use crate::mail::Address;
 use crate::selfcheck;
+use crate::selfcheck::records::Record;
 
 mod show;
 
@@ -269,8 +270,6 @@ enum QueueArgs {
 enum StoreArgs {
     /// Sizes and counts
     Stats,
-    /// Read every record and name what is damaged
-    Verify,
 }
 
 /// Where the service keeps its data.
@@ -310,7 +309,6 @@ impl Cli {
             Command::Store { at, command } => {
                 let request = match command {
                     StoreArgs::Stats => Request::StoreStats,
-                    StoreArgs::Verify => Request::StoreVerify,
                 };
                 ask(&at, &request)
             }
@@ -367,11 +365,13 @@ fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
 
 fn dns(args: &DnsArgs) -> Result<ExitCode, Failure> {
     let value = control::ask(&args.at.data, &Request::Records)?;
+    let records: Vec<Record> =
+        serde_json::from_value(value.clone()).map_err(control::ControlError::from)?;
     match args.format {
         DnsFormat::Json => show::json(&value),
         DnsFormat::Table if args.at.json => show::json(&value),
-        DnsFormat::Table => show::records_table(&value),
-        DnsFormat::Zone => show::records_zone(&value),
+        DnsFormat::Table => show::records_table(&records),
+        DnsFormat::Zone => show::records_zone(&records),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -25,8 +25,6 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub mod records;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

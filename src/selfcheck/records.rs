@@ -30,6 +30,34 @@ impl Record {
     pub fn is_open(&self) -> bool {
         self.value == PUBLIC_ADDRESS
     }
+
+    /// The record as a line of a zone file (RFC 1035 §5.1), without line end.
+    pub fn zone_line(&self) -> String {
+        let value = if self.kind == "TXT" { strings(&self.value) } else { self.value.clone() };
+        format!("{}. {TTL} IN {} {value}", self.name, self.kind)
+    }
+}
+
+/// Seconds a record may be remembered: short while an owner still tries things out.
+const TTL: u32 = 3600;
+
+/// A TXT value as strings of at most 255 octets (RFC 1035 §3.3.14).
+fn strings(text: &str) -> String {
+    let mut strings = vec![String::new()];
+    for c in text.chars() {
+        let escaped = matches!(c, '"' | '\\');
+        if strings.last().is_some_and(|last| last.len() + c.len_utf8() + usize::from(escaped) > 255)
+        {
+            strings.push(String::new());
+        }
+        if let Some(last) = strings.last_mut() {
+            if escaped {
+                last.push('\\');
+            }
+            last.push(c);
+        }
+    }
+    strings.iter().map(|string| format!("\"{string}\"")).collect::<Vec<_>>().join(" ")
 }
 
 /// All records for a box: its name's, then each domain's.

@@ -235,8 +235,6 @@ impl From<&StoreError> for Reply {
             | StoreError::NoMailbox
             | StoreError::NoMessage
             | StoreError::MailboxExists
-            | StoreError::NoMessage
-            | StoreError::TooLarge
             | StoreError::Closed => FAILED,
         }
     }
