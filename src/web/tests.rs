@@ -53,7 +53,7 @@ impl Setup for Memory {
     fn records(&self) -> Vec<Record> {
         vec![Record {
             name: "example.org".to_owned(),
-            kind: "MX",
+            kind: "MX".to_owned(),
             value: "10 mail.example.org".to_owned(),
             why: "brings mail here <&>".to_owned(),
         }]
