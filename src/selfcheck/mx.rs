@@ -65,7 +65,7 @@ async fn one(resolver: &Resolver, domain: &Domain, hostname: &Domain) -> Found {
         }
     }
     let Some(ours) = ours else {
-        return foreign(domain, hostname, &others, publish).saw(seen);
+        return foreign(domain, hostname, &others, &publish).saw(seen);
     };
     if ours.host.as_ref().is_some_and(|host| host == hostname)
         && let Answer::No(_) = resolver.addresses(hostname).await
@@ -105,7 +105,7 @@ fn foreign(
     domain: &Domain,
     hostname: &Domain,
     others: &[(&Exchanger, &Domain, Here)],
-    publish: String,
+    publish: &str,
 ) -> Found {
     let unclear = others.iter().find_map(|(.., here)| match here {
         Here::CouldNotTell(why) => Some(why),

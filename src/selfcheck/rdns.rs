@@ -144,7 +144,7 @@ fn carries(name: &Domain, address: IpAddr) -> bool {
         .filter_map(|digits| digits.parse().ok())
         .collect();
     let backwards: Vec<u8> = octets.iter().rev().copied().collect();
-    let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+    let hex = format!("{:08x}", u32::from(v4));
     numbers.windows(3).any(|run| {
         [octets.as_slice(), &backwards].iter().any(|all| all.windows(3).any(|w| w == run))
     }) || name.as_str().contains(&hex)

@@ -132,7 +132,8 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, content, rest))
 }
 
-/// UTCTime has two digits for the year, 1950 to 2049; GeneralizedTime four (RFC 5280 §4.1.2.5).
+/// `UTCTime` has two digits for the year, 1950 to 2049, `GeneralizedTime` four (RFC 5280
+/// §4.1.2.5).
 fn time(tag: u8, text: &[u8]) -> Option<Timestamp> {
     let text = std::str::from_utf8(text).ok()?;
     let text = match tag {
