@@ -105,7 +105,7 @@ impl<'a> Connection<'a> {
         let Settings { hostname, postmaster, message_size, timeouts } = server.settings.clone();
         let mut number = [0; 8];
         SystemRandom::new().fill(&mut number).map_err(|_| io::Error::other("no random numbers"))?;
-        let settings = session::Settings {
+        let settings = session::SessionSettings {
             role,
             hostname,
             postmaster,
