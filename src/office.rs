@@ -15,7 +15,7 @@ use crate::config::{self, Config, ConfigError, ConfigFile, FILE_NAME, Site};
 use crate::dns::{Resolver, ResolverError};
 use crate::mail::{Address, Domain};
 use crate::policy::dkim::{KeyError, SigningKeys};
-use crate::queue::{Queue, QueueParts, Schedule};
+use crate::queue::{Queue, QueueError, QueueParts, Schedule};
 use crate::selfcheck::records::{Record, records};
 use crate::selfcheck::{Checks, Inputs, Report};
 use crate::setup::{self, SetupError};
@@ -215,9 +215,10 @@ impl Office {
             keys: keys.clone(),
             hostname: site.hostname.clone(),
             outbound: config.outbound.clone(),
+            listens: config.listen.smtp.clone(),
             clock: Arc::clone(&self.clock),
             schedule: Schedule::default(),
-        });
+        })?;
         let service = Service { config, site, resolver, keys, queue };
         *self.site.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(service));
         Ok(())
@@ -248,6 +249,9 @@ pub enum OfficeError {
     /// No resolver.
     #[error(transparent)]
     Dns(#[from] ResolverError),
+    /// No queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The answers cannot be carried out.
     #[error(transparent)]
     Setup(#[from] SetupError),

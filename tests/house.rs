@@ -42,7 +42,8 @@ fn imports_point_downwards_only() {
         let Some(unit) = unit_of(&path) else { continue };
         for (number, line) in code_lines(&text) {
             for import in imports(line) {
-                let target = if import.starts_with("smtp::client") { "smtp::client" } else { top(import) };
+                let target =
+                    if import.starts_with("smtp::client") { "smtp::client" } else { top(import) };
                 if target == unit || !is_unit(target) {
                     continue;
                 }
@@ -98,7 +99,10 @@ fn some_crates_have_one_door() {
             for (name, doors) in HIDDEN {
                 let used = [format!("use {name}"), format!(" {name}"), format!("({name}")]
                     .iter()
-                    .any(|start| line.contains(&format!("{start}::")) || line.contains(start.as_str()) && name.ends_with('_'));
+                    .any(|start| {
+                        line.contains(&format!("{start}::"))
+                            || line.contains(start.as_str()) && name.ends_with('_')
+                    });
                 assert!(
                     !used || doors.contains(&top(&unit)),
                     "{}:{number}: only {doors:?} may use {name}",
