@@ -301,3 +301,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A peer that takes no replies for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(2);
 const HANG_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "what cannot be set up is the failed test")]
+mod tests;
