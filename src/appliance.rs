@@ -23,7 +23,6 @@ use crate::config::{Config, FILE_NAME, Seed};
 use crate::control::{self, ControlError};
 use crate::net::{Limits, ListenError, Listener, Tls, TlsError};
 use crate::office::{Office, OfficeError};
-use crate::panel;
 use crate::web::{ClaimCode, Stage};
 
 /// How to run.
@@ -42,7 +41,7 @@ pub struct RunOptions {
 
 /// Runs all services until the program is told to stop.
 pub fn run(options: RunOptions) -> Result<(), RunError> {
-    log_to_stderr();
+    log_to_stderr("info");
     runtime()?.block_on(async {
         let appliance = Appliance::open(options).await?;
         let stop = stop_on_signal()?;
@@ -132,18 +131,20 @@ impl Appliance {
         });
 
         tasks.spawn(control.run(Arc::clone(&office), stop.clone(), tasks.clone()));
-        let panel = panel::start(panel::Sources {
-            board: board::Board::detect(options.board, &board::Settings::default()),
+        let router = crate::web::router(crate::web::Web {
+            setup: Arc::new(pages::OfficeSetup(Arc::clone(&office))),
             report: office.reports(),
-            facts: pages::facts(&office, &stage, &code, &pages),
-            clock: Arc::clone(office.clock()),
-            stop: stop.clone(),
+            recheck: Arc::clone(&recheck),
+            board: None,
+            code: code.clone(),
+            stage: stage.clone(),
+            data: options.data.clone(),
         });
-        let web = pages::web(&office, &stage, code.clone(), &recheck, &options, panel.view());
         let http: Vec<SocketAddr> = pages.iter().map(|(listener, _)| listener.local()).collect();
         for (listener, secure) in pages {
-            tasks.spawn(pages::serve(listener, secure.then(|| tls.clone()), web.clone(),
-                                     stop.clone(), tasks.clone()));
+            let tls = secure.then(|| tls.clone());
+            let (stop, tasks_in) = (stop.clone(), tasks.clone());
+            tasks.spawn(pages::serve(listener, tls, router.clone(), stop, tasks_in));
         }
         tasks.spawn(check_regularly(Arc::clone(&office), Arc::clone(&recheck), stop.clone()));
         if let Some(folder) = options.seed.as_deref().and_then(Path::parent) {
@@ -158,7 +159,6 @@ impl Appliance {
         if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
             tracing::warn!("some connections were cut: they did not end in time");
         }
-        panel.stopped().await;
         office.store().clone().close().await.map_err(OfficeError::from)?;
         served
     }
@@ -274,9 +274,10 @@ fn bind(address: SocketAddr) -> Result<Listener, RunError> {
     Ok(Listener::bind(address, Limits { total: 256, per_network: 64 })?)
 }
 
-fn log_to_stderr() {
+/// Logs to standard error, where a service manager reads; `PILLARBOX_LOG` sets another level.
+pub(crate) fn log_to_stderr(level: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("PILLARBOX_LOG").unwrap_or_else(|_| "info".into());
+    let filter = EnvFilter::try_from_env("PILLARBOX_LOG").unwrap_or_else(|_| level.into());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

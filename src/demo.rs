@@ -20,7 +20,7 @@ use crate::office::{Office, OfficeError};
 
 /// Runs the demo until Ctrl-C. `new` leaves the household's box to be set up in the browser.
 pub fn run(data: &Path, base: u16, new: bool) -> Result<(), DemoError> {
-    appliance::log_to_file_or_stderr();
+    appliance::log_to_stderr("error");
     appliance::runtime()?.block_on(async {
         let stop = appliance::stop_on_signal()?;
         let world = World::start(loopback(base + 53)).await.map_err(|source| {
@@ -139,7 +139,7 @@ async fn settle(office: &Office, household: Household) -> Result<(), DemoError> 
 fn publish(world: &World, office: &Office) -> Result<(), DemoError> {
     for record in office.records().unwrap_or_default() {
         // The addresses of the demo's hosts are given.
-        if matches!(record.kind.as_str(), "A" | "AAAA") {
+        if matches!(&*record.kind, "A" | "AAAA") {
             continue;
         }
         world.load(".", &record.zone_line())?;

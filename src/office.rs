@@ -171,7 +171,7 @@ impl Office {
     pub fn records(&self) -> Result<Vec<Record>, String> {
         let service = self.set_up_service()?;
         let addresses: Vec<IpAddr> = crate::selfcheck::own_addresses();
-        Ok(records(&service.site, &service.keys.records(), &addresses))
+        Ok(records(&service.site, &service.config.outbound.mode, &service.keys.records(), &addresses))
     }
 
     /// Where the box's own certificate is kept.

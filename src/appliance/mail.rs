@@ -128,7 +128,7 @@ pub(super) async fn ready(stream: TcpStream, tls: Option<&Tls>) -> Option<Stream
 
 fn smtp_server(office: &Office, service: &Service, tls: &Tls) -> smtp::Server {
     smtp::Server::new(
-        smtp::Settings {
+        smtp::ServerSettings {
             hostname: service.site.hostname.clone(),
             postmaster: service.site.owner.clone(),
             message_size: service.config.message_size,

@@ -38,8 +38,6 @@ pub enum Request {
     Queue(QueueCommand),
     /// Sizes and counts.
     StoreStats,
-    /// Read every record.
-    StoreVerify,
 }
 
 /// What can be asked about accounts.

@@ -1,15 +1,15 @@
 //! The index: redb tables over the log, for reading. Whatever is here can be made anew from the
 //! segments; what changes it is in `apply.rs`. Reads take a snapshot, copy out and let go.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, TableDefinition};
 
+use super::apply::{State, Tables};
 use super::codec::{Decoder, Malformed};
 use super::disk::{Disk, IndexFile};
 use super::error::StoreError;
 use super::event::{Stored, decode_mailbox, decode_message};
-use super::record::{Key, Place};
 use super::types::{
     AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord, Stats,
 };
@@ -53,29 +53,29 @@ pub(super) struct Index {
 
 impl Index {
     /// Opens the index or makes an empty one.
-    pub(super) fn open(disk: &dyn Disk, fresh: bool) -> Result<Self, StoreError> {
+    pub(super) fn open(disk: &Arc<dyn Disk>, fresh: bool) -> Result<Self, StoreError> {
         let open = || {
             let file = disk.open(FILE, fresh)?;
             disk.sync_names()?;
             Ok(file)
         };
         let file = open().map_err(|error| super::error::disk("open the index", error))?;
+        let backend = IndexFile { disk: Arc::clone(disk), name: FILE, file };
         let mut builder = redb::Builder::new();
         builder.set_cache_size(CACHE);
-        let database = builder.create_with_backend(IndexFile(file)).map_err(index)?;
+        let database = builder.create_with_backend(backend).map_err(index)?;
         let index = Self { database: RwLock::new(Some(database)) };
         let txn = index.write(Durability::None)?;
-        super::apply::Tables::open(&txn)?;
+        Tables::open(&txn)?;
         txn.commit().map_err(self::index)?;
         Ok(index)
     }
 
-    /// Where the index stands, when it is one of ours: the store's key and the log position.
-    pub(super) fn position(&self) -> Result<Option<(Key, Place)>, StoreError> {
-        let txn = self.read()?;
-        let meta = txn.open_table(META).map_err(index)?;
-        let Some(value) = meta.get("state").map_err(index)? else { return Ok(None) };
-        Ok(super::apply::State::decode(value.value()).ok().map(|state| (state.key, state.position)))
+    /// What the index knows of itself; nothing when it is new or of another layout.
+    pub(super) fn state(&self) -> Result<Option<State>, StoreError> {
+        let meta = self.read()?.open_table(META).map_err(index)?;
+        let value = meta.get("state").map_err(index)?;
+        Ok(value.and_then(|value| State::decode(value.value()).ok()))
     }
 
     /// Begins a change.

@@ -35,7 +35,16 @@ pub use types::{
 };
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "what fails here is the failed test")]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
+mod model;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
+mod power;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
+mod sim;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
 mod tests;
 
 use std::fmt;

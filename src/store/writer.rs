@@ -395,6 +395,12 @@ impl Writer {
         if self.stopped { Err(StoreError::Closed) } else { Ok(()) }
     }
 
+    /// Whether nothing can be written any more.
+    #[cfg(test)]
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
     fn stop(&mut self, error: &StoreError) {
         self.stopped = true;
         tracing::error!(%error, "the mail store stops taking changes; restart to check the disk");

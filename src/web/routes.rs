@@ -37,8 +37,15 @@ pub fn router(web: Web) -> Router {
         .route("/board", get(board))
         .route("/board.png", get(board_png))
         .route("/board.json", get(board_json))
-        .route("/style.css", get(|| file("text/css; charset=utf-8", include_str!("style.css"))))
-        .route("/page.js", get(|| file("text/javascript; charset=utf-8", include_str!("page.js"))))
+        .route("/icon.svg", get(async || file("image/svg+xml", include_str!("icon.svg"))))
+        .route(
+            "/style.css",
+            get(async || file("text/css; charset=utf-8", include_str!("style.css"))),
+        )
+        .route(
+            "/page.js",
+            get(async || file("text/javascript; charset=utf-8", include_str!("page.js"))),
+        )
         .fallback(|| async { said(StatusCode::NOT_FOUND, &pages::NOT_FOUND) })
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(from_fn(guard))
@@ -276,7 +283,7 @@ fn view(shared: &Shared, connection: Connection) -> Option<BoardView> {
     (!view.private || connection.peer.is_loopback()).then_some(view)
 }
 
-async fn file(kind: &'static str, text: &'static str) -> Response {
+fn file(kind: &'static str, text: &'static str) -> Response {
     ([(CONTENT_TYPE, kind)], text).into_response()
 }
 
@@ -377,6 +384,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "no-referrer"),
+    // Not no-referrer: with that, browsers send our own forms with `Origin: null`.
+    (REFERRER_POLICY, "same-origin"),
     (CACHE_CONTROL, "no-store"),
 ];

@@ -157,8 +157,10 @@ impl Browser {
     }
 
     async fn post_from(&mut self, path: &str, fields: &[(&str, &str)], head: &str) -> Answer {
-        let escape =
-            |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
+        let hex = |digit: u8| char::from_digit(digit.into(), 16).unwrap();
+        let escape = |text: &str| -> String {
+            text.bytes().flat_map(|byte| ['%', hex(byte >> 4), hex(byte & 15)]).collect()
+        };
         let pairs: Vec<String> = fields
             .iter()
             .map(|(name, text)| format!("{}={}", escape(name), escape(text)))

@@ -26,7 +26,8 @@ pub(super) fn records(
         }
         p.help {
             "Some providers want only the part of the name before ." (domain) ", and @ or nothing "
-            "for the domain itself."
+            "for the domain itself. Some ask for the number of an MX record, the priority, in a "
+            "field of its own."
         }
         @for record in records {
             section.record {

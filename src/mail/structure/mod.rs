@@ -5,6 +5,7 @@
 
 mod decode;
 mod fields;
+mod header;
 mod people;
 mod scan;
 
@@ -13,6 +14,7 @@ use std::ops::Range;
 
 pub use decode::{TextDecoder, header_text, sent_date};
 pub use fields::{Disposition, MediaType, Parameter};
+pub use header::{RawField, fields};
 pub use people::Mailbox;
 
 /// Deepest nesting that is taken apart; deeper parts stay leaves.
@@ -116,6 +118,12 @@ impl Structure {
     /// Takes a message apart, reading it once from its start to its end.
     pub fn scan(reader: impl Read) -> io::Result<Self> {
         scan::scan(reader)
+    }
+
+    /// Reads a message no further than its header: the parts stay unknown. `length` is that of
+    /// the whole message.
+    pub fn scan_head(reader: impl Read, length: u64) -> io::Result<Self> {
+        scan::scan_head(reader, length)
     }
 
     /// The message itself.

@@ -14,15 +14,36 @@ const MAX_KEPT: usize = 256 << 10;
 const MAX_BOUNDARY_LINE: usize = 1024;
 
 /// Takes a message apart.
-pub(super) fn scan(mut reader: impl Read) -> io::Result<Structure> {
+pub(super) fn scan(reader: impl Read) -> io::Result<Structure> {
+    read_until(reader, 32 << 10, |_| false)
+}
+
+/// Reads the header only.
+pub(super) fn scan_head(reader: impl Read, length: u64) -> io::Result<Structure> {
+    let mut structure =
+        read_until(reader, 4 << 10, |scanner| scanner.header.is_none() || scanner.parts.len() > 1)?;
+    structure.rest.clear();
+    structure.root.inside = Inside::Leaf;
+    structure.root.body.end = length.max(structure.root.body.start);
+    Ok(structure)
+}
+
+fn read_until(
+    mut reader: impl Read,
+    step: usize,
+    enough: impl Fn(&Scanner) -> bool,
+) -> io::Result<Structure> {
     let mut scanner = Scanner::new();
-    let mut buffer = vec![0; 32 << 10];
+    let mut buffer = vec![0; step];
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(scanner.finish()),
             Ok(read) => scanner.feed(buffer.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
+        }
+        if enough(&scanner) {
+            return Ok(scanner.finish());
         }
     }
 }
@@ -363,7 +384,7 @@ fn is_plain_message(part: &Part) -> bool {
     let encoded = part.encoding.as_deref().is_some_and(|encoding| {
         ["base64", "quoted-printable"].iter().any(|e| encoding.eq_ignore_ascii_case(e.as_bytes()))
     });
-    let message = part.media.is("message", "rfc822") || part.media.is("message", "global");
+    let message = part.media.is("message", "rfc822");
     message && !encoded
 }
 
