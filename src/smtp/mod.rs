@@ -10,7 +10,7 @@ mod server;
 mod session;
 
 pub use reply::Reply;
-pub use server::{House, Server, Settings};
+pub use server::{House, Server, ServerSettings};
 pub use session::{Effect, Handover, Question, Role, Session, SessionSettings, Timeouts};
 
 #[cfg(test)]

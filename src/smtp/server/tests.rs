@@ -182,7 +182,8 @@ impl PostOffice {
         .unwrap();
         let tls = Tls::self_signed(&path("tls"), std::slice::from_ref(&hostname)).unwrap();
         let Lookup::Account(account) = accounts.lookup(&alice) else { panic!("no alice") };
-        let settings = Settings { hostname, postmaster: alice, message_size: 1 << 20, timeouts };
+        let settings =
+            ServerSettings { hostname, postmaster: alice, message_size: 1 << 20, timeouts };
         let house = House { tls, accounts, queue: queue.clone(), store: store.clone(), clock };
         Self {
             folder,
