@@ -25,7 +25,6 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

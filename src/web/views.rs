@@ -3,10 +3,11 @@
 
 use maud::{Markup, html};
 
+use super::Wizard;
 use super::pages::{Asked, frame, step_frame};
 use super::wizard::Home;
-use super::{BoardView, Wizard};
 use crate::config::{Config, Site, TlsMode};
+use crate::panel::View;
 use crate::selfcheck::records::Record;
 use crate::selfcheck::{Area, Finding, Outcome, Report};
 
@@ -124,7 +125,7 @@ pub(super) fn status(site: Option<&Site>, report: Option<&Report>, board: bool) 
 }
 
 /// The panel.
-pub(super) fn board(view: &BoardView) -> Markup {
+pub(super) fn board(view: &View) -> Markup {
     let body = html! {
         h1 { "The panel" }
         div.panel {
@@ -135,7 +136,7 @@ pub(super) fn board(view: &BoardView) -> Markup {
             img data-display src="/board.png" width="512" height="256"
                 alt="The display, with the text below";
         }
-        ul.lines data-lines { @for line in &view.text { li { (line) } } }
+        ul.lines data-lines { @for line in &view.lines { li { (line) } } }
         p { a href="/" { "State of the box" } }
     };
     let refresh = html! { noscript { meta http-equiv="refresh" content="2"; } };
