@@ -3,6 +3,7 @@
 //! the mail services start when the box is set up, and anew when its configuration changes.
 
 mod banner;
+mod light;
 mod mail;
 mod pages;
 
@@ -18,13 +19,13 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::SystemClock;
+use self::light::Light;
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, FILE_NAME, Seed};
 use crate::control::{self, ControlError};
 use crate::net::{Limits, ListenError, Listener, Tls, TlsError};
 use crate::office::{Office, OfficeError};
-use crate::panel;
-use crate::web::{ClaimCode, Stage};
+use crate::web::{self, ClaimCode, Stage};
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -42,9 +43,9 @@ pub struct RunOptions {
 
 /// Runs all services until the program is told to stop.
 pub fn run(options: RunOptions) -> Result<(), RunError> {
-    log_to_stderr();
+    log_to_stderr("info");
     runtime()?.block_on(async {
-        let appliance = Appliance::open(options).await?;
+        let appliance = Appliance::open(options, Arc::new(SystemClock)).await?;
         let stop = stop_on_signal()?;
         appliance.serve(stop).await
     })
@@ -88,12 +89,17 @@ pub struct Appliance {
 
 impl Appliance {
     /// Opens the data folder, takes up a seed, and binds what does not depend on the set-up.
-    pub async fn open(options: RunOptions) -> Result<Self, RunError> {
+    pub async fn open(options: RunOptions, clock: SharedClock) -> Result<Self, RunError> {
         std::fs::create_dir_all(&options.data)
             .map_err(|source| RunError::Folder { path: options.data.clone(), source })?;
+        if let Some(file) = &options.config
+            && !file.exists()
+        {
+            return Err(RunError::NoConfig(file.clone()));
+        }
         let file = options.config.clone().unwrap_or_else(|| options.data.join(FILE_NAME));
         let config = crate::config::load(&file).map_err(OfficeError::from)?;
-        let office = Office::open_with(&options.data, file, Arc::new(SystemClock))?;
+        let office = Office::open_with(&options.data, file, clock)?;
         if let Some(seed) = &options.seed {
             take_up_seed(&office, seed).await;
         }
@@ -132,22 +138,44 @@ impl Appliance {
         });
 
         tasks.spawn(control.run(Arc::clone(&office), stop.clone(), tasks.clone()));
-        let panel = panel::start(panel::Sources {
-            board: board::Board::detect(options.board, &board::Settings::default()),
+        let http: Vec<SocketAddr> = pages
+            .iter()
+            .filter(|(_, secure)| !secure)
+            .map(|(listener, _)| listener.local())
+            .collect();
+        let light = Light::start(
+            board::Board::detect(options.board, &board::Settings::default()),
+            light::Sources {
+                office: Arc::clone(&office),
+                stage: stage.subscribe(),
+                code: code.clone(),
+                http: http.clone(),
+            },
+            stop.clone(),
+        );
+        let router = web::router(web::Web {
+            setup: Arc::new(pages::OfficeSetup(Arc::clone(&office))),
             report: office.reports(),
-            facts: pages::facts(&office, &stage, &code, &pages),
-            clock: Arc::clone(office.clock()),
-            stop: stop.clone(),
+            recheck: Arc::clone(&recheck),
+            board: Some(light.views()),
+            code: code.clone(),
+            stage: stage.clone(),
+            data: options.data.clone(),
         });
-        let web = pages::web(&office, &stage, code.clone(), &recheck, &options, panel.view());
-        let http: Vec<SocketAddr> = pages.iter().map(|(listener, _)| listener.local()).collect();
         for (listener, secure) in pages {
-            tasks.spawn(pages::serve(listener, secure.then(|| tls.clone()), web.clone(),
-                                     stop.clone(), tasks.clone()));
+            let tls = secure.then(|| tls.clone());
+            let (stop, tasks_in) = (stop.clone(), tasks.clone());
+            tasks.spawn(pages::serve(listener, tls, router.clone(), stop, tasks_in));
         }
         tasks.spawn(check_regularly(Arc::clone(&office), Arc::clone(&recheck), stop.clone()));
         if let Some(folder) = options.seed.as_deref().and_then(Path::parent) {
-            tasks.spawn(banner::keep(folder.to_owned(), http, code, stage.subscribe(), stop.clone()));
+            tasks.spawn(banner::keep(
+                folder.to_owned(),
+                http,
+                code,
+                stage.subscribe(),
+                stop.clone(),
+            ));
         }
         tasks.spawn(tell_the_service_manager(stop.clone()));
 
@@ -158,7 +186,7 @@ impl Appliance {
         if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
             tracing::warn!("some connections were cut: they did not end in time");
         }
-        panel.stopped().await;
+        light.stopped().await;
         office.store().clone().close().await.map_err(OfficeError::from)?;
         served
     }
@@ -274,9 +302,10 @@ fn bind(address: SocketAddr) -> Result<Listener, RunError> {
     Ok(Listener::bind(address, Limits { total: 256, per_network: 64 })?)
 }
 
-fn log_to_stderr() {
+/// Logs to standard error, where a service manager reads; `PILLARBOX_LOG` sets another level.
+pub(crate) fn log_to_stderr(level: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("PILLARBOX_LOG").unwrap_or_else(|_| "info".into());
+    let filter = EnvFilter::try_from_env("PILLARBOX_LOG").unwrap_or_else(|_| level.into());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -309,6 +338,9 @@ pub enum RunError {
     /// The data folder cannot be opened.
     #[error(transparent)]
     Office(#[from] OfficeError),
+    /// The configuration named does not exist.
+    #[error("there is no configuration {}: name another with --config, or leave it out", .0.display())]
+    NoConfig(PathBuf),
     /// A port cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),

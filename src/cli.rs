@@ -16,6 +16,7 @@ use crate::appliance::{self, RunOptions};
 use crate::control::{self, AccountCommand, QueueCommand, Request};
 use crate::mail::Address;
 use crate::selfcheck;
+use crate::selfcheck::records::Record;
 
 mod show;
 
@@ -269,19 +270,24 @@ enum QueueArgs {
 enum StoreArgs {
     /// Sizes and counts
     Stats,
-    /// Read every record and name what is damaged
-    Verify,
 }
 
 /// Where the service keeps its data.
 const DEFAULT_DATA: &str = "/var/lib/pillarbox";
 
-/// Broken, in the exit codes of `check`; any failure of another command is 1.
+/// A command that could not do what it was asked.
 const EXIT_FAILURE: u8 = 1;
+
+/// A check that could not be made is neither good nor bad news.
+const EXIT_UNKNOWN: u8 = 3;
 
 impl Cli {
     /// Does what the arguments say.
     pub fn run(self) -> ExitCode {
+        let on_failure = match &self.command {
+            Command::Check(_) => EXIT_UNKNOWN,
+            _ => EXIT_FAILURE,
+        };
         let result = match self.command {
             Command::Run(args) => appliance::run(RunOptions {
                 data: args.data,
@@ -303,7 +309,6 @@ impl Cli {
             Command::Store { at, command } => {
                 let request = match command {
                     StoreArgs::Stats => Request::StoreStats,
-                    StoreArgs::Verify => Request::StoreVerify,
                 };
                 ask(&at, &request)
             }
@@ -311,7 +316,7 @@ impl Cli {
         result.unwrap_or_else(|failure| {
             // One line: what happened and what to do.
             eprintln!("pillarbox: {failure}");
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(on_failure)
         })
     }
 }
@@ -360,11 +365,13 @@ fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
 
 fn dns(args: &DnsArgs) -> Result<ExitCode, Failure> {
     let value = control::ask(&args.at.data, &Request::Records)?;
+    let records: Vec<Record> =
+        serde_json::from_value(value.clone()).map_err(control::ControlError::from)?;
     match args.format {
         DnsFormat::Json => show::json(&value),
         DnsFormat::Table if args.at.json => show::json(&value),
-        DnsFormat::Table => show::records_table(&value),
-        DnsFormat::Zone => show::records_zone(&value),
+        DnsFormat::Table => show::records_table(&records),
+        DnsFormat::Zone => show::records_zone(&records),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -385,7 +392,9 @@ fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {
         AccountArgs::Device(DeviceArgs::Add { address, name }) => {
             AccountCommand::AddDevice { address, name }
         }
-        AccountArgs::Device(DeviceArgs::List { address }) => AccountCommand::ListDevices { address },
+        AccountArgs::Device(DeviceArgs::List { address }) => {
+            AccountCommand::ListDevices { address }
+        }
         AccountArgs::Device(DeviceArgs::Revoke { address, name }) => {
             AccountCommand::RevokeDevice { address, name }
         }
@@ -478,4 +487,3 @@ fn confirm_removal(address: &Address, yes: bool) -> Result<(), Failure> {
     }
     Err(Failure::NotConfirmed(address.clone()))
 }
-

@@ -22,14 +22,22 @@
 //! - What was acknowledged is in the store, synced.
 
 pub mod accounts;
+pub mod appliance;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod deliver;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod dns;
 pub mod imap;
 pub mod mail;
 pub mod net;
+pub mod office;
+pub mod panel;
 pub mod policy;
+pub mod pop3;
 pub mod queue;
 pub mod selfcheck;
 pub mod setup;

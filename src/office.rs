@@ -15,7 +15,7 @@ use crate::config::{self, Config, ConfigError, ConfigFile, FILE_NAME, Site};
 use crate::dns::{Resolver, ResolverError};
 use crate::mail::{Address, Domain};
 use crate::policy::dkim::{KeyError, SigningKeys};
-use crate::queue::{Queue, QueueParts, Schedule};
+use crate::queue::{Queue, QueueError, QueueParts, Schedule};
 use crate::selfcheck::records::{Record, records};
 use crate::selfcheck::{Checks, Inputs, Report};
 use crate::setup::{self, SetupError};
@@ -138,8 +138,7 @@ impl Office {
         let make_keys = move |domains: &[Domain]| {
             SigningKeys::open_or_create(&keys, domains).map(drop).map_err(|e| e.to_string())
         };
-        let config =
-            setup::apply(answers, replaces, &self.data, &self.accounts, make_keys).await?;
+        let config = setup::apply(answers, replaces, &self.data, &self.accounts, make_keys).await?;
         self.assume(config.clone())?;
         self.generation.send_modify(|count| *count += 1);
         Ok(config)
@@ -171,7 +170,12 @@ impl Office {
     pub fn records(&self) -> Result<Vec<Record>, String> {
         let service = self.set_up_service()?;
         let addresses: Vec<IpAddr> = crate::selfcheck::own_addresses();
-        Ok(records(&service.site, &service.keys.records(), &addresses))
+        Ok(records(
+            &service.site,
+            &service.config.outbound.mode,
+            &service.keys.records(),
+            &addresses,
+        ))
     }
 
     /// Where the box's own certificate is kept.
@@ -215,9 +219,10 @@ impl Office {
             keys: keys.clone(),
             hostname: site.hostname.clone(),
             outbound: config.outbound.clone(),
+            listens: config.listen.smtp.clone(),
             clock: Arc::clone(&self.clock),
             schedule: Schedule::default(),
-        });
+        })?;
         let service = Service { config, site, resolver, keys, queue };
         *self.site.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(service));
         Ok(())
@@ -248,6 +253,9 @@ pub enum OfficeError {
     /// No resolver.
     #[error(transparent)]
     Dns(#[from] ResolverError),
+    /// No queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// The answers cannot be carried out.
     #[error(transparent)]
     Setup(#[from] SetupError),

@@ -2,3 +2,4 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here is the failed test")]
 
 mod house;
+mod trouble;

@@ -464,3 +464,7 @@ pub struct Login {
     /// The device, when its own password was used.
     pub device: Option<String>,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
+mod tests;

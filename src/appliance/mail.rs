@@ -36,10 +36,14 @@ impl Services {
             (Role::Submission, ports(&listen.submission, PEOPLE)?),
             (Role::Submissions, ports(&listen.submissions, PEOPLE)?),
         ];
-        let imap_ports =
-            [(None, ports(&listen.imap, PEOPLE)?), (Some(tls.clone()), ports(&listen.imaps, PEOPLE)?)];
-        let pop3_ports =
-            [(None, ports(&listen.pop3, PEOPLE)?), (Some(tls.clone()), ports(&listen.pop3s, PEOPLE)?)];
+        let imap_ports = [
+            (None, ports(&listen.imap, PEOPLE)?),
+            (Some(tls.clone()), ports(&listen.imaps, PEOPLE)?),
+        ];
+        let pop3_ports = [
+            (None, ports(&listen.pop3, PEOPLE)?),
+            (Some(tls.clone()), ports(&listen.pop3s, PEOPLE)?),
+        ];
 
         let running = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
         let smtp = Arc::new(smtp_server(office, service, tls));
@@ -128,7 +132,7 @@ pub(super) async fn ready(stream: TcpStream, tls: Option<&Tls>) -> Option<Stream
 
 fn smtp_server(office: &Office, service: &Service, tls: &Tls) -> smtp::Server {
     smtp::Server::new(
-        smtp::Settings {
+        smtp::ServerSettings {
             hostname: service.site.hostname.clone(),
             postmaster: service.site.owner.clone(),
             message_size: service.config.message_size,

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::control::{AccountCommand, QueueCommand, Request};
+use crate::selfcheck::records::Record;
 use crate::selfcheck::{Outcome, Report};
 
 /// For scripts.
@@ -34,20 +35,17 @@ pub(super) fn report(report: &Report) {
 }
 
 /// The records to publish, for reading.
-pub(super) fn records_table(records: &Value) {
-    for record in items(records) {
-        println!("{}\n  {:<5} {}", field(record, "name"), field(record, "kind"), field(record, "value"));
-        println!("        {}\n", field(record, "why"));
+pub(super) fn records_table(records: &[Record]) {
+    for record in records {
+        println!("{}\n  {:<5} {}", record.name, record.kind, record.value);
+        println!("        {}\n", record.why);
     }
 }
 
-/// The records to publish, as lines of a zone file.
-pub(super) fn records_zone(records: &Value) {
-    for record in items(records) {
-        let (name, kind) = (field(record, "name"), field(record, "kind"));
-        let value = field(record, "value");
-        let value = if kind == "TXT" { quoted(value) } else { value.to_owned() };
-        println!("{name}. 3600 IN {kind} {value}");
+/// The records to publish, as lines of a zone file; what only the owner knows is a comment.
+pub(super) fn records_zone(records: &[Record]) {
+    for record in records {
+        println!("{}{}", if record.is_open() { "; " } else { "" }, record.zone_line());
     }
 }
 
@@ -66,12 +64,16 @@ pub(super) fn answer(request: &Request, value: &Value) {
         }
         Request::Account(AccountCommand::ListAliases) => {
             for alias in items(value) {
-                let targets: Vec<&str> = items(&alias["targets"]).filter_map(Value::as_str).collect();
+                let targets: Vec<&str> =
+                    items(&alias["targets"]).filter_map(Value::as_str).collect();
                 println!("{} -> {}", field(alias, "alias"), targets.join(", "));
             }
         }
         Request::Account(AccountCommand::AddDevice { name, .. }) => {
-            println!("The password for {name}, shown this once:\n\n    {}\n", field(value, "password"));
+            println!(
+                "The password for {name}, shown this once:\n\n    {}\n",
+                field(value, "password")
+            );
         }
         Request::Queue(QueueCommand::List) => {
             if items(value).next().is_none() {
@@ -80,7 +82,7 @@ pub(super) fn answer(request: &Request, value: &Value) {
             items(value).for_each(queue_item);
         }
         Request::Queue(QueueCommand::Show { .. }) => queue_item(value),
-        Request::StoreStats | Request::StoreVerify => {
+        Request::StoreStats => {
             for (key, value) in value.as_object().into_iter().flatten() {
                 println!("{:<18} {value}", key.replace('_', " "));
             }
@@ -117,21 +119,4 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn field<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
-}
-
-/// A TXT value in strings of at most 255 octets (RFC 1035 §3.3.14).
-fn quoted(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-    let mut strings = Vec::new();
-    let mut rest = escaped.as_str();
-    while rest.len() > 255 {
-        let mut cut = 255;
-        while !rest.is_char_boundary(cut) || rest[..cut].ends_with('\\') {
-            cut -= 1;
-        }
-        strings.push(format!("\"{}\"", &rest[..cut]));
-        rest = &rest[cut..];
-    }
-    strings.push(format!("\"{rest}\""));
-    strings.join(" ")
 }

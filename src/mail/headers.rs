@@ -1,6 +1,6 @@
 //! Header fields at the door: the trace field we put on top of every message, and a look at the
-//! header while it streams past, which counts hops, tells what is missing, and takes out `Bcc`.
-//! Nothing is held but the name of the field being read.
+//! header while it streams past, which counts hops, tells what is missing and who wrote it, and
+//! takes out `Bcc`. Nothing is held but the name of the field being read, and `From`.
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
@@ -95,8 +95,8 @@ pub struct HeaderFacts {
     pub date: bool,
     /// There is a `Message-ID`.
     pub message_id: bool,
-    /// There is a `From`.
-    pub from: bool,
+    /// Number of `From` fields; a sound message has one.
+    pub from: u32,
     /// There is any field at all.
     pub any: bool,
     /// The message starts with the empty line that ends a header.
@@ -123,6 +123,10 @@ pub struct HeaderScan {
     /// The start of a line, held until it is clear which field it is.
     start: Vec<u8>,
     first_line: bool,
+    /// What the `From` fields say, the field names left out.
+    authors: Vec<u8>,
+    /// Whether the field being read is one of them.
+    author: bool,
 }
 
 impl HeaderScan {
@@ -135,6 +139,8 @@ impl HeaderScan {
             keep: true,
             start: Vec::with_capacity(LONGEST_START),
             first_line: true,
+            authors: Vec::new(),
+            author: false,
         }
     }
 
@@ -152,6 +158,9 @@ impl HeaderScan {
                     let (line, rest) = bytes.split_at(length);
                     if self.keep {
                         out.extend_from_slice(line);
+                    }
+                    if self.author && self.authors.len() <= LONGEST_FROM {
+                        self.authors.extend_from_slice(line);
                     }
                     if end.is_some() {
                         self.next_line();
@@ -176,14 +185,28 @@ impl HeaderScan {
         self.facts
     }
 
+    /// Who the message says wrote it: the addresses of `From`. Nothing when they cannot be read
+    /// or are too many to be meant seriously. Only sound when there is one `From`.
+    pub fn authors(&self) -> Option<Vec<Address>> {
+        if self.authors.len() > LONGEST_FROM {
+            return None;
+        }
+        let header = [b"From:", self.authors.as_slice(), b"\r\n"].concat();
+        let header = mail_parser::MessageParser::new().parse_headers(&header)?;
+        let addresses = header.from()?.iter().map(|author| author.address()?.parse().ok());
+        addresses.collect::<Option<Vec<_>>>().filter(|addresses| !addresses.is_empty())
+    }
+
     fn start_of_line(&mut self, byte: u8, out: &mut Vec<u8>) {
         self.place = Place::Name;
+        self.author = false;
         self.start.push(byte);
         match byte {
             b':' => {
                 let name = self.start[..self.start.len() - 1].trim_ascii_end();
                 if is_field_name(name) {
                     self.keep = self.facts.note(name) || self.bcc == Bcc::Keep;
+                    self.author = name.eq_ignore_ascii_case(b"From");
                 } else {
                     self.keep = true;
                 }
@@ -227,7 +250,7 @@ impl HeaderFacts {
         self.received = self.received.saturating_add(u32::from(is("Received")));
         self.date |= is("Date");
         self.message_id |= is("Message-ID");
-        self.from |= is("From");
+        self.from = self.from.saturating_add(u32::from(is("From")));
         !is("Bcc") && !is("Resent-Bcc")
     }
 }
@@ -256,6 +279,8 @@ fn push(text: &mut String, arguments: fmt::Arguments<'_>) {
 
 /// Longer than every field name we look for, with room for space before the colon.
 const LONGEST_START: usize = 64;
+/// Longest `From` looked at, in bytes: room for the longest address and a long name.
+const LONGEST_FROM: usize = 4096;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed parse is the failed test")]

@@ -30,7 +30,7 @@ pub enum Spf {
     TempError(String),
 }
 
-/// The check_host function (RFC 7208 §4). `sender` is the whole MAIL FROM address, or
+/// The `check_host` function (RFC 7208 §4). `sender` is the whole MAIL FROM address, or
 /// `postmaster@` and the HELO name when that was empty.
 pub async fn evaluate(
     resolver: &Resolver,

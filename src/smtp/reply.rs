@@ -129,6 +129,8 @@ pub(crate) const LOOP: Reply =
     Reply::new(554, "5.4.6", "The message has been passed on over 50 times: it goes in a circle");
 pub(crate) const NO_FROM: Reply =
     Reply::new(554, "5.6.0", "The message has no From: field, and no sender to make one of");
+pub(crate) const BAD_FROM: Reply =
+    Reply::new(554, "5.6.0", "The message needs one From: field with a mail address in it");
 
 pub(crate) const NO_RELAY: Reply = Reply::new(
     550,
@@ -222,6 +224,7 @@ impl From<&AuthError> for Reply {
 impl From<&StoreError> for Reply {
     fn from(error: &StoreError) -> Self {
         match error {
+            StoreError::TooLarge => TOO_BIG,
             StoreError::Full => {
                 Self::new(452, "4.3.1", "The card of this post office is full; please try later")
             }
@@ -230,9 +233,8 @@ impl From<&StoreError> for Reply {
             | StoreError::Damaged(_)
             | StoreError::Index(_)
             | StoreError::NoMailbox
-            | StoreError::MailboxExists
             | StoreError::NoMessage
-            | StoreError::TooLarge
+            | StoreError::MailboxExists
             | StoreError::Closed => FAILED,
         }
     }

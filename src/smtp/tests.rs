@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::session::Settings;
 use super::*;
 use crate::accounts::sasl::Exchange;
 use crate::mail::Envelope;
@@ -243,7 +242,7 @@ struct House {
 impl House {
     fn new(role: Role) -> Self {
         let now = Instant::now();
-        let settings = Settings {
+        let settings = SessionSettings {
             role,
             hostname: "mail.example.org".parse().unwrap(),
             postmaster: "postmaster@example.org".parse().unwrap(),
@@ -363,6 +362,10 @@ fn answer(question: &Question, role: Role) -> Result<(), Reply> {
         Question::Sender(from) => {
             let hers = from.to_string() == "alice@example.org";
             if hers || role == Role::Mx { Ok(()) } else { Err(reply::NOT_YOUR_ADDRESS) }
+        }
+        Question::Authors(authors) => {
+            let hers = authors.iter().all(|author| author.to_string() == "alice@example.org");
+            if hers { Ok(()) } else { Err(reply::NOT_YOUR_ADDRESS) }
         }
         Question::Recipient(to) => match to.to_string().as_str() {
             "alice@example.org" | "full@example.org" | "postmaster@example.org" => Ok(()),

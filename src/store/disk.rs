@@ -129,26 +129,32 @@ impl DiskFile for OsFile {
 
 /// A file as redb wants it.
 #[derive(Debug)]
-pub(super) struct IndexFile(pub(super) Arc<dyn DiskFile>);
+pub(super) struct IndexFile {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) name: &'static str,
+    pub(super) file: Arc<dyn DiskFile>,
+}
 
 impl redb::StorageBackend for IndexFile {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        read_exact_at(&*self.0, out, offset)
+        read_exact_at(&*self.file, out, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
+    /// After a failure the system shows pages that the disk does not have: nobody may trust the
+    /// file again, and without it the next opening makes a new one.
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
+        self.file.sync().inspect_err(|_| drop(self.disk.remove(self.name)))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_at(data, offset)
+        self.file.write_at(data, offset)
     }
 }

@@ -51,24 +51,25 @@ pub(super) fn open(
     let numbers =
         segment::numbers(&*disk).map_err(|error| disk_error("list the segments", error))?;
     let (known, bad) = read_headers(&*disk, &numbers)?;
-    let mut index = open_index(&*disk, rebuild)?;
-    let found = index.position()?;
-    let key = known.or(found.map(|(key, _)| key));
+    let mut index = open_index(&disk, rebuild)?;
+    let found = index.state()?;
+    let key = known.or(found.map(|state| state.key));
     let segments = Segments::new(disk, key.unwrap_or(fresh_key));
     if key.is_none() && !(numbers.len() <= 1 && all_begun(&segments, &numbers)?) {
         return Err(StoreError::Damaged("no segment has a readable header".to_owned()).into());
     }
-    let mut position = found.map_or(START, |(_, position)| position);
-    let foreign = found.is_some_and(|(found, _)| found != segments.key);
+    let mut position = found.map_or(START, |state| state.position);
+    let foreign = found.is_some_and(|state| state.key != segments.key);
     if foreign || !is_there(&segments, &numbers, position)? {
         drop(index);
-        index = Index::open(&*segments.disk, true)?;
+        index = Index::open(&segments.disk, true)?;
         position = START;
     }
     let (changes, _) = broadcast::channel(CHANGES);
     let shared = Shared { segments, index, changes, next_body: AtomicU64::new(0) };
     let (segment, file, len) = replay(&shared, &numbers, &bad, position)?;
-    shared.next_body.store(next_body(&shared)?, Ordering::Relaxed);
+    let counters = shared.index.state()?.map_or(Counters::START, |state| state.counters);
+    shared.next_body.store(counters.body, Ordering::Relaxed);
     Ok(Writer::new(Arc::new(shared), options.clone(), segment, file, len))
 }
 
@@ -106,7 +107,7 @@ fn all_begun(segments: &Segments, numbers: &[u32]) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-fn open_index(disk: &dyn Disk, rebuild: bool) -> Result<Index, StoreError> {
+fn open_index(disk: &Arc<dyn Disk>, rebuild: bool) -> Result<Index, StoreError> {
     if rebuild {
         return Index::open(disk, true);
     }
@@ -241,11 +242,4 @@ fn apply(shared: &Shared, from: Place, end: u64) -> Result<(), StoreError> {
 fn length(segments: &Segments, segment: u32) -> Result<u64, StoreError> {
     let len = segments.file(segment)?.len();
     len.map_err(|error| segments.failed("read a segment", error))
-}
-
-/// The lowest number no body ever had.
-fn next_body(shared: &Shared) -> Result<u64, StoreError> {
-    let txn = shared.index.write(Durability::None)?;
-    let state = Tables::open(&txn)?.state()?;
-    Ok(state.map_or(Counters::START, |state| state.counters).body)
 }

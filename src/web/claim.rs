@@ -156,13 +156,13 @@ impl Door {
 }
 
 /// A browser that says nothing for so long loses the set-up.
-pub(super) const IDLE: Duration = Duration::from_secs(30 * 60);
+pub(super) const IDLE: Duration = Duration::from_mins(30);
 /// Slips are human; a fifth is guessing.
 const FREE_TRIES: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 /// Short enough that a prankster in the house does not lock the owner out for a day; long enough
 /// that a hundred million codes take centuries.
-const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
 /// Why a browser may not set the box up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,10 +30,28 @@ show?.addEventListener("change", () => {
 const zone = document.querySelector("[data-zone]");
 if (zone && !zone.value) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
 
+const domain = document.getElementById("domain.name");
+const suggest = () => {
+  const name = domain.value.trim().toLowerCase();
+  document.getElementById("box.hostname").placeholder = `mail.${name || "example.org"}`;
+};
+if (domain) {
+  suggest();
+  domain.addEventListener("input", suggest);
+}
+
 // One press is enough: a change takes some seconds on a small board.
 for (const form of document.querySelectorAll("form")) {
-  form.addEventListener("submit", () => form.setAttribute("aria-busy", "true"));
+  form.addEventListener("submit", (event) => {
+    if (form.getAttribute("aria-busy")) event.preventDefault();
+    form.setAttribute("aria-busy", "true");
+  });
 }
+
+// A page that the browser kept for its back button is asked anew when it is pressed again.
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form")) form.removeAttribute("aria-busy");
+});
 
 // The panel: the light follows its timeline, the rest is asked for every two seconds.
 const bulb = document.querySelector("[data-bulb]");

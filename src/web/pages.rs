@@ -24,7 +24,7 @@ pub(super) fn frame(title: &str, extra: &Markup, body: &Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) " · Pillarbox" }
-                link rel="icon" href="data:,";
+                link rel="icon" type="image/svg+xml" href="/icon.svg";
                 link rel="stylesheet" href="/style.css";
                 script src="/page.js" defer {}
                 (extra)
@@ -237,6 +237,7 @@ fn sending(asked: &Asked<'_>, wizard: &Wizard, home: &Home) -> Markup {
 }
 
 /// What kind of field a question has.
+#[derive(Clone, Copy)]
 enum Kind<'a> {
     Name,
     Number,

@@ -21,12 +21,18 @@ use serde_json::json;
 
 use super::claim::{Door, IDLE, Token};
 use super::wizard::{Complaint, Form, Move, WIZARD_FILE};
-use super::{BoardView, Connection, Stage, Web, Wizard, pages, views};
+use super::{Connection, Stage, Web, Wizard, pages, views};
 use crate::config::{ConfigFile, FILE_NAME, write_private};
+use crate::panel::View;
 
 /// All pages. To be served by [`super::serve()`], which says where a request came from.
 pub fn router(web: Web) -> Router {
     let wizard = resume(&web.data, &web.setup.file());
+    // The display has to know before anyone asks for a page.
+    web.stage.send_replace(match wizard {
+        Wizard::Done => Stage::Done,
+        _ => Stage::Unclaimed,
+    });
     let door = Mutex::new(Door::new(web.code.clone()));
     let shared = Arc::new(Shared { wizard: tokio::sync::Mutex::new(wizard), door, web });
     Router::new()
@@ -37,8 +43,15 @@ pub fn router(web: Web) -> Router {
         .route("/board", get(board))
         .route("/board.png", get(board_png))
         .route("/board.json", get(board_json))
-        .route("/style.css", get(|| file("text/css; charset=utf-8", include_str!("style.css"))))
-        .route("/page.js", get(|| file("text/javascript; charset=utf-8", include_str!("page.js"))))
+        .route("/icon.svg", get(async || file("image/svg+xml", include_str!("icon.svg"))))
+        .route(
+            "/style.css",
+            get(async || file("text/css; charset=utf-8", include_str!("style.css"))),
+        )
+        .route(
+            "/page.js",
+            get(async || file("text/javascript; charset=utf-8", include_str!("page.js"))),
+        )
         .fallback(|| async { said(StatusCode::NOT_FOUND, &pages::NOT_FOUND) })
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(from_fn(guard))
@@ -256,13 +269,14 @@ async fn board(State(shared): Here, Extension(connection): Extension<Connection>
 }
 
 async fn board_png(State(shared): Here, Extension(connection): Extension<Connection>) -> Response {
-    let picture = |view: BoardView| ([(CONTENT_TYPE, "image/png")], view.png).into_response();
+    let picture = |view: View| ([(CONTENT_TYPE, "image/png")], view.png).into_response();
     view(&shared, connection).map_or_else(hidden, picture)
 }
 
 async fn board_json(State(shared): Here, Extension(connection): Extension<Connection>) -> Response {
     view(&shared, connection).map_or_else(hidden, |view| {
-        Json(json!({ "word": view.word, "timeline": view.led, "lines": view.text })).into_response()
+        Json(json!({ "word": view.word, "timeline": view.led, "lines": view.lines }))
+            .into_response()
     })
 }
 
@@ -271,12 +285,12 @@ fn hidden() -> Response {
 }
 
 /// The panel, for whom it may be shown.
-fn view(shared: &Shared, connection: Connection) -> Option<BoardView> {
+fn view(shared: &Shared, connection: Connection) -> Option<View> {
     let view = shared.web.board.as_ref()?.borrow().clone();
     (!view.private || connection.peer.is_loopback()).then_some(view)
 }
 
-async fn file(kind: &'static str, text: &'static str) -> Response {
+fn file(kind: &'static str, text: &'static str) -> Response {
     ([(CONTENT_TYPE, kind)], text).into_response()
 }
 
@@ -377,6 +391,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (REFERRER_POLICY, "no-referrer"),
+    // Not no-referrer: with that, browsers send our own forms with `Origin: null`.
+    (REFERRER_POLICY, "same-origin"),
     (CACHE_CONTROL, "no-store"),
 ];

@@ -29,7 +29,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { head: Duration::from_secs(15), whole: Duration::from_secs(10 * 60) }
+        Self { head: Duration::from_secs(15), whole: Duration::from_mins(10) }
     }
 }
 

@@ -257,7 +257,7 @@ pub struct Complaint {
 }
 
 /// The second field for the password.
-pub const AGAIN: &str = "owner.again";
+pub(super) const AGAIN: &str = "owner.again";
 
 fn domain(form: &Form, made: Option<Address>) -> Result<Move, Vec<Complaint>> {
     let mut complaints = Vec::new();

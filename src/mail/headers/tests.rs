@@ -70,7 +70,7 @@ fn hops_and_missing_fields_are_seen_in_the_header_only() {
                    Received: body\r\nMessage-ID: body\r\n";
     let facts = scan(Bcc::Keep, &[message.as_bytes()]).0;
     let expected =
-        HeaderFacts { received: 2, date: true, from: true, any: true, ..HeaderFacts::default() };
+        HeaderFacts { received: 2, date: true, from: 1, any: true, ..HeaderFacts::default() };
     assert_eq!(facts, expected);
 }
 
@@ -79,7 +79,7 @@ fn a_message_without_a_header_is_known_as_such() {
     assert!(!scan(Bcc::Keep, &[b"hello there\r\nand: more words\r\n"]).0.empty);
     assert!(!scan(Bcc::Keep, &[b"hello\r\n"]).0.any);
     let (facts, _) = scan(Bcc::Keep, &[b"\r\nFrom: body\r\n"]);
-    assert!(facts.empty && !facts.any && !facts.from);
+    assert!(facts.empty && !facts.any && facts.from == 0);
 }
 
 #[test]
@@ -88,6 +88,45 @@ fn a_very_long_name_is_a_field_and_costs_nothing() {
     let (facts, out) = scan(Bcc::Strip, &[message.as_bytes()]);
     assert!(facts.any);
     assert_eq!(out, message);
+}
+
+#[test]
+fn the_authors_are_read_as_a_mail_program_shows_them() {
+    let authors = |from: &str| {
+        let mut scan = HeaderScan::new(Bcc::Keep);
+        let message = format!("To: x@y\r\n{from}\r\nSubject: From: z@y\r\n\r\nFrom: body@y\r\n");
+        for byte in message.as_bytes() {
+            scan.pass(&[*byte], &mut Vec::new());
+        }
+        let shown = |authors: Vec<Address>| {
+            authors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        scan.authors().map(shown)
+    };
+    for (from, expected) in [
+        ("From: alice@example.org", Some("alice@example.org")),
+        ("FROM : \"bob@x.net\" <alice@example.org>", Some("alice@example.org")),
+        ("From: Alice\r\n <alice@example.org>", Some("alice@example.org")),
+        ("From: (bob@x.net) alice@example.org", Some("alice@example.org")),
+        ("From: a@b.org, c <d@e.org>", Some("a@b.org d@e.org")),
+        ("From: Us: a@b.org, c@d.org;", Some("a@b.org c@d.org")),
+        ("From: Alice", None),
+        ("From: <>", None),
+        ("From:", None),
+        ("X: y", None),
+    ] {
+        assert_eq!(authors(from).as_deref(), expected, "{from}");
+    }
+    assert_eq!(authors(&format!("From: {} <a@b.org>", "x".repeat(5000))), None);
+}
+
+proptest! {
+    #[test]
+    fn no_from_field_makes_the_reader_panic(from in "[a@.<>(),:;\"\\\\ \r\n=?ü]{0,40}") {
+        let mut scan = HeaderScan::new(Bcc::Keep);
+        scan.pass(format!("From: {from}\r\n\r\n").as_bytes(), &mut Vec::new());
+        let _ = scan.authors();
+    }
 }
 
 proptest! {

@@ -30,7 +30,7 @@ impl Handover {
                 let Received { id, by, .. } = &self.received;
                 trace.push(format!("Message-ID: <{id}@{by}>\r\n"));
             }
-            if let (false, ReversePath::Address(from)) = (self.facts.from, &self.envelope.from) {
+            if let (0, ReversePath::Address(from)) = (self.facts.from, &self.envelope.from) {
                 trace.push(format!("From: <{from}>\r\n"));
             }
         }

@@ -257,8 +257,16 @@ impl Receiving {
         if facts.received > MAX_HOPS {
             self.refuse(reply::LOOP, desk);
         }
-        if submitted && !facts.from && self.rcpt.mail.from == ReversePath::Null {
-            self.refuse(reply::NO_FROM, desk);
+        let mut authors = Vec::new();
+        match (facts.from, self.scan.authors()) {
+            _ if !submitted => {}
+            (0, _) if self.rcpt.mail.from == ReversePath::Null => {
+                self.refuse(reply::NO_FROM, desk);
+            }
+            (0, _) => {}
+            (1, Some(found)) => authors = found,
+            // Two programs would show two authors (RFC 5322 §3.6 allows one field).
+            _ => self.refuse(reply::BAD_FROM, desk),
         }
         let Rcpt { mail: Mail { ready, from, utf8 }, to } = self.rcpt;
         if let Some(refusal) = self.refusal {
@@ -284,11 +292,13 @@ impl Receiving {
                 _ => None,
             },
         };
-        let id = received.id.clone();
         let envelope = Envelope { from, to };
-        let handover = Handover { envelope, received, submitted, facts };
-        desk.effects.push_back(Effect::Accept(Box::new(handover)));
-        State::Waiting(Waiting::Accept(ready, id))
+        let handover = Box::new(Handover { envelope, received, submitted, facts });
+        if authors.is_empty() {
+            return hand_over(ready, handover, desk);
+        }
+        desk.ask(Question::Authors(authors));
+        State::Waiting(Waiting::Authors(ready, handover))
     }
 
     fn refuse(&mut self, refusal: Reply, desk: &mut Desk) {
@@ -299,6 +309,12 @@ impl Receiving {
     }
 }
 
+fn hand_over(ready: Ready, handover: Box<Handover>, desk: &mut Desk) -> State {
+    let id = handover.received.id.clone();
+    desk.effects.push_back(Effect::Accept(handover));
+    State::Waiting(Waiting::Accept(ready, id))
+}
+
 /// Somebody outside has to answer.
 #[derive(Debug)]
 pub(super) enum Waiting {
@@ -307,6 +323,7 @@ pub(super) enum Waiting {
     Sender(Mail),
     FirstRecipient(Mail, Address),
     Recipient(Rcpt, Address),
+    Authors(Ready, Box<Handover>),
     Accept(Ready, String),
 }
 
@@ -343,6 +360,11 @@ impl Waiting {
                 (Stage::Rcpt(rcpt), reply::RECIPIENT_OK)
             }
             (Self::Recipient(rcpt, _), Err(refusal)) => (Stage::Rcpt(rcpt), refusal),
+            (Self::Authors(ready, handover), Ok(())) => return hand_over(ready, handover, desk),
+            (Self::Authors(ready, _), Err(refusal)) => {
+                desk.effects.push_back(Effect::DropBody);
+                (Stage::Ready(ready), refusal)
+            }
             (Self::Accept(ready, id), Ok(())) => {
                 desk.wasted = 0;
                 let text = format!("The message is safe here as {id}");
