@@ -4,53 +4,139 @@
 //! Argon2id hashes; checking one is slow on purpose, so it runs off the async threads, a bounded
 //! number at a time, and failures slow down the network they come from, never the owner.
 
+mod directory;
+mod error;
+mod passwords;
+pub mod sasl;
+mod throttle;
+
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
-use zeroize::Zeroizing;
+use directory::{Alias, Device, Directory, Edit, Entry};
+use passwords::{Cost, DeviceHash, Hasher};
+use throttle::{GuessTag, LoginTag, Network, Throttle};
 
-use crate::mail::{Address, AddressError, Domain};
-use crate::store::{AccountId, Store, StoreError};
+use crate::mail::{Address, Domain, MailboxName, SpecialUse};
+use crate::store::{AccountId, Batch, Store, StoreError};
+
+pub use error::{AccountError, AuthError};
+pub use passwords::{HashError, Password};
 
 /// The directory; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Accounts {}
+pub struct Accounts {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    directory: RwLock<Directory>,
+    /// Held from looking to having changed, so that two who add the same address meet.
+    changing: tokio::sync::Mutex<()>,
+    hasher: Hasher,
+    throttle: Mutex<Throttle>,
+    /// Keys the tags in the throttle's tables, so that memory holds no guess.
+    tag_key: [u8; 32],
+}
 
 impl Accounts {
     /// Reads the directory from the store. `domains` are ours: mail for them is never relayed.
     pub fn open(store: Store, domains: Vec<Domain>) -> Result<Self, AccountError> {
-        todo!()
+        Self::open_with(store, domains, Cost::NORMAL)
+    }
+
+    fn open_with(store: Store, domains: Vec<Domain>, cost: Cost) -> Result<Self, AccountError> {
+        let directory = Directory::load(&store, domains)?;
+        let mut tag_key = [0; 32];
+        passwords::fill_random(&mut tag_key)?;
+        let inner = Inner {
+            store,
+            directory: RwLock::new(directory),
+            changing: tokio::sync::Mutex::new(()),
+            hasher: Hasher::new(cost)?,
+            throttle: Mutex::new(Throttle::new()),
+            tag_key,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Replaces our domains, after set-up or a change of configuration.
     pub fn set_domains(&self, domains: Vec<Domain>) {
-        todo!()
+        self.inner.write(|directory| directory.set_domains(domains));
     }
 
     /// Whether we are the last stop for this domain.
     pub fn is_ours(&self, domain: &Domain) -> bool {
-        todo!()
+        self.inner.read().is_ours(domain)
     }
 
     /// Who gets mail for this address. `postmaster` and `abuse` of our domains reach the first
     /// account (RFC 5321 §4.5.1, RFC 2142); `name+tag` reaches `name` (RFC 5233).
     pub fn lookup(&self, address: &Address) -> Lookup {
-        todo!()
+        self.inner.read().lookup(address)
     }
 
-    /// Checks a login. Takes the same time whether the account exists or not.
+    /// Checks a login: a full address in any case. Takes the same time whether the account exists
+    /// or not.
+    ///
+    /// Device passwords are tried first, before any waiting: they cannot be guessed, so a phone
+    /// that has one gets in whatever goes on in its network.
     pub async fn authenticate(
         &self,
         login: &str,
         password: Password,
         peer: IpAddr,
     ) -> Result<Login, AuthError> {
-        todo!()
+        let inner = &self.inner;
+        let from = Network::of(peer);
+        let name = login.parse::<Address>();
+        let key = name.as_ref().map_or_else(|_| login.to_lowercase(), Address::key);
+        let known = name.ok().and_then(|address| {
+            let directory = inner.read();
+            directory.account(&address).map(|(id, entry)| (id, entry.clone()))
+        });
+        let hash = known.as_ref().map_or(inner.hasher.decoy(), |(_, entry)| &entry.password);
+        let tag: LoginTag = inner.tag(&[key.as_bytes()]);
+        // The hash is part of the tag: after a change of password an old guess may be right.
+        let guess: GuessTag =
+            inner.tag(&[key.as_bytes(), hash.as_str().as_bytes(), password.expose().as_bytes()]);
+
+        let device = known.as_ref().and_then(|(_, entry)| {
+            entry.devices.iter().find(|device| device.password.matches(&password))
+        });
+        let right = if device.is_some() {
+            true
+        } else {
+            inner.admit(from, &tag)?;
+            if inner.throttle().is_repeated(from, &tag, &guess, now()) {
+                return Err(AuthError::Wrong);
+            }
+            let turn = inner.hasher.turn().await.map_err(unavailable)?;
+            // Others from the same network may have failed while this one waited.
+            inner.admit(from, &tag)?;
+            inner.hasher.verify(turn, password, hash.clone()).await.map_err(unavailable)?
+        };
+        match known {
+            Some((account, ref entry)) if right => {
+                inner.throttle().succeeded(from, &tag, now());
+                let device = device.map(|device| device.name.clone());
+                Ok(Login { account, address: entry.address.clone(), device })
+            }
+            _ => {
+                inner.throttle().failed(from, tag, guess, now());
+                tracing::info!(%peer, "a login failed");
+                Err(AuthError::Wrong)
+            }
+        }
     }
 
     /// Whether this login may use an address as sender: its own, with or without tag, or an alias
     /// that leads to it.
     pub fn may_send_as(&self, account: AccountId, from: &Address) -> bool {
-        todo!()
+        self.inner.read().reaches(from, account)
     }
 
     /// Makes an account with its mailboxes (INBOX and one for each special use).
@@ -59,12 +145,35 @@ impl Accounts {
         address: Address,
         password: Password,
     ) -> Result<AccountId, AccountError> {
-        todo!()
+        // Before the slow hash: most mistakes are seen here.
+        self.inner.read().may_add(&address)?;
+        let password = self.inner.hash(password).await?;
+        self.change(move |inner, batch| {
+            let directory = inner.read();
+            directory.may_add(&address)?;
+            let id = directory.next();
+            batch.create_mailbox(id, MailboxName::inbox(), None);
+            for usage in SpecialUse::ALL {
+                let name = usage.default_name();
+                let name = name.parse().map_err(|_| AccountError::Damaged(name.to_owned()))?;
+                batch.create_mailbox(id, name, Some(usage));
+            }
+            let entry = Entry { address, password, devices: Vec::new() };
+            Ok((vec![Edit::Next(AccountId(id.0 + 1)), Edit::Account(id, entry)], id))
+        })
+        .await
     }
 
     /// All accounts, oldest first.
     pub fn list(&self) -> Vec<Account> {
-        todo!()
+        let devices = |entry: &Entry| entry.devices.iter().map(|d| d.name.clone()).collect();
+        let directory = self.inner.read();
+        let account = |(id, entry): (AccountId, &Entry)| Account {
+            id,
+            address: entry.address.clone(),
+            devices: devices(entry),
+        };
+        directory.accounts().map(account).collect()
     }
 
     /// Sets a new password.
@@ -73,12 +182,27 @@ impl Accounts {
         address: &Address,
         password: Password,
     ) -> Result<(), AccountError> {
-        todo!()
+        self.inner.read().existing(address)?;
+        let password = self.inner.hash(password).await?;
+        self.change_entry(address, move |entry| {
+            entry.password = password;
+            Ok(())
+        })
+        .await
     }
 
-    /// Removes an account and all its mail.
+    /// Removes an account, all its mail, and its place in aliases.
     pub async fn remove(&self, address: &Address) -> Result<(), AccountError> {
-        todo!()
+        /// Mailboxes may come and go while their list is being made.
+        const TRIES: u32 = 5;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.remove_once(address.clone()).await {
+                Err(AccountError::Store(StoreError::NoMailbox)) if tries < TRIES => {}
+                done => return done,
+            }
+        }
     }
 
     /// Mints a password for one device; shown once, stored only as a hash.
@@ -87,28 +211,222 @@ impl Accounts {
         address: &Address,
         name: &str,
     ) -> Result<Password, AccountError> {
-        todo!()
+        let name = device_name(name)?;
+        let (password, hash) = DeviceHash::mint()?;
+        self.change_entry(address, move |entry| {
+            if entry.devices.iter().any(|device| same_device(&device.name, &name)) {
+                return Err(AccountError::DeviceExists(name));
+            }
+            entry.devices.push(Device { name, password: hash });
+            Ok(())
+        })
+        .await?;
+        Ok(password)
     }
 
     /// Takes a device's password away.
     pub async fn revoke_device(&self, address: &Address, name: &str) -> Result<(), AccountError> {
-        todo!()
+        let name = name.trim().to_owned();
+        self.change_entry(address, move |entry| {
+            let before = entry.devices.len();
+            entry.devices.retain(|device| !same_device(&device.name, &name));
+            if entry.devices.len() == before {
+                return Err(AccountError::Missing(format!("device called {name}")));
+            }
+            Ok(())
+        })
+        .await
     }
 
-    /// Sends mail for `alias` on to `target` (an account of ours or an address elsewhere).
+    /// Sends mail for `alias` on to `target` (an account of ours or an address elsewhere). An
+    /// alias that exists gets one more target.
     pub async fn add_alias(&self, alias: Address, target: Address) -> Result<(), AccountError> {
-        todo!()
+        self.change(move |inner, _| {
+            let directory = inner.read();
+            if !directory.is_ours(alias.domain()) {
+                return Err(AccountError::ForeignDomain(alias.domain().clone()));
+            }
+            if directory.leads_through(&target, &alias.key()) {
+                return Err(AccountError::Circle(alias));
+            }
+            if directory.lookup(&target) == Lookup::NoSuchUser {
+                return Err(AccountError::Missing(format!("account or alias {target}")));
+            }
+            let mut entry = match directory.alias(&alias) {
+                Some(entry) => entry.clone(),
+                None if directory.is_taken(&alias) => return Err(AccountError::Exists(alias)),
+                None => Alias { alias, targets: Vec::new() },
+            };
+            if entry.targets.iter().any(|old| same_target(&directory, old, &target)) {
+                return Err(AccountError::Exists(entry.alias));
+            }
+            entry.targets.push(target);
+            Ok((vec![Edit::Alias(entry)], ()))
+        })
+        .await
     }
 
     /// All aliases with their targets.
     pub fn aliases(&self) -> Vec<(Address, Vec<Address>)> {
-        todo!()
+        let directory = self.inner.read();
+        directory.aliases().map(|alias| (alias.alias.clone(), alias.targets.clone())).collect()
     }
 
     /// Removes an alias.
     pub async fn remove_alias(&self, alias: &Address) -> Result<(), AccountError> {
-        todo!()
+        let alias = alias.clone();
+        self.change(move |inner, _| {
+            if inner.read().alias(&alias).is_none() {
+                return Err(AccountError::Missing(format!("alias {alias}")));
+            }
+            Ok((vec![Edit::NoAlias(alias)], ()))
+        })
+        .await
     }
+
+    async fn remove_once(&self, address: Address) -> Result<(), AccountError> {
+        self.change(move |inner, batch| {
+            let directory = inner.read();
+            let (id, entry) = directory.existing(&address)?;
+            for mailbox in inner.store.mailboxes(id)? {
+                batch.delete_mailbox(mailbox.id);
+            }
+            let mut edits = vec![Edit::NoAccount(id)];
+            let key = entry.address.key();
+            for alias in directory.aliases() {
+                let mut left = alias.clone();
+                left.targets.retain(|target| target.key() != key);
+                if left.targets.is_empty() {
+                    edits.push(Edit::NoAlias(left.alias));
+                } else if left != *alias {
+                    edits.push(Edit::Alias(left));
+                }
+            }
+            Ok((edits, ()))
+        })
+        .await
+    }
+
+    async fn change_entry<F>(&self, address: &Address, edit: F) -> Result<(), AccountError>
+    where
+        F: FnOnce(&mut Entry) -> Result<(), AccountError> + Send + 'static,
+    {
+        let address = address.clone();
+        self.change(move |inner, _| {
+            let directory = inner.read();
+            let (id, entry) = directory.existing(&address)?;
+            let mut entry = entry.clone();
+            edit(&mut entry)?;
+            Ok((vec![Edit::Account(id, entry)], ()))
+        })
+        .await
+    }
+
+    /// Plans a change, makes it durable and only then takes it into memory; one at a time. Runs
+    /// in a task of its own: a caller that goes away must not part memory from the store.
+    async fn change<F, T>(&self, plan: F) -> Result<T, AccountError>
+    where
+        F: FnOnce(&Inner, &mut Batch) -> Result<(Vec<Edit>, T), AccountError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::spawn(async move {
+            let _alone = inner.changing.lock().await;
+            let mut batch = Batch::new();
+            let (edits, result) = plan(&inner, &mut batch)?;
+            for edit in &edits {
+                edit.record(&mut batch)?;
+            }
+            inner.store.commit(batch).await?;
+            inner.write(|directory| edits.into_iter().for_each(|edit| directory.apply(edit)));
+            Ok(result)
+        });
+        task.await.unwrap_or(Err(AccountError::Store(StoreError::Closed)))
+    }
+}
+
+impl Inner {
+    fn read(&self) -> RwLockReadGuard<'_, Directory> {
+        self.directory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Directory)) {
+        change(&mut self.directory.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self, from: Network, login: &LoginTag) -> Result<(), AuthError> {
+        match self.throttle().wait(from, login, now()) {
+            Some(wait) => Err(AuthError::Throttled(wait.as_secs().saturating_add(1))),
+            None => Ok(()),
+        }
+    }
+
+    async fn hash(&self, password: Password) -> Result<passwords::StoredHash, AccountError> {
+        if password.expose().chars().count() < Password::MIN {
+            return Err(AccountError::ShortPassword);
+        }
+        Ok(self.hasher.hash(password).await?)
+    }
+
+    fn tag(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.tag_key);
+        for part in parts {
+            // Lengths keep ("ab", "c") and ("a", "bc") apart.
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        let mut tag = [0; 16];
+        hasher.finalize_xof().fill(&mut tag);
+        tag
+    }
+}
+
+impl Directory {
+    fn may_add(&self, address: &Address) -> Result<(), AccountError> {
+        if !self.is_ours(address.domain()) {
+            return Err(AccountError::ForeignDomain(address.domain().clone()));
+        }
+        if self.is_taken(address) {
+            return Err(AccountError::Exists(address.clone()));
+        }
+        Ok(())
+    }
+
+    fn existing(&self, address: &Address) -> Result<(AccountId, &Entry), AccountError> {
+        self.account(address).ok_or_else(|| AccountError::Missing(format!("account {address}")))
+    }
+}
+
+/// Case tells targets apart only where another host may do so.
+fn same_target(directory: &Directory, one: &Address, other: &Address) -> bool {
+    one == other || (directory.is_ours(one.domain()) && one.key() == other.key())
+}
+
+fn same_device(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+fn device_name(name: &str) -> Result<String, AccountError> {
+    let name = name.trim();
+    let fits = !name.is_empty() && name.chars().count() <= 64;
+    if fits && !name.chars().any(char::is_control) {
+        Ok(name.to_owned())
+    } else {
+        Err(AccountError::DeviceName)
+    }
+}
+
+/// The time that a test can set with `tokio::time`.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn unavailable(error: HashError) -> AuthError {
+    tracing::warn!(%error, "a login could not be checked");
+    AuthError::Unavailable
 }
 
 /// Where mail for an address goes.
@@ -116,7 +434,8 @@ impl Accounts {
 pub enum Lookup {
     /// To an account here.
     Account(AccountId),
-    /// Through an alias to these addresses, at least one; resolve each again.
+    /// Through an alias to these addresses, at least one; resolve each again, but no address
+    /// twice: removing an alias may close a circle.
     Forward(Vec<Address>),
     /// Our domain, but nobody of that name: 550 5.1.1.
     NoSuchUser,
@@ -146,69 +465,6 @@ pub struct Login {
     pub device: Option<String>,
 }
 
-/// A password in memory: wiped when dropped, never shown by `Debug`.
-#[derive(Clone)]
-pub struct Password(Zeroizing<String>);
-
-impl Password {
-    /// Shortest password taken for an account, in characters.
-    pub const MIN: usize = 8;
-
-    /// Wraps what a person or a client gave.
-    pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-
-    /// The text.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Password(…)")
-    }
-}
-
-/// Why a login failed; both look alike to the peer except for the waiting time.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AuthError {
-    /// Unknown login or wrong password.
-    #[error("the user name or password is not right")]
-    Wrong,
-    /// Too many failures from this network: try again later.
-    #[error("too many failed logins from your network: try again in {0} seconds")]
-    Throttled(u64),
-    /// Our own fault; not a reason to ask for a new password.
-    #[error("the login cannot be checked now")]
-    Unavailable,
-}
-
-/// Why the directory could not be changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AccountError {
-    /// The address is an account or alias already.
-    #[error("{0} exists already")]
-    Exists(Address),
-    /// No such account, alias or device.
-    #[error("there is no {0}")]
-    Missing(String),
-    /// Its domain is not one of ours.
-    #[error("{0} is not a domain of this box: add it to the configuration first")]
-    ForeignDomain(Domain),
-    /// Too short to be safe.
-    #[error("a password needs at least {} characters", Password::MIN)]
-    ShortPassword,
-    /// Not an address.
-    #[error(transparent)]
-    Address(#[from] AddressError),
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A stored entry cannot be read.
-    #[error("the stored entry {0} cannot be read")]
-    Damaged(String),
-}
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
+mod tests;

@@ -1,10 +1,30 @@
 //! What the owner decided, validated once. `file` is the text as written (serde types of
 //! `pillarbox.toml`, which are also the wizard's answers), `resolve` turns it into [`Config`],
 //! which cannot hold a wrong value. A box without a [`Site`] is new and shows the wizard.
+//!
+//! The file lives at `<data>/pillarbox.toml`, readable by the service alone (mode 0600) and
+//! replaced whole, so that a power cut leaves the old or the new one. It never holds an account's
+//! password. It does hold the relay's, which has to be sent, and the Wi-Fi's.
+
+mod disk;
+mod file;
+mod questions;
+mod resolve;
+mod seed;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use disk::{FILE_NAME, load, load_file, save, write_private};
+pub use file::{
+    BoardTable, ConfigFile, DnsTable, DomainTable, ListenTable, MachineTable, OutboundTable,
+    OwnerTable, PortsTable, RelayTable, TlsTable, WifiTable,
+};
+pub use questions::{QUESTIONS, Question};
+pub use resolve::ConfigError;
+pub use seed::{Seed, without_secrets};
+
+use crate::accounts::Password;
 use crate::mail::{Address, Domain};
 
 /// Everything the services need to know, with defaults filled in.
@@ -22,6 +42,10 @@ pub struct Config {
     pub dns: Vec<SocketAddr>,
     /// Largest message taken, in bytes.
     pub message_size: u64,
+    /// The wireless network to join; a cable needs nothing.
+    pub wifi: Option<Wifi>,
+    /// The parts of the panel.
+    pub board: Board,
 }
 
 /// What makes a box this household's post office.
@@ -65,7 +89,7 @@ pub struct Relay {
     /// Its port, 465 or 587.
     pub port: u16,
     /// Login, when it wants one.
-    pub login: Option<(String, crate::accounts::Password)>,
+    pub login: Option<(String, Password)>,
     /// How the connection is protected.
     pub tls: RelayTls,
 }
@@ -116,4 +140,38 @@ pub enum TlsMode {
         /// PEM key.
         key: PathBuf,
     },
+}
+
+/// A wireless network.
+#[derive(Debug, Clone)]
+pub struct Wifi {
+    /// Its name, 1 to 32 octets.
+    pub ssid: String,
+    /// Its password, 8 to 63 characters or a key of 64 hex digits; nothing for an open network.
+    pub psk: Option<Password>,
+    /// Country code of two capital letters: it decides which channels are allowed.
+    pub country: String,
+}
+
+/// The parts of the panel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Board {
+    /// The light.
+    pub led: Part,
+    /// The small display.
+    pub display: Part,
+    /// The button.
+    pub button: Part,
+}
+
+/// Which part to use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Part {
+    /// What is found.
+    #[default]
+    Auto,
+    /// None, even when there is one.
+    None,
+    /// This one, by the name the board knows it by.
+    Named(String),
 }

@@ -5,7 +5,9 @@
 
 mod address;
 mod envelope;
+pub mod headers;
 mod mailbox;
+pub mod structure;
 
 pub use address::{Address, AddressError, Domain, LocalPart};
 pub use envelope::{Envelope, ReversePath};

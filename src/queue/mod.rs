@@ -3,46 +3,241 @@
 //! is tried by schedule, its recipients grouped by where they go (MX hosts by priority, or the relay), each signed with DKIM on
 //! the way, and it ends delivered, or returned to its sender with a reason, never in silence.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+mod accept;
+mod attempt;
+mod bounce;
+mod route;
+mod runner;
+mod schedule;
+mod states;
 
-use crate::mail::{Address, Envelope};
-use crate::store::{AccountId, Body, QueueId, StoreError};
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::Accounts;
+use crate::clock::SharedClock;
+use crate::config::{Outbound, OutboundMode};
+use crate::dns::Resolver;
+use crate::mail::{Address, Domain, Envelope};
+use crate::policy::dkim::SigningKeys;
+use crate::smtp::client::{Client, Timeouts};
+use crate::store::{AccountId, Batch, Body, Outcome, QueueId, QueueRecord, Store, StoreError};
+pub use schedule::Schedule;
+use states::{Hold, State};
 
 /// The queue; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Queue {}
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+/// What a queue stands on.
+pub struct QueueParts {
+    /// Where records and local copies go.
+    pub store: Store,
+    /// Who lives here.
+    pub accounts: Accounts,
+    /// Where mail hosts are found.
+    pub resolver: Resolver,
+    /// What signs our people's mail.
+    pub keys: SigningKeys,
+    /// The box's name, said in EHLO and in notices.
+    pub hostname: Domain,
+    /// How mail leaves.
+    pub outbound: Outbound,
+    /// Where this box takes mail itself: never a place to send to.
+    pub listens: Vec<SocketAddr>,
+    /// The time.
+    pub clock: SharedClock,
+    /// When to try again.
+    pub schedule: Schedule,
+}
+
+/// What all handles share.
+struct Inner {
+    store: Store,
+    accounts: Accounts,
+    resolver: Resolver,
+    keys: SigningKeys,
+    hostname: Domain,
+    outbound: Outbound,
+    listens: Vec<SocketAddr>,
+    clock: SharedClock,
+    schedule: Schedule,
+    client: Client,
+    /// Something may be due.
+    wake: Notify,
+    /// A record's state is read and written by one at a time.
+    edit: tokio::sync::Mutex<()>,
+    /// Records being tried.
+    busy: Mutex<HashSet<QueueId>>,
+    /// Conversations at once, in all and by domain.
+    places: Semaphore,
+    turns: Mutex<HashMap<Domain, Arc<Semaphore>>>,
+}
 
 impl Queue {
+    /// A queue over these parts. It takes messages at once; [`Queue::run`] sends them.
+    pub fn new(parts: QueueParts) -> Result<Self, QueueError> {
+        let client = Client::new(parts.hostname.clone(), &[], Timeouts::default())
+            .map_err(QueueError::Tls)?;
+        let inner = Inner {
+            store: parts.store,
+            accounts: parts.accounts,
+            resolver: parts.resolver,
+            keys: parts.keys,
+            hostname: parts.hostname,
+            outbound: parts.outbound,
+            listens: parts.listens,
+            clock: parts.clock,
+            schedule: parts.schedule,
+            client,
+            wake: Notify::new(),
+            edit: tokio::sync::Mutex::default(),
+            busy: Mutex::default(),
+            places: Semaphore::new(PLACES),
+            turns: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Sends what is due until `stop`. To be run once for each data folder.
+    pub async fn run(&self, stop: CancellationToken) {
+        Box::pin(self.inner.run(stop)).await;
+    }
+
     /// Takes a message for all recipients of its envelope, durable when this returns.
     /// Local ones are delivered at once; for the others one record is queued.
     pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, AcceptError> {
-        todo!()
+        let mut batch = Batch::new();
+        let delivered = self.inner.plan(&mut batch, &incoming).await?;
+        let outcomes = self.inner.store.commit(batch).await?;
+        let queued = outcomes.into_iter().find_map(|outcome| match outcome {
+            Outcome::Queued(id) => Some(id),
+            _ => None,
+        });
+        if queued.is_some() {
+            self.inner.wake.notify_one();
+        }
+        Ok(Accepted { queued, delivered })
     }
 
-    /// What waits, oldest first.
+    /// What waits, oldest first. A record that cannot be read is shown without recipients.
     pub fn list(&self) -> Result<Vec<Item>, StoreError> {
-        todo!()
+        let holding = matches!(self.inner.outbound.mode, OutboundMode::Hold);
+        let now = self.inner.clock.now();
+        let item = |record: QueueRecord| {
+            let size = record.content.size();
+            let Some(state) = State::decode(&record.state) else {
+                let from = "(damaged, or of a newer release)".to_owned();
+                let (received, recipients) = (Timestamp::UNIX_EPOCH, Vec::new());
+                return Item {
+                    id: record.id,
+                    from,
+                    received,
+                    next_attempt: None,
+                    size,
+                    recipients,
+                };
+            };
+            let held = state.is_held(holding);
+            let recipients = state.recipients.iter().map(|recipient| {
+                let said = match &recipient.last {
+                    Some(problem) => problem.to_string(),
+                    None if held => "held here; release it to send it".to_owned(),
+                    None => "not tried yet".to_owned(),
+                };
+                (recipient.address.clone(), said)
+            });
+            Item {
+                id: record.id,
+                from: state.from.to_string(),
+                received: state.received,
+                next_attempt: (!held).then(|| state.due(now, &self.inner.schedule)),
+                size,
+                recipients: recipients.collect(),
+            }
+        };
+        Ok(self.inner.store.queue()?.into_iter().map(item).collect())
     }
 
     /// Makes one record, or all, due now.
     pub async fn retry(&self, id: Option<QueueId>) -> Result<(), QueueError> {
-        todo!()
+        let ids = match id {
+            Some(id) => vec![id],
+            None => self.inner.store.queue()?.into_iter().map(|record| record.id).collect(),
+        };
+        let now = self.inner.clock.now();
+        for one in ids {
+            match self.inner.change(one, |state| state.next_attempt = now).await {
+                // Of all, those that are gone or damaged are not the ones meant.
+                Err(QueueError::Missing(_) | QueueError::Damaged(_)) if id.is_none() => {}
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
-    /// Keeps a record from being tried.
+    /// Keeps a record from being tried. An attempt going on is not stopped.
     pub async fn hold(&self, id: QueueId) -> Result<(), QueueError> {
-        todo!()
+        self.inner.change(id, |state| state.hold = Hold::Owner).await
     }
 
-    /// Ends a hold.
+    /// Ends a hold, also that of a box set to hold everything.
     pub async fn release(&self, id: QueueId) -> Result<(), QueueError> {
-        todo!()
+        let now = self.inner.clock.now();
+        let release = |state: &mut State| {
+            state.hold = Hold::No;
+            state.next_attempt = now;
+        };
+        self.inner.change(id, release).await
     }
 
     /// Removes a record; nobody is told.
     pub async fn discard(&self, id: QueueId) -> Result<(), QueueError> {
-        todo!()
+        let _turn = self.inner.edit.lock().await;
+        self.inner.record(id)?;
+        let mut batch = Batch::new();
+        batch.dequeue(id);
+        self.inner.store.commit(batch).await?;
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn record(&self, id: QueueId) -> Result<QueueRecord, QueueError> {
+        let found = self.store.queue()?.into_iter().find(|record| record.id == id);
+        found.ok_or(QueueError::Missing(id.0))
+    }
+
+    fn load(&self, id: QueueId) -> Result<(QueueRecord, State), QueueError> {
+        let record = self.record(id)?;
+        let state = State::decode(&record.state).ok_or(QueueError::Damaged(id.0))?;
+        Ok((record, state))
+    }
+
+    async fn change(&self, id: QueueId, change: impl FnOnce(&mut State)) -> Result<(), QueueError> {
+        let _turn = self.edit.lock().await;
+        let (_, mut state) = self.load(id)?;
+        change(&mut state);
+        let mut batch = Batch::new();
+        batch.update_queued(id, state.encode());
+        self.store.commit(batch).await?;
+        self.wake.notify_one();
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("hostname", &self.inner.hostname).finish_non_exhaustive()
     }
 }
 
@@ -122,6 +317,29 @@ pub enum QueueError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The record cannot be read.
-    #[error("the queue record {0} cannot be read")]
+    #[error(
+        "the queue record {0} cannot be read: update this box, or `pillarbox queue drop {0}` it"
+    )]
     Damaged(u64),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[source] rustls::Error),
+    /// A part of an attempt was stopped.
+    #[error("an attempt was stopped: {0}")]
+    Stopped(String),
 }
+
+/// Chance; zero should the system have none, which does no harm here.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    if SystemRandom::new().fill(&mut bytes).is_err() {
+        tracing::warn!("the system gives no random numbers");
+    }
+    u32::from_ne_bytes(bytes)
+}
+
+/// Conversations at once.
+const PLACES: usize = 10;
+
+#[cfg(all(test, feature = "demo"))]
+mod tests;

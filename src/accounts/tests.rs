@@ -1,0 +1,292 @@
+//! The directory against a real store, with cheap hashes.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::store::Options;
+
+const CHEAP: Cost = Cost { memory: 8, passes: 1 };
+
+fn open(folder: &Path) -> (Accounts, Store) {
+    let store = Store::open(folder, Options::default()).unwrap();
+    let domains = vec!["x.org".parse().unwrap(), "y.org".parse().unwrap()];
+    (Accounts::open_with(store.clone(), domains, CHEAP).unwrap(), store)
+}
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+fn password(text: &str) -> Password {
+    Password::new(text.to_owned())
+}
+
+fn peer(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+async fn login(accounts: &Accounts, name: &str, secret: &str) -> Result<Login, AuthError> {
+    accounts.authenticate(name, password(secret), peer(1)).await
+}
+
+#[tokio::test]
+async fn a_new_account_has_its_mailboxes_and_can_log_in_in_any_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, store) = open(folder.path());
+    let id = accounts.add(address("Alice@x.org"), password("correct horse")).await.unwrap();
+    let mailboxes = store.mailboxes(id).unwrap();
+    let mut names: Vec<_> = mailboxes.iter().map(|mailbox| mailbox.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["Archive", "Drafts", "INBOX", "Junk", "Sent", "Trash"]);
+    let uses = mailboxes.iter().filter_map(|mailbox| mailbox.special_use).count();
+    assert_eq!(uses, SpecialUse::ALL.len());
+    for name in ["Alice@x.org", "ALICE@X.ORG", "alice@x.org"] {
+        let login = login(&accounts, name, "correct horse").await.unwrap();
+        assert_eq!((login.account, login.device), (id, None));
+        assert_eq!(login.address, address("Alice@x.org"));
+    }
+    for (name, secret) in [
+        ("alice@x.org", "correct Horse"),
+        ("alice@y.org", "correct horse"),
+        ("alice+tag@x.org", "correct horse"),
+        ("alice", "correct horse"),
+    ] {
+        let answer = login(&accounts, name, secret).await;
+        assert!(matches!(answer, Err(AuthError::Wrong)), "{name} {secret}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart_and_numbers_are_never_reused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, store) = open(folder.path());
+    let alice = accounts.add(address("alice@x.org"), password("correct horse")).await.unwrap();
+    let bob = accounts.add(address("bob@x.org"), password("battery staple")).await.unwrap();
+    accounts.add_alias(address("family@x.org"), address("alice@x.org")).await.unwrap();
+    accounts.add_alias(address("family@x.org"), address("bob@x.org")).await.unwrap();
+    accounts.add_alias(address("rob@x.org"), address("BOB@x.org")).await.unwrap();
+    let phone = accounts.add_device(&address("alice@x.org"), "phone").await.unwrap();
+    accounts.remove(&address("bob@x.org")).await.unwrap();
+    assert!(store.mailboxes(bob).unwrap().is_empty());
+    let lists = (accounts.list(), accounts.aliases());
+    drop(accounts);
+    store.close().await.unwrap();
+
+    let (accounts, _store) = open(folder.path());
+    assert_eq!((accounts.list(), accounts.aliases()), lists);
+    assert_eq!(lists.0.len(), 1);
+    assert_eq!(lists.1, [(address("family@x.org"), vec![address("alice@x.org")])]);
+    assert_eq!(accounts.lookup(&address("bob@x.org")), Lookup::NoSuchUser);
+    let login = login(&accounts, "alice@x.org", phone.expose()).await.unwrap();
+    assert_eq!((login.account, login.device.as_deref()), (alice, Some("phone")));
+    let carol = accounts.add(address("bob@x.org"), password("battery staple")).await.unwrap();
+    assert!(carol > bob, "{carol:?} was given before");
+}
+
+#[tokio::test]
+async fn of_two_who_add_the_same_address_one_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, store) = open(folder.path());
+    let tasks: Vec<_> = (0..8)
+        .map(|number| {
+            let accounts = accounts.clone();
+            let name = if number % 2 == 0 { "alice@x.org" } else { "Alice@x.org" };
+            tokio::spawn(async move { accounts.add(address(name), password("12345678")).await })
+        })
+        .collect();
+    let mut made = Vec::new();
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(id) => made.push(id),
+            Err(error) => assert!(matches!(error, AccountError::Exists(_)), "{error}"),
+        }
+    }
+    assert_eq!(made.len(), 1);
+    assert_eq!(accounts.list().len(), 1);
+    assert_eq!(store.stats().unwrap().accounts, 1);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_memory_and_store_in_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, store) = open(folder.path());
+    for number in 0..20 {
+        let add = accounts.add(address(&format!("a{number}@x.org")), password("12345678"));
+        let wait = std::time::Duration::from_micros(number * 200);
+        let _ = tokio::time::timeout(wait, add).await;
+    }
+    // Waits for whatever is still being made.
+    accounts.add(address("last@x.org"), password("12345678")).await.unwrap();
+    let stored = store.settings("account/").unwrap();
+    assert_eq!(accounts.list().len(), stored.len());
+}
+
+#[tokio::test]
+async fn an_unknown_login_costs_as_much_work_as_a_wrong_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    accounts.add(address("alice@x.org"), password("correct horse")).await.unwrap();
+    accounts.add_device(&address("alice@x.org"), "phone").await.unwrap();
+    let hashed = |accounts: &Accounts| accounts.inner.hasher.hashed.load(Ordering::SeqCst);
+    let mut costs = Vec::new();
+    for name in ["alice@x.org", "nobody@x.org", "no address", "a@elsewhere.org"] {
+        let before = hashed(&accounts);
+        login(&accounts, name, "wrong").await.unwrap_err();
+        costs.push(hashed(&accounts) - before);
+        // The same once more is known to be wrong, whether the account exists or not.
+        login(&accounts, name, "wrong").await.unwrap_err();
+        costs.push(hashed(&accounts) - before);
+    }
+    assert_eq!(costs, [1; 8]);
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down_where_it_comes_from_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    let alice = address("alice@x.org");
+    accounts.add(alice.clone(), password("correct horse")).await.unwrap();
+    let phone = accounts.add_device(&alice, "phone").await.unwrap();
+    for number in 0..5 {
+        let answer = login(&accounts, "alice@x.org", &format!("guess {number}")).await;
+        assert!(matches!(answer, Err(AuthError::Wrong)), "{number}: {answer:?}");
+    }
+    let answer = login(&accounts, "alice@x.org", "correct horse").await;
+    assert!(matches!(answer, Err(AuthError::Throttled(1..=6))), "{answer:?}");
+    // A guess at another account is one more; a device's password cannot be guessed.
+    assert!(login(&accounts, "bob@x.org", "x").await.is_err());
+    login(&accounts, "alice@x.org", phone.expose()).await.unwrap();
+    let elsewhere = accounts.authenticate("alice@x.org", password("correct horse"), peer(2));
+    elsewhere.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_phone_with_an_old_password_locks_nobody_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    let alice = address("alice@x.org");
+    accounts.add(alice.clone(), password("correct horse")).await.unwrap();
+    for _ in 0..100 {
+        let answer = login(&accounts, "alice@x.org", "an old one").await;
+        assert!(matches!(answer, Err(AuthError::Wrong)), "{answer:?}");
+    }
+    login(&accounts, "alice@x.org", "correct horse").await.unwrap();
+    // Known to be wrong until it is made right.
+    login(&accounts, "alice@x.org", "an old one").await.unwrap_err();
+    accounts.set_password(&alice, password("an old one")).await.unwrap();
+    login(&accounts, "alice@x.org", "an old one").await.unwrap();
+    login(&accounts, "alice@x.org", "correct horse").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_revoked_device_is_out_and_the_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    let alice = address("alice@x.org");
+    accounts.add(alice.clone(), password("correct horse")).await.unwrap();
+    let phone = accounts.add_device(&alice, " Phone ").await.unwrap();
+    let tablet = accounts.add_device(&alice, "Tablet").await.unwrap();
+    assert_eq!(accounts.list()[0].devices, ["Phone", "Tablet"]);
+    let again = accounts.add_device(&alice, "phone").await;
+    assert!(matches!(again, Err(AccountError::DeviceExists(_))), "{again:?}");
+    for name in ["", "  ", "a\nb", &"x".repeat(65)] {
+        let answer = accounts.add_device(&alice, name).await;
+        assert!(matches!(answer, Err(AccountError::DeviceName)), "{name:?}: {answer:?}");
+    }
+    accounts.revoke_device(&alice, "PHONE").await.unwrap();
+    assert!(accounts.revoke_device(&alice, "phone").await.is_err());
+    login(&accounts, "alice@x.org", phone.expose()).await.unwrap_err();
+    let login = login(&accounts, "alice@x.org", tablet.expose()).await.unwrap();
+    assert_eq!(login.device.as_deref(), Some("Tablet"));
+}
+
+#[tokio::test]
+async fn mistakes_are_refused_with_their_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    let alice = address("alice@x.org");
+    accounts.add(alice.clone(), password("correct horse")).await.unwrap();
+    accounts.add_alias(address("al@x.org"), alice.clone()).await.unwrap();
+    let add = |name: &str, secret: &str| accounts.add(address(name), password(secret));
+    let alias = |from: &str, to: &str| accounts.add_alias(address(from), address(to));
+    let said = [
+        add("alice@x.org", "correct horse").await.unwrap_err().to_string(),
+        add("AL@x.org", "correct horse").await.unwrap_err().to_string(),
+        add("bob@x.org", "1234567").await.unwrap_err().to_string(),
+        add("bob@elsewhere.org", "12345678").await.unwrap_err().to_string(),
+        alias("alice@x.org", "bob@elsewhere.org").await.unwrap_err().to_string(),
+        alias("al@x.org", "ALICE@x.org").await.unwrap_err().to_string(),
+        alias("carol@x.org", "nobody@x.org").await.unwrap_err().to_string(),
+        alias("a@elsewhere.org", "alice@x.org").await.unwrap_err().to_string(),
+        accounts.remove(&address("bob@x.org")).await.unwrap_err().to_string(),
+        accounts.remove_alias(&alice).await.unwrap_err().to_string(),
+    ];
+    assert_eq!(
+        said,
+        [
+            "alice@x.org exists already",
+            "AL@x.org exists already",
+            "a password needs at least 8 characters",
+            "elsewhere.org is not a domain of this box: add it to the configuration first",
+            "alice@x.org exists already",
+            "al@x.org exists already",
+            "there is no account or alias nobody@x.org",
+            "elsewhere.org is not a domain of this box: add it to the configuration first",
+            "there is no account bob@x.org",
+            "there is no alias alice@x.org",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn aliases_never_lead_in_a_circle() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    accounts.add(address("alice@x.org"), password("correct horse")).await.unwrap();
+    let alias = |from: &str, to: &str| accounts.add_alias(address(from), address(to));
+    alias("a@x.org", "alice@x.org").await.unwrap();
+    alias("b@x.org", "a+tag@x.org").await.unwrap();
+    for (from, to) in [("a@x.org", "b@x.org"), ("a@x.org", "A@x.org"), ("c@x.org", "c+t@x.org")] {
+        let answer = alias(from, to).await;
+        assert!(matches!(answer, Err(AccountError::Circle(_))), "{from} → {to}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sender_may_be_whatever_leads_to_the_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    let alice = accounts.add(address("alice@x.org"), password("correct horse")).await.unwrap();
+    let bob = accounts.add(address("bob@x.org"), password("correct horse")).await.unwrap();
+    accounts.add_alias(address("sales@y.org"), address("bob@x.org")).await.unwrap();
+    for (from, allowed) in [
+        ("bob@x.org", true),
+        ("Bob+news@x.org", true),
+        ("sales@y.org", true),
+        ("sales+a@y.org", true),
+        ("alice@x.org", false),
+        ("postmaster@x.org", false),
+        ("nobody@x.org", false),
+        ("bob@elsewhere.org", false),
+    ] {
+        assert_eq!(accounts.may_send_as(bob, &address(from)), allowed, "{from}");
+    }
+    assert!(accounts.may_send_as(alice, &address("postmaster@y.org")));
+    accounts.set_domains(vec!["y.org".parse().unwrap()]);
+    assert!(!accounts.may_send_as(bob, &address("bob@x.org")));
+    assert_eq!(accounts.lookup(&address("bob@x.org")), Lookup::NotOurs);
+}
+
+#[tokio::test]
+async fn a_damaged_entry_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, store) = open(folder.path());
+    drop(accounts);
+    let mut batch = Batch::new();
+    batch.put_setting("account/7", b"{\"address\":\"a@x.org\"}".to_vec());
+    store.commit(batch).await.unwrap();
+    let answer = Accounts::open_with(store, Vec::new(), CHEAP);
+    assert!(matches!(answer, Err(AccountError::Damaged(key)) if key == "account/7"));
+}

@@ -1,0 +1,100 @@
+//! The meeting place with the system's root helpers: a folder where this service leaves what
+//! belongs on the console and the boot partition, since it may write to neither.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::selfcheck::own_addresses;
+use crate::web::{ClaimCode, Stage};
+
+/// Keeps `banner` and `claim-code` true until `stop`: addresses come and go.
+pub(super) async fn keep(
+    folder: PathBuf,
+    http: Vec<SocketAddr>,
+    code: ClaimCode,
+    mut stage: watch::Receiver<Stage>,
+    stop: CancellationToken,
+) {
+    let mut shown = None;
+    loop {
+        let now = (*stage.borrow_and_update(), urls(&http, &own_addresses()));
+        if shown.as_ref() != Some(&now) {
+            show(&folder, now.0, &now.1, &code);
+            shown = Some(now);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = stage.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+/// Tells the helper that the seed was taken up, and what is to stand in its place.
+pub(super) fn seed_done(seed: &Path, without_secrets: &str) {
+    write(&seed.with_file_name("seed-done"), without_secrets);
+}
+
+/// Every address under which a browser in the house finds the pages.
+pub(super) fn urls(http: &[SocketAddr], own: &[IpAddr]) -> Vec<String> {
+    let Some(port) = http.first().map(SocketAddr::port) else { return Vec::new() };
+    let port = if port == 80 { String::new() } else { format!(":{port}") };
+    let url = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => format!("http://{v4}{port}"),
+        IpAddr::V6(v6) => format!("http://[{v6}]{port}"),
+    };
+    own.iter().filter(|address| !link_local(address)).map(url).collect()
+}
+
+/// Browsers cannot name the interface such an address needs.
+fn link_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+fn show(folder: &Path, stage: Stage, urls: &[String], code: &ClaimCode) {
+    let mut text = String::from("Pillarbox\n\n");
+    match stage {
+        Stage::Unclaimed => {
+            text.push_str("This box waits to be set up. Open one of these in a browser at home:\n");
+        }
+        Stage::Claimed => text.push_str("This box is being set up.\n"),
+        Stage::Done => text.push_str("This box is in use. Its state is shown here:\n"),
+    }
+    text.push_str("  http://pillarbox.local\n");
+    urls.iter().for_each(|url| text.push_str(&format!("  {url}\n")));
+    if urls.is_empty() {
+        text.push_str("  (no address yet: is the network cable plugged in?)\n");
+    }
+    let code = (stage == Stage::Unclaimed).then(|| code.to_string());
+    if let Some(code) = &code {
+        text.push_str(&format!("\nThe page asks for this code:  {code}\n"));
+    }
+    write(&folder.join("banner"), &text);
+    let file = folder.join("claim-code");
+    match code {
+        Some(code) => write(&file, &code),
+        None => match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "the claim code cannot be removed");
+            }
+            _ => {}
+        },
+    }
+}
+
+/// Whole or not at all: a helper may read at any moment.
+fn write(path: &Path, text: &str) {
+    let draft = path.with_extension("new");
+    if let Err(error) = fs::write(&draft, text).and_then(|()| fs::rename(&draft, path)) {
+        tracing::warn!(%error, path = %path.display(), "cannot write");
+    }
+}
+
+/// A cable plugged in is seen soon; nothing is written while nothing changes.
+const INTERVAL: Duration = Duration::from_secs(3);

@@ -1,0 +1,158 @@
+//! The services that exist once the box knows its domain: the seven mail ports and the queue.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::net::{Limits, ListenError, Listener, Peer, Stream, Tls};
+use crate::office::{Office, Service};
+use crate::smtp::Role;
+use crate::{imap, pop3, smtp};
+
+/// The running services.
+pub(super) struct Services {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Services {
+    /// Binds every port first, so that none is served when one is taken; then serves.
+    pub(super) fn start(
+        office: &Arc<Office>,
+        service: &Arc<Service>,
+        tls: &Tls,
+    ) -> Result<Self, ListenError> {
+        let listen = &service.config.listen;
+        let ports = |addresses: &[SocketAddr], limits| {
+            addresses.iter().map(|a| Listener::bind(*a, limits)).collect::<Result<Vec<_>, _>>()
+        };
+        let smtp_ports = [
+            (Role::Mx, ports(&listen.smtp, STRANGERS)?),
+            (Role::Submission, ports(&listen.submission, PEOPLE)?),
+            (Role::Submissions, ports(&listen.submissions, PEOPLE)?),
+        ];
+        let imap_ports = [
+            (None, ports(&listen.imap, PEOPLE)?),
+            (Some(tls.clone()), ports(&listen.imaps, PEOPLE)?),
+        ];
+        let pop3_ports = [
+            (None, ports(&listen.pop3, PEOPLE)?),
+            (Some(tls.clone()), ports(&listen.pop3s, PEOPLE)?),
+        ];
+
+        let running = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        let smtp = Arc::new(smtp_server(office, service, tls));
+        for (role, listeners) in smtp_ports {
+            let smtp = Arc::clone(&smtp);
+            running.each(listeners, move |stream, peer, stop| {
+                let smtp = Arc::clone(&smtp);
+                async move { smtp.serve(stream, peer, role, stop).await }
+            });
+        }
+        let imap = Arc::new(imap::Server::new(
+            service.site.hostname.clone(),
+            tls.clone(),
+            office.accounts().clone(),
+            office.store().clone(),
+            Arc::clone(office.clock()),
+            service.config.message_size,
+        ));
+        for (tls, listeners) in imap_ports {
+            let imap = Arc::clone(&imap);
+            running.each(listeners, move |stream, peer, stop| {
+                let (imap, tls) = (Arc::clone(&imap), tls.clone());
+                async move {
+                    if let Some(stream) = ready(stream, tls.as_ref()).await {
+                        imap.serve(stream, peer, stop).await;
+                    }
+                }
+            });
+        }
+        let pop3 = Arc::new(pop3::Server::new(
+            service.site.hostname.clone(),
+            tls.clone(),
+            office.accounts().clone(),
+            office.store().clone(),
+        ));
+        for (tls, listeners) in pop3_ports {
+            let pop3 = Arc::clone(&pop3);
+            running.each(listeners, move |stream, peer, stop| {
+                let (pop3, tls) = (Arc::clone(&pop3), tls.clone());
+                async move {
+                    if let Some(stream) = ready(stream, tls.as_ref()).await {
+                        pop3.serve(stream, peer, stop).await;
+                    }
+                }
+            });
+        }
+        let (queue, stop) = (service.queue.clone(), running.stop.clone());
+        running.tasks.spawn(async move { queue.run(stop).await });
+        Ok(running)
+    }
+
+    /// Accepts no more, and waits this long for what is under way.
+    pub(super) async fn stop(self, patience: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some mail connections were cut: they did not end in time");
+        }
+    }
+
+    fn each<F, Fut>(&self, listeners: Vec<Listener>, serve: F)
+    where
+        F: Fn(TcpStream, Peer, CancellationToken) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        for listener in listeners {
+            let (serve, stop) = (serve.clone(), self.stop.clone());
+            let connection = move |stream, peer| serve(stream, peer, stop.clone());
+            self.tasks.spawn(listener.run(self.stop.clone(), self.tasks.clone(), connection));
+        }
+    }
+}
+
+/// A connection as its protocol wants it: under TLS from the first byte, or plain.
+pub(super) async fn ready(stream: TcpStream, tls: Option<&Tls>) -> Option<Stream> {
+    let Some(tls) = tls else { return Some(Stream::Plain(stream)) };
+    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no TLS came about");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn smtp_server(office: &Office, service: &Service, tls: &Tls) -> smtp::Server {
+    smtp::Server::new(
+        smtp::ServerSettings {
+            hostname: service.site.hostname.clone(),
+            postmaster: service.site.owner.clone(),
+            message_size: service.config.message_size,
+            timeouts: smtp::Timeouts::default(),
+        },
+        smtp::House {
+            tls: tls.clone(),
+            accounts: office.accounts().clone(),
+            queue: service.queue.clone(),
+            store: office.store().clone(),
+            clock: Arc::clone(office.clock()),
+        },
+    )
+}
+
+/// A household gets little mail at once; one sender must not take every place.
+const STRANGERS: Limits = Limits { total: 200, per_network: 20 };
+
+/// Phones keep several connections each, and a whole house may share one address.
+const PEOPLE: Limits = Limits { total: 1000, per_network: 200 };
+
+/// A peer that does not get through a handshake in this time wants something else.
+const HANDSHAKE: Duration = Duration::from_secs(30);

@@ -1,0 +1,489 @@
+//! The command line: every subcommand of the contract, with help and an example, and one line that
+//! says what to do when something fails. A command that needs the data folder asks the running
+//! post office over its control socket, or opens the folder itself when none is running: the same
+//! [`Request`] either way.
+
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use zeroize::Zeroizing;
+
+use crate::accounts::Password;
+use crate::appliance::{self, RunOptions};
+use crate::control::{self, AccountCommand, QueueCommand, Request};
+use crate::mail::Address;
+use crate::selfcheck;
+use crate::selfcheck::records::Record;
+
+mod show;
+
+/// A post office for the household: SMTP, IMAP and POP3 with a self-check and a status light.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run all services in the foreground until stopped
+    #[command(after_help = "Example:\n  pillarbox run --data /var/lib/pillarbox --board auto")]
+    Run(RunArgs),
+    /// Run a post office on this computer, with accounts, a DNS world and a board of its own
+    #[cfg(feature = "demo")]
+    #[command(after_help = "Example:\n  pillarbox demo\n\nCtrl-C stops it; the data folder stays.")]
+    Demo(DemoArgs),
+    /// Set the box up from a file: the wizard without a browser
+    #[command(
+        after_help = "Example:\n  pillarbox setup --data /var/lib/pillarbox --answers pillarbox.toml"
+    )]
+    Setup(SetupArgs),
+    /// Check whether this box is ready to send, receive and keep mail
+    #[command(
+        after_help = "Exit code: 0 ready, 1 needs attention, 2 broken, 3 could not be told.\n\n\
+                      Example:\n  pillarbox check --only dns.mx --only auth.spf"
+    )]
+    Check(CheckArgs),
+    /// Show the DNS records to publish
+    #[command(after_help = "Example:\n  pillarbox dns --format zone")]
+    Dns(DnsArgs),
+    /// Accounts, their devices and aliases
+    #[command(after_help = "Example:\n  pillarbox account add bob@example.org --password-stdin")]
+    Account {
+        #[command(flatten)]
+        at: At,
+        #[command(subcommand)]
+        command: AccountArgs,
+    },
+    /// Messages on their way out
+    #[command(after_help = "Example:\n  pillarbox queue list\n  pillarbox queue retry 17")]
+    Queue {
+        #[command(flatten)]
+        at: At,
+        #[command(subcommand)]
+        command: QueueArgs,
+    },
+    /// The mail store
+    #[command(after_help = "Example:\n  pillarbox store stats --json")]
+    Store {
+        #[command(flatten)]
+        at: At,
+        #[command(subcommand)]
+        command: StoreArgs,
+    },
+}
+
+/// Which box is meant, and how to answer.
+#[derive(Debug, Clone, Args)]
+struct At {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA, global = true)]
+    data: PathBuf,
+    /// Answer in JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
+    data: PathBuf,
+    /// Another configuration than pillarbox.toml in the data folder
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Answers to take up once, when the box is not set up yet
+    #[arg(long, value_name = "FILE")]
+    seed: Option<PathBuf>,
+    /// Where LED and display are
+    #[arg(long, value_name = "auto|sim|none", default_value = "auto",
+          value_parser = str::parse::<board::Kind>)]
+    board: board::Kind,
+}
+
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// The data folder; kept for the next start
+    #[arg(long, value_name = "DIR", default_value = "pillarbox-demo")]
+    data: PathBuf,
+    /// First of the ports used: SMTP on BASE+25, IMAP on BASE+143 and so on
+    #[arg(long, value_name = "BASE", default_value = "20000",
+          value_parser = clap::value_parser!(u16).range(1024..=64_000))]
+    ports: u16,
+    /// Start as a new box, to walk through the wizard
+    #[arg(long)]
+    new: bool,
+}
+
+#[derive(Debug, Args)]
+struct SetupArgs {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
+    data: PathBuf,
+    /// The answers, a file like pillarbox.toml
+    #[arg(long, value_name = "FILE")]
+    answers: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    at: At,
+    /// Run only these checks, such as dns.mx
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct DnsArgs {
+    #[command(flatten)]
+    at: At,
+    /// How to write the records
+    #[arg(long, value_enum, default_value = "table")]
+    format: DnsFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DnsFormat {
+    /// For people
+    Table,
+    /// A zone file's lines
+    Zone,
+    /// For scripts
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountArgs {
+    /// Make an account
+    Add(WithPassword),
+    /// Show all accounts
+    List,
+    /// Set a new password
+    Passwd(WithPassword),
+    /// Remove an account and all its mail
+    Remove {
+        /// The account
+        address: Address,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Passwords for single devices
+    #[command(subcommand)]
+    Device(DeviceArgs),
+    /// Addresses that lead to others
+    #[command(subcommand)]
+    Alias(AliasArgs),
+}
+
+#[derive(Debug, Args)]
+struct WithPassword {
+    /// The account
+    address: Address,
+    /// Read the password from standard input (one line)
+    #[arg(long, conflicts_with = "password_file")]
+    password_stdin: bool,
+    /// Read the password from a file (first line)
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeviceArgs {
+    /// Mint a password for a device and show it once
+    Add {
+        /// The account
+        address: Address,
+        /// What to call the device
+        name: String,
+    },
+    /// Show an account's devices
+    List {
+        /// The account
+        address: Address,
+    },
+    /// Take a device's password away
+    Revoke {
+        /// The account
+        address: Address,
+        /// The device
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AliasArgs {
+    /// Send mail for ALIAS on to TARGET
+    Add {
+        /// An address of this box
+        alias: Address,
+        /// An account of this box, or an address elsewhere
+        target: Address,
+    },
+    /// Show all aliases
+    List,
+    /// Remove an alias
+    Remove {
+        /// The alias
+        alias: Address,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueArgs {
+    /// Show what waits
+    List,
+    /// Show one message in full
+    Show {
+        /// Its number
+        id: u64,
+    },
+    /// Try one message, or all, now
+    Retry {
+        /// Its number; all when left out
+        id: Option<u64>,
+    },
+    /// Keep a message from being tried
+    Hold {
+        /// Its number
+        id: u64,
+    },
+    /// End a hold
+    Release {
+        /// Its number
+        id: u64,
+    },
+    /// Remove a message; nobody is told
+    Drop {
+        /// Its number
+        id: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreArgs {
+    /// Sizes and counts
+    Stats,
+}
+
+/// Where the service keeps its data.
+const DEFAULT_DATA: &str = "/var/lib/pillarbox";
+
+/// A command that could not do what it was asked.
+const EXIT_FAILURE: u8 = 1;
+
+/// A check that could not be made is neither good nor bad news.
+const EXIT_UNKNOWN: u8 = 3;
+
+impl Cli {
+    /// Does what the arguments say.
+    pub fn run(self) -> ExitCode {
+        let on_failure = match &self.command {
+            Command::Check(_) => EXIT_UNKNOWN,
+            _ => EXIT_FAILURE,
+        };
+        let result = match self.command {
+            Command::Run(args) => appliance::run(RunOptions {
+                data: args.data,
+                config: args.config,
+                seed: args.seed,
+                board: args.board,
+            })
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Failure::from),
+            #[cfg(feature = "demo")]
+            Command::Demo(args) => crate::demo::run(&args.data, args.ports, args.new)
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(Failure::from),
+            Command::Setup(args) => setup(&args),
+            Command::Check(args) => check(args),
+            Command::Dns(args) => dns(&args),
+            Command::Account { at, command } => account(&at, command),
+            Command::Queue { at, command } => queue(&at, command),
+            Command::Store { at, command } => {
+                let request = match command {
+                    StoreArgs::Stats => Request::StoreStats,
+                };
+                ask(&at, &request)
+            }
+        };
+        result.unwrap_or_else(|failure| {
+            // One line: what happened and what to do.
+            eprintln!("pillarbox: {failure}");
+            ExitCode::from(on_failure)
+        })
+    }
+}
+
+/// What goes wrong on the command line itself; the rest is passed on.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Appliance(#[from] appliance::RunError),
+    #[error(transparent)]
+    Control(#[from] control::ControlError),
+    #[cfg(feature = "demo")]
+    #[error(transparent)]
+    Demo(#[from] crate::demo::DemoError),
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("no password given: use --password-stdin, --password-file, or a terminal")]
+    NoPassword,
+    #[error("the two passwords are not the same")]
+    PasswordMismatch,
+    #[error("nothing was removed; add --yes to remove {0} and all its mail")]
+    NotConfirmed(Address),
+    #[error("cannot use the terminal: {0}")]
+    Terminal(io::Error),
+}
+
+fn setup(args: &SetupArgs) -> Result<ExitCode, Failure> {
+    let text = fs::read_to_string(&args.answers)
+        .map_err(|source| Failure::Read { path: args.answers.clone(), source })?;
+    let request = Request::Setup { file: args.answers.display().to_string(), answers: text };
+    let at = At { data: args.data.clone(), json: false };
+    ask(&at, &request)
+}
+
+fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
+    let value = control::ask(&args.at.data, &Request::Check { only: args.only })?;
+    let report: selfcheck::Report =
+        serde_json::from_value(value.clone()).map_err(control::ControlError::from)?;
+    if args.at.json {
+        show::json(&value);
+    } else {
+        show::report(&report);
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+fn dns(args: &DnsArgs) -> Result<ExitCode, Failure> {
+    let value = control::ask(&args.at.data, &Request::Records)?;
+    let records: Vec<Record> =
+        serde_json::from_value(value.clone()).map_err(control::ControlError::from)?;
+    match args.format {
+        DnsFormat::Json => show::json(&value),
+        DnsFormat::Table if args.at.json => show::json(&value),
+        DnsFormat::Table => show::records_table(&records),
+        DnsFormat::Zone => show::records_zone(&records),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {
+    let command = match command {
+        AccountArgs::Add(args) => {
+            AccountCommand::Add { password: args.password()?, address: args.address }
+        }
+        AccountArgs::List => AccountCommand::List,
+        AccountArgs::Passwd(args) => {
+            AccountCommand::Passwd { password: args.password()?, address: args.address }
+        }
+        AccountArgs::Remove { address, yes } => {
+            confirm_removal(&address, yes)?;
+            AccountCommand::Remove { address }
+        }
+        AccountArgs::Device(DeviceArgs::Add { address, name }) => {
+            AccountCommand::AddDevice { address, name }
+        }
+        AccountArgs::Device(DeviceArgs::List { address }) => {
+            AccountCommand::ListDevices { address }
+        }
+        AccountArgs::Device(DeviceArgs::Revoke { address, name }) => {
+            AccountCommand::RevokeDevice { address, name }
+        }
+        AccountArgs::Alias(AliasArgs::Add { alias, target }) => {
+            AccountCommand::AddAlias { alias, target }
+        }
+        AccountArgs::Alias(AliasArgs::List) => AccountCommand::ListAliases,
+        AccountArgs::Alias(AliasArgs::Remove { alias }) => AccountCommand::RemoveAlias { alias },
+    };
+    ask(at, &Request::Account(command))
+}
+
+fn queue(at: &At, command: QueueArgs) -> Result<ExitCode, Failure> {
+    let command = match command {
+        QueueArgs::List => QueueCommand::List,
+        QueueArgs::Show { id } => QueueCommand::Show { id },
+        QueueArgs::Retry { id } => QueueCommand::Retry { id },
+        QueueArgs::Hold { id } => QueueCommand::Hold { id },
+        QueueArgs::Release { id } => QueueCommand::Release { id },
+        QueueArgs::Drop { id } => QueueCommand::Drop { id },
+    };
+    ask(at, &Request::Queue(command))
+}
+
+fn ask(at: &At, request: &Request) -> Result<ExitCode, Failure> {
+    let value = control::ask(&at.data, request)?;
+    if at.json {
+        show::json(&value);
+    } else {
+        show::answer(request, &value);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl WithPassword {
+    fn password(&self) -> Result<Password, Failure> {
+        let first_line = |mut text: Zeroizing<String>| {
+            let end = text.find(['\r', '\n']).unwrap_or(text.len());
+            text.truncate(end);
+            Password::new(text.to_string())
+        };
+        if let Some(path) = &self.password_file {
+            let text = fs::read_to_string(path)
+                .map_err(|source| Failure::Read { path: path.clone(), source })?;
+            return Ok(first_line(Zeroizing::new(text)));
+        }
+        if self.password_stdin || !io::stdin().is_terminal() {
+            let mut text = Zeroizing::new(String::new());
+            let read = io::stdin().lock().read_line(&mut text).map_err(Failure::Terminal)?;
+            return if read == 0 { Err(Failure::NoPassword) } else { Ok(first_line(text)) };
+        }
+        let first = prompt_hidden("New password: ")?;
+        if first.expose() != prompt_hidden("Once more: ")?.expose() {
+            return Err(Failure::PasswordMismatch);
+        }
+        Ok(first)
+    }
+}
+
+/// Asks on the terminal without showing what is typed.
+fn prompt_hidden(question: &str) -> Result<Password, Failure> {
+    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+    let stdin = io::stdin();
+    let shown = tcgetattr(&stdin).map_err(|errno| Failure::Terminal(errno.into()))?;
+    let mut hidden = shown.clone();
+    hidden.local_flags.remove(LocalFlags::ECHO);
+    eprint!("{question}");
+    io::stderr().flush().map_err(Failure::Terminal)?;
+    tcsetattr(&stdin, SetArg::TCSAFLUSH, &hidden).map_err(|e| Failure::Terminal(e.into()))?;
+    let mut text = Zeroizing::new(String::new());
+    let read = stdin.lock().read_line(&mut text);
+    tcsetattr(&stdin, SetArg::TCSAFLUSH, &shown).map_err(|e| Failure::Terminal(e.into()))?;
+    eprintln!();
+    read.map_err(Failure::Terminal)?;
+    Ok(Password::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+fn confirm_removal(address: &Address, yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if io::stdin().is_terminal() {
+        eprint!("Remove {address} and all its mail for ever? Type yes: ");
+        io::stderr().flush().map_err(Failure::Terminal)?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map_err(Failure::Terminal)?;
+        if answer.trim() == "yes" {
+            return Ok(());
+        }
+    }
+    Err(Failure::NotConfirmed(address.clone()))
+}

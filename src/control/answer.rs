@@ -1,0 +1,117 @@
+//! Doing what a request asks. Answers are JSON for scripts; `cli` turns them into text for people.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{AccountCommand, QueueCommand, Request};
+use crate::mail::Address;
+use crate::office::Office;
+use crate::store::QueueId;
+
+/// Answers one request; an error is one line for a person.
+pub async fn answer(office: &Arc<Office>, request: &Request) -> Result<Value, String> {
+    match request {
+        Request::Setup { file, answers } => office.set_up(file, answers).await.map_err(text),
+        Request::Check { only } => {
+            let report = office.check(only).await?;
+            serde_json::to_value(report).map_err(text)
+        }
+        Request::Records => serde_json::to_value(office.records()?).map_err(text),
+        Request::Account(command) => account(office, command).await,
+        Request::Queue(command) => queue(office, command).await,
+        Request::StoreStats => {
+            let stats = office.store().stats().map_err(text)?;
+            serde_json::to_value(stats).map_err(text)
+        }
+    }
+}
+
+async fn account(office: &Office, command: &AccountCommand) -> Result<Value, String> {
+    let accounts = office.accounts();
+    match command {
+        AccountCommand::Add { address, password } => {
+            accounts.add(address.clone(), password.clone()).await.map_err(text)?;
+            Ok(json!({ "added": address }))
+        }
+        AccountCommand::List => Ok(accounts
+            .list()
+            .into_iter()
+            .map(|account| json!({ "address": account.address, "devices": account.devices }))
+            .collect()),
+        AccountCommand::Passwd { address, password } => {
+            accounts.set_password(address, password.clone()).await.map_err(text)?;
+            Ok(json!({ "changed": address }))
+        }
+        AccountCommand::Remove { address } => {
+            accounts.remove(address).await.map_err(text)?;
+            Ok(json!({ "removed": address }))
+        }
+        AccountCommand::AddDevice { address, name } => {
+            let password = accounts.add_device(address, name).await.map_err(text)?;
+            Ok(json!({ "address": address, "device": name, "password": password.expose() }))
+        }
+        AccountCommand::ListDevices { address } => {
+            let account = accounts
+                .list()
+                .into_iter()
+                .find(|account| account.address.key() == address.key())
+                .ok_or_else(|| format!("there is no account {address}"))?;
+            Ok(json!(account.devices))
+        }
+        AccountCommand::RevokeDevice { address, name } => {
+            accounts.revoke_device(address, name).await.map_err(text)?;
+            Ok(json!({ "revoked": name }))
+        }
+        AccountCommand::AddAlias { alias, target } => {
+            accounts.add_alias(alias.clone(), target.clone()).await.map_err(text)?;
+            Ok(json!({ "added": alias }))
+        }
+        AccountCommand::ListAliases => Ok(accounts
+            .aliases()
+            .into_iter()
+            .map(|(alias, targets): (Address, Vec<Address>)| {
+                json!({ "alias": alias, "targets": targets })
+            })
+            .collect()),
+        AccountCommand::RemoveAlias { alias } => {
+            accounts.remove_alias(alias).await.map_err(text)?;
+            Ok(json!({ "removed": alias }))
+        }
+    }
+}
+
+async fn queue(office: &Office, command: &QueueCommand) -> Result<Value, String> {
+    let queue = office.queue()?;
+    match command {
+        QueueCommand::List => serde_json::to_value(queue.list().map_err(text)?).map_err(text),
+        QueueCommand::Show { id } => {
+            let items = queue.list().map_err(text)?;
+            let item = items
+                .into_iter()
+                .find(|item| item.id == QueueId(*id))
+                .ok_or_else(|| crate::queue::QueueError::Missing(*id).to_string())?;
+            serde_json::to_value(item).map_err(text)
+        }
+        QueueCommand::Retry { id } => {
+            queue.retry(id.map(QueueId)).await.map_err(text)?;
+            Ok(json!({ "due": id }))
+        }
+        QueueCommand::Hold { id } => {
+            queue.hold(QueueId(*id)).await.map_err(text)?;
+            Ok(json!({ "held": id }))
+        }
+        QueueCommand::Release { id } => {
+            queue.release(QueueId(*id)).await.map_err(text)?;
+            Ok(json!({ "released": id }))
+        }
+        QueueCommand::Drop { id } => {
+            queue.discard(QueueId(*id)).await.map_err(text)?;
+            Ok(json!({ "dropped": id }))
+        }
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

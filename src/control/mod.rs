@@ -1,0 +1,116 @@
+//! The control socket: how a command line speaks to the running post office, and what it can ask.
+//! One JSON object a line each way over a Unix socket in the data folder that only its owner can
+//! open. Without a running post office the same request is answered by opening the folder.
+
+mod answer;
+mod socket;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::accounts::Password;
+use crate::mail::Address;
+
+pub use answer::answer;
+pub use socket::{ControlError, Server, ask};
+
+/// What can be asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Set the box up from the text of an answers file.
+    Setup {
+        /// Its name, for messages.
+        file: String,
+        /// Its text.
+        answers: String,
+    },
+    /// Run the self-check.
+    Check {
+        /// Only these ids; all when empty.
+        only: Vec<String>,
+    },
+    /// The DNS records to publish.
+    Records,
+    /// Something about accounts.
+    Account(AccountCommand),
+    /// Something about the queue.
+    Queue(QueueCommand),
+    /// Sizes and counts.
+    StoreStats,
+}
+
+/// What can be asked about accounts.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each is the subcommand of the same name; the fields say the rest")]
+pub enum AccountCommand {
+    Add {
+        address: Address,
+        #[serde(with = "password")]
+        password: Password,
+    },
+    List,
+    Passwd {
+        address: Address,
+        #[serde(with = "password")]
+        password: Password,
+    },
+    Remove {
+        address: Address,
+    },
+    AddDevice {
+        address: Address,
+        name: String,
+    },
+    ListDevices {
+        address: Address,
+    },
+    RevokeDevice {
+        address: Address,
+        name: String,
+    },
+    AddAlias {
+        alias: Address,
+        target: Address,
+    },
+    ListAliases,
+    RemoveAlias {
+        alias: Address,
+    },
+}
+
+/// What can be asked about the queue.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each is the subcommand of the same name; the field is the number")]
+pub enum QueueCommand {
+    List,
+    Show { id: u64 },
+    Retry { id: Option<u64> },
+    Hold { id: u64 },
+    Release { id: u64 },
+    Drop { id: u64 },
+}
+
+/// One line back.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply {
+    Ok(Value),
+    Error(String),
+}
+
+/// A password crosses the socket in the clear: it never leaves this machine, and only the owner
+/// of the data folder can open the socket.
+mod password {
+    use super::{Deserialize, Deserializer, Password, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(password: &Password, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(password.expose())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Password, D::Error> {
+        String::deserialize(from).map(Password::new)
+    }
+}

@@ -1,0 +1,174 @@
+//! What FETCH can ask for (RFC 3501 §6.4.5).
+
+use super::Reason;
+use super::cursor::{Cursor, Parsed};
+use crate::mail::structure::Piece;
+
+/// Deepest part number taken, as deep as messages are taken apart.
+const MAX_PATH: usize = 100;
+
+/// One data item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::imap) enum FetchItem {
+    Uid,
+    Flags,
+    InternalDate,
+    Size,
+    Envelope,
+    /// BODY: the structure without extension data.
+    Body,
+    BodyStructure,
+    Section(Section),
+}
+
+/// Bytes of a message, or of a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::imap) struct Section {
+    pub(in crate::imap) path: Vec<u32>,
+    pub(in crate::imap) kind: SectionKind,
+    pub(in crate::imap) partial: Option<Partial>,
+    /// Whether to leave `\Seen` alone.
+    pub(in crate::imap) peek: bool,
+    pub(in crate::imap) label: Label,
+}
+
+/// Which bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::imap) enum SectionKind {
+    Piece(Piece),
+    /// HEADER.FIELDS and HEADER.FIELDS.NOT.
+    Fields(HeaderFilter),
+}
+
+/// A choice of header fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::imap) struct HeaderFilter {
+    /// All but these.
+    pub(in crate::imap) not: bool,
+    /// As the client wrote them.
+    pub(in crate::imap) names: Vec<Vec<u8>>,
+}
+
+/// `<first.count>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::imap) struct Partial {
+    pub(in crate::imap) first: u64,
+    pub(in crate::imap) count: u64,
+}
+
+/// What the answer calls the section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::imap) enum Label {
+    Body,
+    Rfc822,
+    Rfc822Header,
+    Rfc822Text,
+}
+
+/// A macro or items.
+pub(super) fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
+    use FetchItem::{Body, Envelope, Flags, InternalDate, Size};
+    if cursor.peek() == Some(b'(') {
+        return cursor.list(1, item);
+    }
+    for (name, items) in [
+        ("ALL", &[Flags, InternalDate, Size, Envelope][..]),
+        ("FAST", &[Flags, InternalDate, Size]),
+        ("FULL", &[Flags, InternalDate, Size, Envelope, Body]),
+    ] {
+        if cursor.word(name) {
+            return Ok(items.to_vec());
+        }
+    }
+    Ok(vec![item(cursor)?])
+}
+
+fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
+    // Longer names before those they begin with.
+    let whole = |label, piece, peek| {
+        let kind = SectionKind::Piece(piece);
+        FetchItem::Section(Section { path: Vec::new(), kind, partial: None, peek, label })
+    };
+    let simple = [
+        ("UID", FetchItem::Uid),
+        ("FLAGS", FetchItem::Flags),
+        ("INTERNALDATE", FetchItem::InternalDate),
+        ("ENVELOPE", FetchItem::Envelope),
+        ("BODYSTRUCTURE", FetchItem::BodyStructure),
+        ("RFC822.SIZE", FetchItem::Size),
+        // Unlike RFC822.TEXT, the header does not mark as read.
+        ("RFC822.HEADER", whole(Label::Rfc822Header, Piece::Header, true)),
+        ("RFC822.TEXT", whole(Label::Rfc822Text, Piece::Text, false)),
+        ("RFC822", whole(Label::Rfc822, Piece::Content, false)),
+    ];
+    for (name, item) in simple {
+        if cursor.word(name) {
+            return Ok(item);
+        }
+    }
+    let peek = cursor.word("BODY.PEEK");
+    if !peek && !cursor.word("BODY") {
+        return Err(Reason::Syntax("unknown FETCH item"));
+    }
+    if cursor.peek() == Some(b'[') {
+        return section(cursor, peek).map(FetchItem::Section);
+    }
+    if peek { Err(Reason::Syntax("BODY.PEEK needs a section")) } else { Ok(FetchItem::Body) }
+}
+
+fn section(cursor: &mut Cursor<'_>, peek: bool) -> Parsed<Section> {
+    cursor.expect(b'[', "a section is missing")?;
+    let mut path = Vec::new();
+    let mut dot = true;
+    while dot && cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
+        match cursor.number()? {
+            0 => return Err(Reason::Syntax("part numbers begin with 1")),
+            _ if path.len() >= MAX_PATH => return Err(Reason::Syntax("too many part numbers")),
+            number => path.push(number),
+        }
+        dot = cursor.skip(b'.');
+    }
+    let kind = if cursor.word("HEADER.FIELDS") {
+        let not = cursor.word(".NOT");
+        cursor.space()?;
+        let names = cursor.list(1, field_name)?;
+        SectionKind::Fields(HeaderFilter { not, names })
+    } else if cursor.word("HEADER") {
+        SectionKind::Piece(Piece::Header)
+    } else if cursor.word("TEXT") {
+        SectionKind::Piece(Piece::Text)
+    } else if !path.is_empty() && cursor.word("MIME") {
+        SectionKind::Piece(Piece::Mime)
+    } else if path.is_empty() || !dot {
+        SectionKind::Piece(Piece::Content)
+    } else {
+        return Err(Reason::Syntax("unknown section"));
+    };
+    cursor.expect(b']', "a section has no end")?;
+    let partial = if cursor.skip(b'<') {
+        let first = cursor.size()?;
+        cursor.expect(b'.', "not a partial range")?;
+        let count = cursor.size()?;
+        cursor.expect(b'>', "not a partial range")?;
+        if count == 0 {
+            return Err(Reason::Syntax("a partial range has at least one byte"));
+        }
+        Some(Partial { first, count })
+    } else {
+        None
+    };
+    // `1HEADER` without the dot.
+    if !path.is_empty() && !dot && kind != SectionKind::Piece(Piece::Content) {
+        return Err(Reason::Syntax("unknown section"));
+    }
+    Ok(Section { path, kind, partial, peek, label: Label::Body })
+}
+
+fn field_name(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
+    let name = cursor.astring()?;
+    if name.iter().all(|b| b.is_ascii_graphic() && *b != b':') && !name.is_empty() {
+        Ok(name)
+    } else {
+        Err(Reason::Syntax("not the name of a header field"))
+    }
+}

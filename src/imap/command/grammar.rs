@@ -1,0 +1,272 @@
+//! From the bytes of a command to its type (RFC 3501 §9 `command`).
+
+use super::cursor::{Cursor, Parsed};
+use super::{AppendHead, Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, search};
+use crate::accounts::Password;
+use crate::mail::{Flags, SpecialUse};
+use crate::store::FlagChange;
+
+/// Most name-value pairs in an ID, and longest of them (RFC 2971 §3.3).
+const MAX_ID_PAIRS: usize = 30;
+
+/// Parses a whole command, literals in place, without its last CRLF.
+pub(in crate::imap) fn parse(bytes: &[u8]) -> Result<Command, Refused> {
+    let mut cursor = Cursor::new(bytes);
+    let tag = tag(&mut cursor).map_err(|reason| Refused { tag: None, reason })?;
+    match body(&mut cursor).and_then(|body| cursor.end().map(|()| body)) {
+        Ok(body) => Ok(Command { tag, body }),
+        Err(reason) => Err(Refused { tag: Some(tag), reason }),
+    }
+}
+
+/// The tag of what may be no command at all, for the answer.
+pub(in crate::imap) fn tag_of(bytes: &[u8]) -> Option<Tag> {
+    tag(&mut Cursor::new(bytes)).ok()
+}
+
+/// What stands before the message of an APPEND. Nothing when this is another command, or when
+/// the literal that comes next is its mailbox name.
+pub(in crate::imap) fn append_head(bytes: &[u8]) -> Option<Result<AppendHead, Refused>> {
+    let mut cursor = Cursor::new(bytes);
+    let tag = tag(&mut cursor).ok()?;
+    if !cursor.word("APPEND ") || matches!(cursor.peek(), None | Some(b' ')) {
+        return None;
+    }
+    let arguments = append_arguments(&mut cursor);
+    Some(match arguments {
+        Ok((name, flags, date)) => Ok(AppendHead { tag, name, flags, date }),
+        Err(reason) => Err(Refused { tag: Some(tag), reason }),
+    })
+}
+
+type AppendArguments = (crate::mail::MailboxName, Flags, Option<jiff::Timestamp>);
+
+fn append_arguments(cursor: &mut Cursor<'_>) -> Parsed<AppendArguments> {
+    let name = cursor.mailbox()?;
+    cursor.space()?;
+    let mut flags = Flags::none();
+    if cursor.peek() == Some(b'(') {
+        flags = cursor.flags()?;
+        cursor.space()?;
+    }
+    let mut date = None;
+    if cursor.peek() == Some(b'"') {
+        date = Some(cursor.date_time()?);
+        cursor.space()?;
+    }
+    cursor.end()?;
+    Ok((name, flags, date))
+}
+
+fn tag(cursor: &mut Cursor<'_>) -> Parsed<Tag> {
+    let tag = Tag(cursor.tag().map_err(|_| Reason::Tag)?.to_owned());
+    cursor.space().map_err(|_| Reason::Tag)?;
+    Ok(tag)
+}
+
+fn body(cursor: &mut Cursor<'_>) -> Parsed<Body> {
+    let name = cursor.atom().map_err(|_| Reason::Unknown)?.to_ascii_uppercase();
+    if let Some(body) = without_arguments(&name) {
+        return Ok(body);
+    }
+    if cursor.is_empty() && !is_known(&name) {
+        return Err(Reason::Unknown);
+    }
+    match name.as_str() {
+        "UID" => {
+            cursor.space()?;
+            let name = cursor.atom()?.to_ascii_uppercase();
+            if name == "EXPUNGE" {
+                cursor.space()?;
+                return Ok(Body::Expunge(Some(SequenceSet::parse(cursor)?)));
+            }
+            numbered(&name, true, cursor)
+        }
+        "FETCH" | "STORE" | "SEARCH" | "COPY" | "MOVE" => numbered(&name, false, cursor),
+        _ => with_arguments(&name, cursor),
+    }
+}
+
+fn without_arguments(name: &str) -> Option<Body> {
+    Some(match name {
+        "CAPABILITY" => Body::Capability,
+        "NOOP" => Body::Noop,
+        "LOGOUT" => Body::Logout,
+        "STARTTLS" => Body::StartTls,
+        "NAMESPACE" => Body::Namespace,
+        "CHECK" => Body::Check,
+        "CLOSE" => Body::Close,
+        "UNSELECT" => Body::Unselect,
+        "EXPUNGE" => Body::Expunge(None),
+        "IDLE" => Body::Idle,
+        _ => return None,
+    })
+}
+
+/// Tells a known command without its arguments from an unknown one.
+fn is_known(name: &str) -> bool {
+    const KNOWN: [&str; 20] = [
+        "AUTHENTICATE",
+        "LOGIN",
+        "ID",
+        "SELECT",
+        "EXAMINE",
+        "CREATE",
+        "DELETE",
+        "RENAME",
+        "SUBSCRIBE",
+        "UNSUBSCRIBE",
+        "LIST",
+        "LSUB",
+        "STATUS",
+        "APPEND",
+        "UID",
+        "FETCH",
+        "STORE",
+        "SEARCH",
+        "COPY",
+        "MOVE",
+    ];
+    KNOWN.contains(&name)
+}
+
+fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
+    if !is_known(name) {
+        return Err(Reason::Unknown);
+    }
+    cursor.space()?;
+    Ok(match name {
+        "AUTHENTICATE" => {
+            let mechanism = cursor.atom()?.to_ascii_uppercase();
+            let mut initial = None;
+            if cursor.peek() == Some(b' ') {
+                cursor.space()?;
+                initial = Some(cursor.astring()?);
+            }
+            Body::Authenticate { mechanism, initial }
+        }
+        "LOGIN" => {
+            let user = cursor.text()?;
+            cursor.space()?;
+            Body::Login { user, password: Password::new(cursor.text()?) }
+        }
+        "ID" => {
+            id(cursor)?;
+            Body::Id
+        }
+        "SELECT" | "EXAMINE" => {
+            Body::Select { name: cursor.mailbox()?, read_only: name == "EXAMINE" }
+        }
+        "CREATE" => {
+            let name = cursor.new_mailbox()?;
+            Body::Create { name, special_use: create_use(cursor)? }
+        }
+        "DELETE" => Body::Delete(cursor.mailbox()?),
+        "RENAME" => {
+            let from = cursor.mailbox()?;
+            cursor.space()?;
+            Body::Rename { from, to: cursor.new_mailbox()? }
+        }
+        "SUBSCRIBE" | "UNSUBSCRIBE" => {
+            Body::Subscribe { name: cursor.mailbox()?, on: name == "SUBSCRIBE" }
+        }
+        "LIST" => Body::List(list::list(cursor)?),
+        "LSUB" => Body::Lsub(list::matching(cursor)?),
+        "STATUS" => {
+            let name = cursor.mailbox()?;
+            cursor.space()?;
+            Body::Status { name, items: list::status_items(cursor)? }
+        }
+        "APPEND" => return Err(Reason::Syntax("APPEND needs its message as a literal")),
+        _ => return Err(Reason::Unknown),
+    })
+}
+
+/// Commands that exist with message numbers and with UIDs.
+fn numbered(name: &str, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Body> {
+    cursor.space()?;
+    if name == "SEARCH" {
+        return Ok(Body::Search { uid, key: search::search(cursor)? });
+    }
+    let set = SequenceSet::parse(cursor)?;
+    cursor.space()?;
+    Ok(match name {
+        "FETCH" => Body::Fetch { uid, set, items: fetch::items(cursor)? },
+        "STORE" => {
+            let (change, silent) = flag_change(cursor)?;
+            Body::Store { uid, set, change, silent }
+        }
+        "COPY" | "MOVE" => Body::Copy { uid, set, to: cursor.mailbox()?, moving: name == "MOVE" },
+        _ => return Err(Reason::Unknown),
+    })
+}
+
+fn flag_change(cursor: &mut Cursor<'_>) -> Parsed<(FlagChange, bool)> {
+    let change = if cursor.skip(b'+') {
+        FlagChange::Add
+    } else if cursor.skip(b'-') {
+        FlagChange::Remove
+    } else {
+        FlagChange::Replace
+    };
+    if !cursor.word("FLAGS") {
+        return Err(Reason::Syntax("STORE changes FLAGS only"));
+    }
+    let silent = cursor.word(".SILENT");
+    cursor.space()?;
+    if cursor.peek() == Some(b'(') {
+        return Ok((change(cursor.flags()?), silent));
+    }
+    let mut flags = Flags::none();
+    loop {
+        cursor.flag()?.into_iter().for_each(|flag| flags.insert(flag));
+        if cursor.is_empty() {
+            return Ok((change(flags), silent));
+        }
+        cursor.space()?;
+    }
+}
+
+/// `(USE (\Drafts))` (RFC 6154 §3).
+fn create_use(cursor: &mut Cursor<'_>) -> Parsed<Option<SpecialUse>> {
+    if cursor.peek() != Some(b' ') {
+        return Ok(None);
+    }
+    cursor.space()?;
+    if cursor.is_empty() {
+        return Ok(None);
+    }
+    if !cursor.word("(USE ") {
+        return Err(Reason::Syntax("unknown CREATE option"));
+    }
+    let uses = cursor.list(0, |cursor| {
+        cursor.expect(b'\\', "not a special use")?;
+        let word = cursor.atom()?;
+        let known = SpecialUse::ALL
+            .into_iter()
+            .find(|u| u.attribute().get(1..).is_some_and(|name| name.eq_ignore_ascii_case(word)));
+        known.ok_or(Reason::Syntax("this special use is not offered"))
+    })?;
+    cursor.expect(b')', "a list has no end")?;
+    match *uses {
+        [] => Ok(None),
+        [only] => Ok(Some(only)),
+        _ => Err(Reason::Syntax("a mailbox has one special use at most")),
+    }
+}
+
+fn id(cursor: &mut Cursor<'_>) -> Parsed<()> {
+    if cursor.word("NIL") {
+        return Ok(());
+    }
+    let mut name_comes = true;
+    let values = cursor.list(0, |cursor| {
+        let is_name = name_comes;
+        name_comes = !name_comes;
+        if is_name { cursor.string().map(drop) } else { cursor.nstring().map(drop) }
+    })?;
+    if values.len() > 2 * MAX_ID_PAIRS {
+        return Err(Reason::Syntax("too many ID fields"));
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Commands as types: what parses here is well-formed, within its limits, and holds no wire
+//! syntax any more (mailbox names are Unicode, numbers are numbers). The grammar is that of
+//! RFC 3501 §9 for the commands offered, taken a little leniently where clients are known to
+//! stray, never where it could change the meaning.
+
+mod cursor;
+mod fetch;
+mod grammar;
+mod list;
+mod search;
+mod sequence;
+
+use jiff::Timestamp;
+
+use crate::accounts::Password;
+use crate::mail::{Flags, MailboxError, MailboxName, SpecialUse};
+use crate::store::FlagChange;
+
+pub(super) use fetch::{FetchItem, HeaderFilter, Label, Partial, Section, SectionKind};
+pub(super) use grammar::{append_head, parse, tag_of};
+pub(super) use list::{List, Matching};
+pub(super) use search::{AddressField, SearchKey};
+pub(super) use sequence::SequenceSet;
+
+/// What the client calls a command; repeated in the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tag(String);
+
+impl Tag {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One command with its tag.
+#[derive(Debug, Clone)]
+pub(super) struct Command {
+    pub(super) tag: Tag,
+    pub(super) body: Body,
+}
+
+/// What is asked for; RFC 3501 §6 unless said otherwise.
+#[derive(Debug, Clone)]
+pub(super) enum Body {
+    Capability,
+    Noop,
+    Logout,
+    /// RFC 2971; what clients tell of themselves is not kept.
+    Id,
+    StartTls,
+    Authenticate {
+        mechanism: String,
+        /// RFC 4959.
+        initial: Option<Vec<u8>>,
+    },
+    Login {
+        user: String,
+        password: Password,
+    },
+    Select {
+        name: MailboxName,
+        read_only: bool,
+    },
+    Create {
+        name: MailboxName,
+        /// RFC 6154 §3.
+        special_use: Option<SpecialUse>,
+    },
+    Delete(MailboxName),
+    Rename {
+        from: MailboxName,
+        to: MailboxName,
+    },
+    Subscribe {
+        name: MailboxName,
+        on: bool,
+    },
+    List(List),
+    Lsub(Matching),
+    Status {
+        name: MailboxName,
+        items: Vec<StatusItem>,
+    },
+    /// RFC 2342.
+    Namespace,
+    Check,
+    Close,
+    /// RFC 3691.
+    Unselect,
+    /// With UIDs: RFC 4315 §2.1.
+    Expunge(Option<SequenceSet>),
+    Search {
+        uid: bool,
+        key: SearchKey,
+    },
+    Fetch {
+        uid: bool,
+        set: SequenceSet,
+        items: Vec<FetchItem>,
+    },
+    Store {
+        uid: bool,
+        set: SequenceSet,
+        change: FlagChange,
+        silent: bool,
+    },
+    /// COPY, or MOVE (RFC 6851).
+    Copy {
+        uid: bool,
+        set: SequenceSet,
+        to: MailboxName,
+        moving: bool,
+    },
+    /// RFC 2177.
+    Idle,
+}
+
+/// All of an APPEND but the message itself.
+#[derive(Debug, Clone)]
+pub(super) struct AppendHead {
+    pub(super) tag: Tag,
+    pub(super) name: MailboxName,
+    pub(super) flags: Flags,
+    pub(super) date: Option<Timestamp>,
+}
+
+/// What STATUS can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StatusItem {
+    Messages,
+    Recent,
+    UidNext,
+    UidValidity,
+    Unseen,
+}
+
+/// A command that is not taken, and whose it is when that can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) tag: Option<Tag>,
+    pub(super) reason: Reason,
+}
+
+/// Why a command is not taken; all but the last two are the client's mistake in syntax.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Reason {
+    #[error("a command begins with a tag")]
+    Tag,
+    #[error("unknown command")]
+    Unknown,
+    #[error("{0}")]
+    Syntax(&'static str),
+    #[error("{0}")]
+    Flag(MailboxError),
+    #[error("text must be UTF-8")]
+    Utf8,
+    #[error("the search is nested too deeply or has too many keys")]
+    TooComplex,
+    #[error("{0}")]
+    Name(MailboxError),
+    #[error("only US-ASCII and UTF-8 can be searched for")]
+    Charset,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! Answers a session's questions out of the store. What reads messages runs off the async
+//! threads, a bounded number at a time, in steps that hold little memory and end soon.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use crate::clock::SharedClock;
+use crate::mail::Uid;
+use crate::mail::structure::Structure;
+use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, StoreError};
+
+use super::fetch::{Chunk, Source, read, render};
+use super::search::matches;
+use super::session::{Answer, FetchJob, Fetched, Question, SearchJob, Snapshot};
+use super::view::{Entry, Target};
+
+/// A client that takes no bytes for so long is gone.
+const WRITE_PATIENCE: Duration = Duration::from_secs(120);
+/// Responses are sent when there are so many bytes of them.
+const BATCH: usize = 64 << 10;
+/// Messages looked through in one step of a search.
+const SEARCH_STEP: usize = 64;
+/// Structures kept of the messages read last: a phone reads one message part by part.
+const STRUCTURES: usize = 8;
+
+/// The store's side of one connection.
+pub(super) struct Desk {
+    store: Store,
+    clock: SharedClock,
+    /// Shared by all connections: how many may read messages at once.
+    readers: Arc<Semaphore>,
+    structures: Arc<Structures>,
+    body: Option<BodyWriter>,
+}
+
+type Structures = Mutex<VecDeque<((MailboxId, Uid), Arc<Structure>)>>;
+
+impl Desk {
+    pub(super) fn new(store: Store, clock: SharedClock, readers: Arc<Semaphore>) -> Self {
+        Self { store, clock, readers, structures: Arc::default(), body: None }
+    }
+
+    /// Answers anything but a login; FETCH responses go out through `writer`. Fails when the
+    /// connection does, or when a message could not be sent to its end.
+    pub(super) async fn answer(
+        &mut self,
+        question: Question,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<Answer> {
+        Ok(match question {
+            Question::Login { .. } => Answer::Login(Err(crate::accounts::AuthError::Unavailable)),
+            Question::Mailboxes(account) => {
+                Answer::Mailboxes(self.look(move |store| store.mailboxes(account)).await)
+            }
+            Question::Mailbox(account, name) => {
+                Answer::Mailbox(self.look(move |store| store.find_mailbox(account, &name)).await)
+            }
+            Question::Snapshot(mailbox) => {
+                Answer::Snapshot(self.look(move |store| snapshot(store, mailbox)).await)
+            }
+            Question::Commit(batch) => Answer::Commit(self.store.commit(batch).await),
+            Question::BodyStart => {
+                self.body = Some(self.store.new_body());
+                Answer::Body(Ok(()))
+            }
+            Question::BodyBytes(bytes) => Answer::Body(match &mut self.body {
+                Some(body) => body.write(&bytes).await,
+                None => Err(StoreError::Closed),
+            }),
+            Question::Append { mailbox, flags, date } => {
+                let date = date.unwrap_or_else(|| self.clock.now());
+                Answer::Commit(self.append(mailbox, flags, date).await)
+            }
+            Question::Fetch(job) => Answer::Fetch(self.fetch(job, writer).await?),
+            Question::Search(job) => Answer::Search(self.search(job).await),
+        })
+    }
+
+    /// Forgets the message being taken in.
+    pub(super) fn drop_body(&mut self) {
+        self.body = None;
+    }
+
+    async fn append(
+        &mut self,
+        mailbox: MailboxId,
+        flags: crate::mail::Flags,
+        date: jiff::Timestamp,
+    ) -> Result<Vec<crate::store::Outcome>, StoreError> {
+        let body = self.body.take().ok_or(StoreError::Closed)?.finish().await?;
+        let mut batch = Batch::new();
+        batch.add_message(mailbox, &[], &body, flags, date);
+        self.store.commit(batch).await
+    }
+
+    /// A question to the index.
+    async fn look<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.store.clone();
+        spawn_blocking(move || question(&store)).await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// A step that reads messages, when it is this connection's turn.
+    async fn reading<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&Library) -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let turn = self.readers.acquire().await.map_err(io::Error::other)?;
+        let structures = Arc::clone(&self.structures);
+        let library = Library { store: self.store.clone(), structures };
+        let result = spawn_blocking(move || step(&library)).await.map_err(io::Error::other);
+        drop(turn);
+        result
+    }
+
+    async fn fetch(
+        &self,
+        job: FetchJob,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<Fetched> {
+        let job = Arc::new(job);
+        let mut all = Fetched::default();
+        let mut next = 0;
+        while next < job.targets.len() {
+            let step = Arc::clone(&job);
+            let made = self.reading(move |library| library.responses(&step, next)).await?;
+            next = made.next;
+            all.missing |= made.fetched.missing;
+            all.damaged |= made.fetched.damaged;
+            let mut reader = made.reader;
+            for chunk in made.chunks {
+                match chunk {
+                    Chunk::Bytes(bytes) => send(writer, &bytes).await?,
+                    Chunk::Stream(range) => reader = self.stream(reader, range, writer).await?,
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Sends a part of a message that is too large to hold. When the store fails in the middle of
+    /// it, the connection has to end: so many bytes were announced.
+    async fn stream(
+        &self,
+        mut reader: Option<MessageReader>,
+        mut range: Range<u64>,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<Option<MessageReader>> {
+        while !range.is_empty() {
+            let end = range.end.min(range.start + BATCH as u64);
+            let piece = range.start..end;
+            let mut source = reader.take().ok_or(io::ErrorKind::UnexpectedEof)?;
+            let step = move |_: &Library| read(&mut source, piece).map(|bytes| (bytes, source));
+            let (bytes, source) = self.reading(step).await??;
+            reader = Some(source);
+            send(writer, &bytes).await?;
+            range.start = end;
+        }
+        Ok(reader)
+    }
+
+    async fn search(&self, job: SearchJob) -> Result<Vec<Target>, StoreError> {
+        let job = Arc::new(job);
+        let mut found = Vec::new();
+        let mut next = 0;
+        while next < job.targets.len() {
+            let step = Arc::clone(&job);
+            let some = self.reading(move |library| library.matching(&step, next)).await;
+            found.extend(some.unwrap_or(Err(StoreError::Closed))?);
+            next += SEARCH_STEP;
+        }
+        Ok(found)
+    }
+}
+
+/// Sends bytes to a client that takes them.
+pub(super) async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    tokio::time::timeout(WRITE_PATIENCE, writer.write_all(bytes))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn snapshot(store: &Store, id: MailboxId) -> Result<Option<Snapshot>, StoreError> {
+    let Some(mailbox) = store.mailbox(id)? else { return Ok(None) };
+    let messages = store.messages(id)?;
+    let entry = |m: Message| Entry { uid: m.uid, modseq: m.modseq, flags: m.flags };
+    Ok(Some(Snapshot { mailbox, entries: messages.into_iter().map(entry).collect() }))
+}
+
+/// What a step off the async threads works with.
+struct Library {
+    store: Store,
+    structures: Arc<Structures>,
+}
+
+/// Some responses of a FETCH.
+struct Responses {
+    chunks: Vec<Chunk>,
+    /// For the last message, when it is streamed.
+    reader: Option<MessageReader>,
+    fetched: Fetched,
+    /// The first target that has no response yet.
+    next: usize,
+}
+
+impl Library {
+    fn responses(&self, job: &FetchJob, first: usize) -> Responses {
+        let mut made = Responses {
+            chunks: Vec::new(),
+            reader: None,
+            fetched: Fetched::default(),
+            next: first,
+        };
+        let mut size = 0;
+        for target in job.targets.iter().skip(first) {
+            made.next += 1;
+            let rendered = match self.store.message(job.mailbox, target.uid) {
+                Ok(Some(message)) => {
+                    let shelf = Shelf { library: self, mailbox: job.mailbox, message: &message };
+                    render(*target, &message, &job.items, &shelf)
+                }
+                Ok(None) => {
+                    made.fetched.missing = true;
+                    continue;
+                }
+                Err(error) => Err(io::Error::other(error)),
+            };
+            match rendered {
+                Ok((chunks, reader)) => {
+                    let streamed = chunks.len() > 1;
+                    size += chunks.iter().map(Chunk::held).sum::<usize>();
+                    made.chunks.extend(chunks);
+                    if streamed || size >= BATCH {
+                        made.reader = reader;
+                        return made;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(
+                        mailbox = job.mailbox.0, uid = target.uid.get(), %error,
+                        "a message cannot be read"
+                    );
+                    made.fetched.damaged = true;
+                }
+            }
+        }
+        made
+    }
+
+    fn matching(&self, job: &SearchJob, first: usize) -> Result<Vec<Target>, StoreError> {
+        let mut found = Vec::new();
+        for target in job.targets.iter().skip(first).take(SEARCH_STEP) {
+            let Some(message) = self.store.message(job.mailbox, target.uid)? else { continue };
+            let shelf = Shelf { library: self, mailbox: job.mailbox, message: &message };
+            match matches(&job.key, *target, &message, &shelf) {
+                Ok(true) => found.push(*target),
+                Ok(false) => {}
+                // One damaged message must not hide all others.
+                Err(error) => tracing::error!(
+                    mailbox = job.mailbox.0, uid = target.uid.get(), %error,
+                    "a message cannot be searched"
+                ),
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Chunk {
+    fn held(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Stream(_) => 0,
+        }
+    }
+}
+
+/// One message of the library.
+struct Shelf<'a> {
+    library: &'a Library,
+    mailbox: MailboxId,
+    message: &'a Message,
+}
+
+impl Source for Shelf<'_> {
+    type Reader = MessageReader;
+
+    fn open(&self) -> io::Result<MessageReader> {
+        self.library.store.read(&self.message.content).map_err(io::Error::other)
+    }
+
+    fn structure(&self, reader: &mut MessageReader) -> io::Result<Arc<Structure>> {
+        let key = (self.mailbox, self.message.uid);
+        let lock = || self.library.structures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = lock().iter().find(|(known, _)| *known == key) {
+            return Ok(Arc::clone(known));
+        }
+        reader.seek(SeekFrom::Start(0))?;
+        let structure = Arc::new(Structure::scan(reader.by_ref())?);
+        let mut known = lock();
+        known.truncate(STRUCTURES - 1);
+        known.push_front((key, Arc::clone(&structure)));
+        Ok(structure)
+    }
+}

@@ -1,0 +1,38 @@
+//! IDLE (RFC 2177): the client is told of changes as they happen.
+
+use super::command::Tag;
+use super::session::{Mode, Session};
+use super::view::Expunges;
+
+impl Session {
+    pub(super) fn idle(&mut self, tag: Tag) {
+        self.out.raw("+ idling\r\n");
+        // What happened before is told at once.
+        self.stale = true;
+        self.mode = Mode::Idle(tag);
+    }
+
+    /// Tells news, or looks for DONE; whether there was either. Commands that come right behind
+    /// DONE stay in the input and are run next.
+    pub(super) fn idle_step(&mut self, tag: Tag) -> bool {
+        if self.stale && matches!(self.state, super::session::State::Selected(..)) {
+            self.news(Expunges::Told, move |session| {
+                if !matches!(session.state, super::session::State::Over) {
+                    session.mode = Mode::Idle(tag);
+                }
+            });
+            return true;
+        }
+        match self.input.line(self.limits()) {
+            None => {
+                self.mode = Mode::Idle(tag);
+                return false;
+            }
+            Some(Ok(line)) if line.eq_ignore_ascii_case(b"DONE") => {
+                self.ok(&tag, "IDLE completed");
+            }
+            Some(_) => self.bad(&tag, "Only DONE can follow IDLE"),
+        }
+        true
+    }
+}

@@ -1,0 +1,31 @@
+//! IMAP4rev1 (RFC 3501) for phones and mail programs, with the extensions of `respond::CAPABILITY`.
+//!
+//! `command` turns bytes into types. `session` is the protocol without I/O: it takes bytes and
+//! answers, and gives effects; what it has to know it asks as a [`session::Question`], one at a
+//! time. One file per family of commands holds the steps of each. `view` is what the client
+//! believes its mailbox to be. `desk` answers questions out of the store, `server` owns the
+//! connection. `respond` and `utf7` write what goes over the wire.
+
+mod append;
+mod auth;
+mod command;
+mod copy_move;
+mod desk;
+mod fetch;
+mod idle;
+mod input;
+mod listing;
+mod mailboxes;
+mod respond;
+mod search;
+mod select;
+mod server;
+mod session;
+mod store_flags;
+mod utf7;
+mod view;
+
+pub use server::Server;
+
+#[cfg(test)]
+mod tests;

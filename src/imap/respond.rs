@@ -1,0 +1,271 @@
+//! What goes over the wire: every text a client sees passes through one of these functions, so
+//! that nothing in a message, a name or an address can end a line or begin a response.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use crate::mail::structure::{
+    Disposition, Head, Inside, Mailbox as Person, Parameter, Part, Structure,
+};
+use crate::mail::{Flags, MailboxName, Uid};
+use crate::store::StoreError;
+
+use super::utf7;
+
+/// What is offered, the ways to log in aside.
+pub(super) const CAPABILITY: &str = "IMAP4rev1 LITERAL+ SASL-IR ID IDLE NAMESPACE CHILDREN \
+    UNSELECT UIDPLUS MOVE SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS";
+
+/// Longest text sent quoted; longer ones are literals.
+const MAX_QUOTED: usize = 1000;
+
+/// Bytes to send, in the order in which they were added.
+#[derive(Debug, Default)]
+pub(super) struct Output(Vec<u8>);
+
+impl Output {
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Syntax of our own. What came from elsewhere goes through the other functions.
+    pub(super) fn raw(&mut self, text: &str) -> &mut Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    /// The bytes of a literal that was announced.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(super) fn number(&mut self, number: impl Into<u64>) -> &mut Self {
+        self.raw(&number.into().to_string())
+    }
+
+    /// An untagged response.
+    pub(super) fn line(&mut self, text: &str) -> &mut Self {
+        self.raw("* ").raw(text).raw("\r\n")
+    }
+
+    /// A string: quoted when it can be, else a literal. Zero bytes cannot be sent at all
+    /// (RFC 3501 §4.3) and are left out.
+    pub(super) fn string(&mut self, text: &[u8]) -> &mut Self {
+        let plain = |b: &u8| matches!(b, b' '..=b'~' | b'\t');
+        if text.len() <= MAX_QUOTED && text.iter().all(plain) {
+            self.0.push(b'"');
+            for byte in text {
+                if matches!(byte, b'"' | b'\\') {
+                    self.0.push(b'\\');
+                }
+                self.0.push(*byte);
+            }
+            self.0.push(b'"');
+            return self;
+        }
+        let text: Vec<u8> = text.iter().copied().filter(|b| *b != 0).collect();
+        self.literal(text.len() as u64).bytes(&text)
+    }
+
+    /// Announces so many bytes.
+    pub(super) fn literal(&mut self, size: u64) -> &mut Self {
+        self.raw("{").number(size).raw("}\r\n")
+    }
+
+    pub(super) fn nstring(&mut self, text: Option<&[u8]>) -> &mut Self {
+        match text {
+            Some(text) => self.string(text),
+            None => self.raw("NIL"),
+        }
+    }
+
+    /// A mailbox name, which modified UTF-7 makes printable ASCII.
+    pub(super) fn mailbox(&mut self, name: &str) -> &mut Self {
+        self.string(utf7::encode(name).as_bytes())
+    }
+
+    /// Flags in parentheses.
+    pub(super) fn flags(&mut self, flags: &Flags) -> &mut Self {
+        let names: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
+        self.raw("(").raw(&names.join(" ")).raw(")")
+    }
+
+    /// INTERNALDATE, in universal time.
+    pub(super) fn date_time(&mut self, date: Timestamp) -> &mut Self {
+        let text = date.strftime("%d-%b-%Y %H:%M:%S +0000").to_string();
+        self.raw("\"").raw(&text).raw("\"")
+    }
+
+    /// `FETCH` with the flags a message has now, and its UID when the command was one with UIDs.
+    pub(super) fn fetch_flags(&mut self, number: u32, uid: Option<Uid>, flags: &Flags) {
+        self.raw("* ").number(number).raw(" FETCH (");
+        if let Some(uid) = uid {
+            self.raw("UID ").number(uid.get()).raw(" ");
+        }
+        self.raw("FLAGS ").flags(flags).raw(")\r\n");
+    }
+
+    /// ENVELOPE (RFC 3501 §7.4.2).
+    pub(super) fn envelope(&mut self, head: &Head) -> &mut Self {
+        let or_from =
+            |list: &'_ Vec<Person>| if list.is_empty() { head.from.clone() } else { list.clone() };
+        self.raw("(").nstring(head.date.as_deref());
+        self.raw(" ").nstring(head.subject.as_deref());
+        self.raw(" ").people(&head.from);
+        // Sender and Reply-To default to From.
+        self.raw(" ").people(&or_from(&head.sender));
+        self.raw(" ").people(&or_from(&head.reply_to));
+        self.raw(" ").people(&head.to);
+        self.raw(" ").people(&head.cc);
+        self.raw(" ").people(&head.bcc);
+        self.raw(" ").nstring(head.in_reply_to.as_deref());
+        self.raw(" ").nstring(head.message_id.as_deref()).raw(")")
+    }
+
+    fn people(&mut self, people: &[Person]) -> &mut Self {
+        if people.is_empty() {
+            return self.raw("NIL");
+        }
+        self.raw("(");
+        for person in people {
+            self.raw("(").nstring(person.name.as_deref());
+            self.raw(" ").nstring(person.route.as_deref());
+            self.raw(" ").nstring(person.mailbox.as_deref());
+            self.raw(" ").nstring(person.host.as_deref()).raw(")");
+        }
+        self.raw(")")
+    }
+
+    /// BODYSTRUCTURE, or BODY without extension data (RFC 3501 §7.4.2).
+    pub(super) fn structure(&mut self, structure: &Structure, extended: bool) -> &mut Self {
+        self.part(structure, structure.root(), extended)
+    }
+
+    /// Goes no deeper than [`crate::mail::structure::MAX_DEPTH`].
+    fn part(&mut self, structure: &Structure, part: &Part, extended: bool) -> &mut Self {
+        self.raw("(");
+        if let Inside::Parts(children) = &part.inside {
+            for child in children {
+                self.part(structure, structure.part(*child), extended);
+            }
+            self.raw(" ").string(&part.media.subtype);
+            if extended {
+                self.raw(" ").parameters(&part.media.parameters);
+                self.extension(part);
+            }
+            return self.raw(")");
+        }
+        // An encoded message cannot be looked into, and as message/rfc822 it would have to be.
+        let message = part.media.is("message", "rfc822");
+        if message && part.inside == Inside::Leaf {
+            self.raw("\"application\" \"octet-stream\" NIL");
+        } else {
+            self.string(&part.media.kind).raw(" ").string(&part.media.subtype);
+            self.raw(" ").parameters(&part.media.parameters);
+        }
+        self.raw(" ").nstring(part.id.as_deref());
+        self.raw(" ").nstring(part.description.as_deref());
+        self.raw(" ").string(part.encoding.as_deref().unwrap_or(b"7bit"));
+        self.raw(" ").number(part.body.end - part.body.start);
+        if let Inside::Message(inner) = part.inside {
+            let inner = structure.part(inner);
+            self.raw(" ").envelope(inner.head.as_deref().unwrap_or(&Head::default()));
+            self.raw(" ").part(structure, inner, extended);
+            self.raw(" ").number(part.lines);
+        } else if part.media.is_kind("text") {
+            self.raw(" ").number(part.lines);
+        }
+        if extended {
+            self.raw(" ").nstring(part.md5.as_deref());
+            self.extension(part);
+        }
+        self.raw(")")
+    }
+
+    /// Disposition, language and location: some clients need all of them to show images.
+    fn extension(&mut self, part: &Part) {
+        match &part.disposition {
+            Some(Disposition { kind, parameters }) => {
+                self.raw(" (").string(kind).raw(" ").parameters(parameters).raw(")");
+            }
+            None => {
+                self.raw(" NIL");
+            }
+        }
+        match &*part.language {
+            [] => {
+                self.raw(" NIL");
+            }
+            [only] => {
+                self.raw(" ").string(only);
+            }
+            several => {
+                self.raw(" (");
+                for (i, tag) in several.iter().enumerate() {
+                    self.raw(if i == 0 { "" } else { " " }).string(tag);
+                }
+                self.raw(")");
+            }
+        }
+        self.raw(" ").nstring(part.location.as_deref());
+    }
+
+    fn parameters(&mut self, parameters: &[Parameter]) -> &mut Self {
+        if parameters.is_empty() {
+            return self.raw("NIL");
+        }
+        for (i, parameter) in parameters.iter().enumerate() {
+            self.raw(if i == 0 { "(" } else { " " }).string(&parameter.name);
+            self.raw(" ").string(&parameter.value);
+        }
+        self.raw(")")
+    }
+}
+
+/// UIDs as a set, such as `3:5,9`, in the order given: COPYUID pairs them by place.
+pub(super) fn uid_set(uids: impl IntoIterator<Item = Uid>) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for uid in uids.into_iter().map(Uid::get) {
+        match ranges.last_mut() {
+            Some((_, end)) if uid == end.wrapping_add(1) => *end = uid,
+            _ => ranges.push((uid, uid)),
+        }
+    }
+    let mut text = String::new();
+    for (from, to) in ranges {
+        let comma = if text.is_empty() { "" } else { "," };
+        // Writing to a string cannot fail.
+        let _ = if from == to {
+            write!(text, "{comma}{from}")
+        } else {
+            write!(text, "{comma}{from}:{to}")
+        };
+    }
+    text
+}
+
+/// What a client is told when the store refuses, with its code (RFC 5530). The one table.
+pub(super) fn refusal(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Full => {
+            "[OVERQUOTA] The card of this box is full: delete some mail, or use a larger card"
+        }
+        StoreError::NoMailbox => "[NONEXISTENT] There is no such mailbox",
+        StoreError::MailboxExists => "[ALREADYEXISTS] A mailbox of that name exists already",
+        StoreError::NoMessage => "[EXPUNGEISSUED] The message was deleted just now",
+        StoreError::TooLarge => "[LIMIT] This is too much at once: do it in smaller steps",
+        StoreError::Closed => "[UNAVAILABLE] The box is shutting down: try again soon",
+        StoreError::Damaged(_) => {
+            "[CORRUPTION] A stored message is damaged: the others can be read as before"
+        }
+        _ => "[UNAVAILABLE] The storage of this box failed: see its status page",
+    }
+}
+
+/// The parents of a name, nearest first.
+pub(super) fn parents(name: &MailboxName) -> impl Iterator<Item = &str> {
+    let text = name.as_str();
+    text.rmatch_indices(MailboxName::SEPARATOR).filter_map(move |(at, _)| text.get(..at))
+}

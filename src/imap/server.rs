@@ -1,0 +1,141 @@
+//! The connection: sockets, TLS, timeouts and news around a [`Session`].
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::Accounts;
+use crate::clock::SharedClock;
+use crate::mail::Domain;
+use crate::net::{Peer, Stream, Tls};
+use crate::store::{Change, Store};
+
+use super::desk::{Desk, send};
+use super::session::{Answer, Effect, Question, Session};
+
+/// Connections that may read messages at once: each holds a thread and some buffers.
+const READERS: usize = 4;
+
+/// Serves IMAP connections; cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    hostname: Domain,
+    tls: Tls,
+    accounts: Accounts,
+    store: Store,
+    clock: SharedClock,
+    message_size: u64,
+    readers: Arc<Semaphore>,
+}
+
+impl Server {
+    /// A server for all accounts. `message_size` is the largest message APPEND takes, in bytes.
+    pub fn new(
+        hostname: Domain,
+        tls: Tls,
+        accounts: Accounts,
+        store: Store,
+        clock: SharedClock,
+        message_size: u64,
+    ) -> Self {
+        let readers = Arc::new(Semaphore::new(READERS));
+        Self { hostname, tls, accounts, store, clock, message_size, readers }
+    }
+
+    /// Serves one connection until either side ends it. A stream under TLS was accepted on an
+    /// implicit-TLS port; a plain one is offered STARTTLS and no login before it. At `stop` the
+    /// client is told and the connection ends.
+    pub async fn serve(&self, stream: Stream, peer: Peer, stop: CancellationToken) {
+        match self.converse(stream, peer, stop).await {
+            Ok(()) => tracing::debug!(peer = %peer.address, "IMAP connection ended"),
+            Err(error) => tracing::debug!(peer = %peer.address, %error, "IMAP connection broke"),
+        }
+    }
+
+    async fn converse(
+        &self,
+        mut stream: Stream,
+        peer: Peer,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        let mut changes = self.store.changes();
+        let mut session = Session::new(&self.hostname, stream.is_tls(), self.message_size);
+        let readers = Arc::clone(&self.readers);
+        let mut desk = Desk::new(self.store.clone(), Arc::clone(&self.clock), readers);
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            catch_up(&mut session, &mut changes);
+            while let Some(effect) = session.next() {
+                match effect {
+                    Effect::Output(bytes) => send(&mut stream, &bytes).await?,
+                    Effect::Ask(question) => {
+                        let answer = self.answer(question, peer, &mut desk, &mut stream).await?;
+                        catch_up(&mut session, &mut changes);
+                        session.answer(answer);
+                    }
+                    Effect::DropBody => desk.drop_body(),
+                    Effect::StartTls => {
+                        stream.flush().await?;
+                        stream = stream.start_tls(&self.tls).await?;
+                        session.tls_started();
+                    }
+                    Effect::Close => return stream.shutdown().await,
+                }
+            }
+            stream.flush().await?;
+            tokio::select! {
+                read = stream.read(&mut buffer) => match read? {
+                    0 => return Ok(()),
+                    read => session.receive(buffer.get(..read).unwrap_or_default()),
+                },
+                change = changes.recv() => match change {
+                    Ok(change) => session.changed(Some(&change)),
+                    Err(RecvError::Lagged(_)) => session.changed(None),
+                    Err(RecvError::Closed) => session.bye("The box is shutting down"),
+                },
+                () = stop.cancelled() => session.bye("The box is shutting down"),
+                () = tokio::time::sleep(session.patience()) => {
+                    session.bye("Nothing was said for too long");
+                }
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        question: Question,
+        peer: Peer,
+        desk: &mut Desk,
+        stream: &mut Stream,
+    ) -> io::Result<Answer> {
+        match question {
+            Question::Login { user, password } => {
+                let login = self.accounts.authenticate(&user, password, peer.address).await;
+                Ok(Answer::Login(login))
+            }
+            question => desk.answer(question, stream).await,
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("imap::Server")
+    }
+}
+
+/// Hands on the news that came while the session was busy.
+fn catch_up(session: &mut Session, changes: &mut Receiver<Change>) {
+    loop {
+        match changes.try_recv() {
+            Ok(change) => session.changed(Some(&change)),
+            Err(TryRecvError::Lagged(_)) => session.changed(None),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+        }
+    }
+}

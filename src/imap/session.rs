@@ -1,0 +1,577 @@
+//! The protocol without I/O (RFC 3501 §3): bytes, answers and news go in, effects come out. The
+//! session asks one question at a time and takes no further command until it is answered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::accounts::sasl::Exchange;
+use crate::accounts::{AuthError, Login, Password};
+use crate::mail::{Domain, Flags, MailboxName};
+use crate::store::{AccountId, Batch, Change, Mailbox, MailboxId, Outcome, StoreError};
+
+use super::append::Append;
+use super::auth::Failures;
+use super::command::{self, Body, Command, FetchItem, Reason, Refused, SearchKey, Tag};
+use super::input::{Event, Input, Limits, Marker};
+use super::respond::{CAPABILITY, Output, refusal};
+use super::view::{Entry, Expunges, Target, View};
+
+/// What the world has to do for the session.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// Send these.
+    Output(Vec<u8>),
+    /// Find out, and call [`Session::answer`].
+    Ask(Question),
+    /// The message being taken in will not be used.
+    DropBody,
+    /// Begin TLS, then call [`Session::tls_started`].
+    StartTls,
+    /// Send what is left and end the connection.
+    Close,
+}
+
+/// What the session has to know or have done. One at a time; the answer has the same name.
+#[derive(Debug)]
+pub(super) enum Question {
+    Login {
+        user: String,
+        password: Password,
+    },
+    Mailboxes(AccountId),
+    Mailbox(AccountId, MailboxName),
+    Snapshot(MailboxId),
+    Commit(Batch),
+    /// Begin to take in a message.
+    BodyStart,
+    BodyBytes(Bytes),
+    /// The message is complete: keep it. Answered as a commit.
+    Append {
+        mailbox: MailboxId,
+        flags: Flags,
+        date: Option<Timestamp>,
+    },
+    Fetch(FetchJob),
+    Search(SearchJob),
+}
+
+/// The answer to a question.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Login(Result<Login, AuthError>),
+    Mailboxes(Result<Vec<Mailbox>, StoreError>),
+    Mailbox(Result<Option<Mailbox>, StoreError>),
+    /// Nothing when the mailbox is gone.
+    Snapshot(Result<Option<Snapshot>, StoreError>),
+    Commit(Result<Vec<Outcome>, StoreError>),
+    Body(Result<(), StoreError>),
+    /// The responses were sent already.
+    Fetch(Fetched),
+    Search(Result<Vec<Target>, StoreError>),
+}
+
+/// A mailbox with all its messages.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) mailbox: Mailbox,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// FETCH responses to make and send.
+#[derive(Debug)]
+pub(super) struct FetchJob {
+    pub(super) mailbox: MailboxId,
+    pub(super) items: Arc<[FetchItem]>,
+    pub(super) targets: Vec<Target>,
+}
+
+/// How a FETCH went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Fetched {
+    /// Some messages were expunged by others meanwhile.
+    pub(super) missing: bool,
+    /// Some messages cannot be read.
+    pub(super) damaged: bool,
+}
+
+/// Messages to look through.
+#[derive(Debug)]
+pub(super) struct SearchJob {
+    pub(super) mailbox: MailboxId,
+    pub(super) key: Arc<SearchKey>,
+    pub(super) targets: Vec<Target>,
+}
+
+/// What goes on with the answer to a question.
+type Then<T> = Box<dyn FnOnce(&mut Session, T) + Send>;
+
+enum Waiting {
+    Login(Then<Result<Login, AuthError>>),
+    Mailboxes(Then<Result<Vec<Mailbox>, StoreError>>),
+    Mailbox(Then<Result<Option<Mailbox>, StoreError>>),
+    Snapshot(Then<Result<Option<Snapshot>, StoreError>>),
+    Commit(Then<Result<Vec<Outcome>, StoreError>>),
+    Body(Then<Result<(), StoreError>>),
+    Fetch(Then<Fetched>),
+    Search(Then<Result<Vec<Target>, StoreError>>),
+}
+
+/// RFC 3501 §3.
+pub(super) enum State {
+    /// Not authenticated.
+    Guest(Failures),
+    Authenticated(AccountId),
+    Selected(AccountId, View),
+    /// Logout, or an error nothing can follow.
+    Over,
+}
+
+/// What the next line is.
+pub(super) enum Mode {
+    Commands,
+    /// The answer to a challenge of AUTHENTICATE.
+    Sasl(Tag, Exchange),
+    /// DONE.
+    Idle(Tag),
+    /// Part of a message.
+    Append(Append),
+}
+
+/// One connection's protocol.
+pub(super) struct Session {
+    pub(super) state: State,
+    pub(super) mode: Mode,
+    pub(super) input: Input,
+    pub(super) out: Output,
+    pub(super) tls: bool,
+    pub(super) message_size: u64,
+    /// The mailbox may have changed since the client was last told.
+    pub(super) stale: bool,
+    waiting: Option<Waiting>,
+    effects: VecDeque<Effect>,
+}
+
+impl Session {
+    /// A new connection; the greeting is the first effect.
+    pub(super) fn new(hostname: &Domain, tls: bool, message_size: u64) -> Self {
+        let mut session = Self {
+            state: State::Guest(Failures::default()),
+            mode: Mode::Commands,
+            input: Input::default(),
+            out: Output::default(),
+            tls,
+            message_size,
+            stale: false,
+            waiting: None,
+            effects: VecDeque::new(),
+        };
+        let capability = session.capability();
+        session.out.line(&format!("OK [CAPABILITY {capability}] {hostname} is ready"));
+        session
+    }
+
+    /// Bytes came from the client.
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        self.input.feed(bytes);
+    }
+
+    /// What to do next; nothing when more bytes or news are needed.
+    pub(super) fn next(&mut self) -> Option<Effect> {
+        loop {
+            if let Some(effect) = self.effects.pop_front() {
+                return Some(effect);
+            }
+            let output = self.out.take();
+            if !output.is_empty() {
+                return Some(Effect::Output(output));
+            }
+            if self.waiting.is_some() || matches!(self.state, State::Over) || !self.advance() {
+                return None;
+            }
+        }
+    }
+
+    /// The answer to the question asked last.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        match (self.waiting.take(), answer) {
+            (Some(Waiting::Login(then)), Answer::Login(answer)) => then(self, answer),
+            (Some(Waiting::Mailboxes(then)), Answer::Mailboxes(answer)) => then(self, answer),
+            (Some(Waiting::Mailbox(then)), Answer::Mailbox(answer)) => then(self, answer),
+            (Some(Waiting::Snapshot(then)), Answer::Snapshot(answer)) => then(self, answer),
+            (Some(Waiting::Commit(then)), Answer::Commit(answer)) => then(self, answer),
+            (Some(Waiting::Body(then)), Answer::Body(answer)) => then(self, answer),
+            (Some(Waiting::Fetch(then)), Answer::Fetch(answer)) => then(self, answer),
+            (Some(Waiting::Search(then)), Answer::Search(answer)) => then(self, answer),
+            _ => self.bye("[SERVERBUG] The box lost its thread: connect again"),
+        }
+    }
+
+    /// Something changed in the store, or news were missed.
+    pub(super) fn changed(&mut self, change: Option<&Change>) {
+        self.stale |= match (&self.state, change) {
+            (State::Selected(account, view), Some(change)) => {
+                *account == change.account && change.mailbox.is_none_or(|id| id == view.mailbox)
+            }
+            (State::Selected(..), None) => true,
+            _ => false,
+        };
+    }
+
+    /// TLS is there. Whatever was said before is forgotten (RFC 3501 §6.2.1).
+    pub(super) fn tls_started(&mut self) {
+        self.tls = true;
+        self.input.clear();
+        self.state = State::Guest(Failures::default());
+        self.mode = Mode::Commands;
+    }
+
+    /// Ends the session from our side.
+    pub(super) fn bye(&mut self, text: &str) {
+        self.out.line(&format!("BYE {text}"));
+        self.close();
+    }
+
+    pub(super) fn close(&mut self) {
+        if matches!(self.mode, Mode::Append(_)) {
+            self.effect(Effect::DropBody);
+        }
+        self.mode = Mode::Commands;
+        self.waiting = None;
+        self.state = State::Over;
+        self.effect(Effect::Close);
+    }
+
+    /// How long the client may be silent (RFC 3501 §5.4: at least 30 minutes once logged in).
+    pub(super) fn patience(&self) -> Duration {
+        match self.state {
+            State::Guest(_) => Duration::from_secs(60),
+            // Some seconds more, so that a client that comes back after exactly 30 is in time.
+            _ => Duration::from_secs(30 * 60 + 30),
+        }
+    }
+
+    pub(super) fn capability(&self) -> String {
+        match (&self.state, self.tls) {
+            (State::Guest(_), true) => format!("{CAPABILITY} AUTH=PLAIN"),
+            (State::Guest(_), false) => format!("{CAPABILITY} STARTTLS LOGINDISABLED"),
+            _ => CAPABILITY.to_owned(),
+        }
+    }
+
+    pub(super) fn effect(&mut self, effect: Effect) {
+        let output = self.out.take();
+        if !output.is_empty() {
+            self.effects.push_back(Effect::Output(output));
+        }
+        self.effects.push_back(effect);
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        match self.state {
+            State::Guest(_) => Limits::GUEST,
+            _ => Limits::USER,
+        }
+    }
+
+    /// Takes one step with the bytes at hand; whether there was one.
+    fn advance(&mut self) -> bool {
+        match std::mem::replace(&mut self.mode, Mode::Commands) {
+            Mode::Commands => self.next_command(),
+            Mode::Sasl(tag, exchange) => self.sasl_line(tag, exchange),
+            Mode::Idle(tag) => self.idle_step(tag),
+            Mode::Append(append) => self.append_step(append),
+        }
+    }
+
+    fn next_command(&mut self) -> bool {
+        match self.input.next(self.limits()) {
+            None => return false,
+            Some(Event::Bad(text)) => {
+                self.out.line(&format!("BAD {text}"));
+            }
+            Some(Event::Literal(marker)) => self.literal(marker),
+            Some(Event::Command(bytes)) => match command::parse(&bytes) {
+                Ok(command) => self.run(command),
+                Err(refused) => self.refuse(&refused),
+            },
+        }
+        true
+    }
+
+    fn literal(&mut self, marker: Marker) {
+        let limits = self.limits();
+        let head = match self.state {
+            State::Authenticated(account) | State::Selected(account, _) => {
+                command::append_head(self.input.so_far()).map(|head| (account, head))
+            }
+            _ => None,
+        };
+        if let Some((account, head)) = head {
+            return self.append(account, head, marker);
+        }
+        let room = limits.command.saturating_sub(self.input.so_far().len());
+        let size = usize::try_from(marker.size).unwrap_or(usize::MAX);
+        if marker.size <= limits.literal && size <= room {
+            self.input.accept(size);
+            if marker.waits {
+                self.out.raw("+ Ready\r\n");
+            }
+            return;
+        }
+        let tag = command::tag_of(self.input.so_far());
+        self.input.refuse(marker);
+        match tag {
+            // Skipping it would be reading whatever a stranger sends.
+            _ if !marker.waits && matches!(self.state, State::Guest(_)) => {
+                self.bye("[TOOBIG] The literal is too large");
+            }
+            Some(tag) => self.bad(&tag, "[TOOBIG] The literal is too large"),
+            None => {
+                self.out.line("BAD [TOOBIG] The literal is too large");
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, refused: &Refused) {
+        let Some(tag) = &refused.tag else {
+            self.out.line(&format!("BAD {}", refused.reason));
+            return;
+        };
+        match refused.reason {
+            Reason::Name(error) => self.no(tag, &format!("[CANNOT] {error}")),
+            Reason::Charset => {
+                let text = format!("[BADCHARSET (US-ASCII UTF-8)] {}", Reason::Charset);
+                self.no(tag, &text);
+            }
+            reason => self.bad(tag, &reason.to_string()),
+        }
+    }
+
+    fn run(&mut self, Command { tag, body }: Command) {
+        // Commands of any state (RFC 3501 §6.1).
+        let body = match body {
+            Body::Capability => {
+                let capability = self.capability();
+                self.out.line(&format!("CAPABILITY {capability}"));
+                return self.finish(&tag, "CAPABILITY completed", Some(Expunges::Told));
+            }
+            Body::Noop => {
+                self.stale = true;
+                return self.finish(&tag, "NOOP completed", Some(Expunges::Told));
+            }
+            Body::Logout => {
+                self.out.line("BYE Goodbye");
+                self.ok(&tag, "LOGOUT completed");
+                return self.close();
+            }
+            Body::Id => {
+                self.out.line("ID (\"name\" \"Pillarbox\")");
+                return self.finish(&tag, "ID completed", Some(Expunges::Told));
+            }
+            body => body,
+        };
+        match (&self.state, body) {
+            (State::Guest(_), Body::StartTls) => self.start_tls(&tag),
+            (State::Guest(_), Body::Authenticate { mechanism, initial }) => {
+                self.authenticate(tag, &mechanism, initial.as_deref());
+            }
+            (State::Guest(_), Body::Login { user, password }) => self.login(tag, user, password),
+            (State::Guest(_), _) => self.bad(&tag, "Log in first"),
+            (_, Body::StartTls | Body::Authenticate { .. } | Body::Login { .. }) => {
+                self.bad(&tag, "You are logged in already");
+            }
+            (State::Authenticated(account), body) => self.with_account(tag, *account, body),
+            (State::Selected(account, _), body) => self.with_account(tag, *account, body),
+            (State::Over, _) => {}
+        }
+    }
+
+    /// RFC 3501 §6.3.
+    fn with_account(&mut self, tag: Tag, account: AccountId, body: Body) {
+        match body {
+            Body::Select { name, read_only } => self.select(tag, account, name, read_only),
+            Body::Create { name, special_use } => self.create(tag, account, name, special_use),
+            Body::Delete(name) => self.delete(tag, account, name),
+            Body::Rename { from, to } => self.rename(tag, account, from, to),
+            Body::Subscribe { name, on } => self.subscribe(tag, account, name, on),
+            Body::List(list) => self.list(tag, account, list),
+            Body::Lsub(matching) => self.lsub(tag, account, matching),
+            Body::Status { name, items } => self.status(tag, account, name, items),
+            Body::Namespace => {
+                // One personal namespace without prefix, none of others (RFC 2342).
+                self.out.line("NAMESPACE ((\"\" \"/\")) NIL NIL");
+                self.finish(&tag, "NAMESPACE completed", Some(Expunges::Told));
+            }
+            Body::Idle => self.idle(tag),
+            body if matches!(self.state, State::Selected(..)) => {
+                self.with_mailbox(tag, account, body);
+            }
+            _ => self.bad(&tag, "Select a mailbox first"),
+        }
+    }
+
+    /// RFC 3501 §6.4.
+    fn with_mailbox(&mut self, tag: Tag, account: AccountId, body: Body) {
+        match body {
+            Body::Check => {
+                self.stale = true;
+                self.finish(&tag, "CHECK completed", Some(Expunges::Told));
+            }
+            Body::Close => self.close_mailbox(tag, account),
+            Body::Unselect => self.unselect(&tag, account),
+            Body::Expunge(set) => self.expunge(tag, set),
+            Body::Search { uid, key } => self.search(tag, uid, key),
+            Body::Fetch { uid, set, items } => self.fetch(tag, uid, &set, items),
+            Body::Store { uid, set, change, silent } => {
+                self.store_flags(tag, uid, &set, change, silent);
+            }
+            Body::Copy { uid, set, to, moving } => {
+                self.copy(tag, account, uid, &set, to, moving);
+            }
+            _ => self.bad(&tag, "This command cannot be used now"),
+        }
+    }
+
+    /// Ends a command well, telling first what others changed when that is allowed now.
+    pub(super) fn finish(&mut self, tag: &Tag, text: &str, news: Option<Expunges>) {
+        let line = format!("{} OK {text}\r\n", tag.as_str());
+        match news {
+            Some(expunges) => self.news(expunges, move |session| {
+                session.out.raw(&line);
+            }),
+            None => {
+                self.out.raw(&line);
+            }
+        }
+    }
+
+    /// Tells what others changed in the selected mailbox, then goes on.
+    pub(super) fn news(
+        &mut self,
+        expunges: Expunges,
+        then: impl FnOnce(&mut Self) + Send + 'static,
+    ) {
+        let State::Selected(_, view) = &self.state else { return then(self) };
+        if !self.stale {
+            return then(self);
+        }
+        let mailbox = view.mailbox;
+        self.stale = false;
+        self.ask_snapshot(mailbox, move |session, answer| {
+            match (answer, &mut session.state) {
+                (Ok(Some(snapshot)), State::Selected(_, view)) => {
+                    let held = view.update(snapshot.entries, expunges, &mut session.out);
+                    session.stale |= held;
+                }
+                (Ok(None), _) => {
+                    // RFC 2180 §3: its numbers mean nothing any more.
+                    return session.bye("The selected mailbox was deleted");
+                }
+                // The next command tries again.
+                _ => session.stale = true,
+            }
+            then(session);
+        });
+    }
+
+    pub(super) fn ok(&mut self, tag: &Tag, text: &str) {
+        self.out.raw(tag.as_str()).raw(" OK ").raw(text).raw("\r\n");
+    }
+
+    pub(super) fn no(&mut self, tag: &Tag, text: &str) {
+        self.out.raw(tag.as_str()).raw(" NO ").raw(text).raw("\r\n");
+    }
+
+    pub(super) fn bad(&mut self, tag: &Tag, text: &str) {
+        self.out.raw(tag.as_str()).raw(" BAD ").raw(text).raw("\r\n");
+    }
+
+    /// The store refused.
+    pub(super) fn failed(&mut self, tag: &Tag, error: &StoreError) {
+        self.no(tag, refusal(error));
+    }
+
+    pub(super) fn ask_login(
+        &mut self,
+        user: String,
+        password: Password,
+        then: impl FnOnce(&mut Self, Result<Login, AuthError>) + Send + 'static,
+    ) {
+        self.ask(Question::Login { user, password }, Waiting::Login(Box::new(then)));
+    }
+
+    pub(super) fn ask_mailboxes(
+        &mut self,
+        account: AccountId,
+        then: impl FnOnce(&mut Self, Result<Vec<Mailbox>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Mailboxes(account), Waiting::Mailboxes(Box::new(then)));
+    }
+
+    pub(super) fn ask_mailbox(
+        &mut self,
+        account: AccountId,
+        name: MailboxName,
+        then: impl FnOnce(&mut Self, Result<Option<Mailbox>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Mailbox(account, name), Waiting::Mailbox(Box::new(then)));
+    }
+
+    pub(super) fn ask_snapshot(
+        &mut self,
+        mailbox: MailboxId,
+        then: impl FnOnce(&mut Self, Result<Option<Snapshot>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Snapshot(mailbox), Waiting::Snapshot(Box::new(then)));
+    }
+
+    pub(super) fn ask_commit(
+        &mut self,
+        batch: Batch,
+        then: impl FnOnce(&mut Self, Result<Vec<Outcome>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Commit(batch), Waiting::Commit(Box::new(then)));
+    }
+
+    /// [`Question::BodyStart`] and [`Question::BodyBytes`].
+    pub(super) fn ask_body(
+        &mut self,
+        question: Question,
+        then: impl FnOnce(&mut Self, Result<(), StoreError>) + Send + 'static,
+    ) {
+        self.ask(question, Waiting::Body(Box::new(then)));
+    }
+
+    pub(super) fn ask_append(
+        &mut self,
+        question: Question,
+        then: impl FnOnce(&mut Self, Result<Vec<Outcome>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(question, Waiting::Commit(Box::new(then)));
+    }
+
+    pub(super) fn ask_fetch(
+        &mut self,
+        job: FetchJob,
+        then: impl FnOnce(&mut Self, Fetched) + Send + 'static,
+    ) {
+        self.ask(Question::Fetch(job), Waiting::Fetch(Box::new(then)));
+    }
+
+    pub(super) fn ask_search(
+        &mut self,
+        job: SearchJob,
+        then: impl FnOnce(&mut Self, Result<Vec<Target>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Search(job), Waiting::Search(Box::new(then)));
+    }
+
+    fn ask(&mut self, question: Question, waiting: Waiting) {
+        self.waiting = Some(waiting);
+        self.effect(Effect::Ask(question));
+    }
+}

@@ -1,0 +1,157 @@
+//! Text for people out of raw bytes: encoded words of header fields (RFC 2047), transfer
+//! encodings (RFC 2045 §6) and charsets. Bodies are decoded piece by piece.
+
+use jiff::civil::Date;
+use mail_parser::decoders::charsets::DecoderFnc;
+use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::parsers::MessageStream;
+use mail_parser::{DateTime, HeaderValue};
+
+use super::Part;
+
+/// Decoded bytes are turned into text once there are so many.
+const PIECE: usize = 64 << 10;
+
+/// The text of a header field's value: unfolded, encoded words decoded.
+pub fn header_text(value: &[u8]) -> String {
+    let mut line = value.to_vec();
+    line.retain(|b| !matches!(b, b'\r' | b'\n'));
+    line.push(b'\n');
+    match MessageStream::new(&line).parse_unstructured() {
+        HeaderValue::Text(text) => text.into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The day a Date field names, in the time zone it names.
+pub fn sent_date(value: &[u8]) -> Option<Date> {
+    let text = String::from_utf8_lossy(value);
+    let date = DateTime::parse_rfc822(&format!("{}\n", text.trim()))?;
+    let year = i16::try_from(date.year).ok()?;
+    Date::new(year, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
+}
+
+/// Decodes the body of one text part.
+pub struct TextDecoder {
+    transfer: Transfer,
+    charset: Option<DecoderFnc>,
+    bytes: Vec<u8>,
+}
+
+enum Transfer {
+    Identity,
+    Base64 {
+        bits: u32,
+        count: u32,
+    },
+    /// With an escape that is not complete yet.
+    QuotedPrintable(Vec<u8>),
+}
+
+impl TextDecoder {
+    /// For a part's own transfer encoding and charset; unknown ones are passed through.
+    pub fn new(part: &Part) -> Self {
+        let encoding = part.encoding.as_deref().unwrap_or_default();
+        let transfer = if encoding.eq_ignore_ascii_case(b"base64") {
+            Transfer::Base64 { bits: 0, count: 0 }
+        } else if encoding.eq_ignore_ascii_case(b"quoted-printable") {
+            Transfer::QuotedPrintable(Vec::new())
+        } else {
+            Transfer::Identity
+        };
+        let charset = part.charset();
+        // Undeclared UTF-8 is more common than anything else beyond ASCII.
+        let utf8 = matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii" | "ascii");
+        let charset = if utf8 { None } else { charset_decoder(charset.as_bytes()) };
+        Self { transfer, charset, bytes: Vec::new() }
+    }
+
+    /// Takes raw bytes; gives text once there is enough of it.
+    pub fn feed(&mut self, raw: &[u8]) -> Option<String> {
+        match &mut self.transfer {
+            Transfer::Identity => self.bytes.extend_from_slice(raw),
+            Transfer::Base64 { bits, count } => base64(raw, bits, count, &mut self.bytes),
+            Transfer::QuotedPrintable(escape) => {
+                quoted_printable(raw, escape, &mut self.bytes);
+            }
+        }
+        if self.bytes.len() < PIECE {
+            return None;
+        }
+        // Cut at a line end, where no charset is in the middle of a character.
+        let cut =
+            self.bytes.iter().rposition(|b| *b == b'\n').map_or(self.bytes.len(), |at| at + 1);
+        let rest = self.bytes.split_off(cut);
+        let piece = std::mem::replace(&mut self.bytes, rest);
+        Some(self.text(&piece))
+    }
+
+    /// The rest of the text.
+    pub fn finish(mut self) -> String {
+        if let Transfer::QuotedPrintable(escape) = &mut self.transfer {
+            self.bytes.append(escape);
+        }
+        self.text(&self.bytes)
+    }
+
+    fn text(&self, bytes: &[u8]) -> String {
+        match self.charset {
+            Some(decode) => decode(bytes),
+            None => String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+}
+
+fn base64(raw: &[u8], bits: &mut u32, count: &mut u32, out: &mut Vec<u8>) {
+    for byte in raw {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' => {
+                (*bits, *count) = (0, 0);
+                continue;
+            }
+            _ => continue,
+        };
+        *bits = *bits << 6 | u32::from(value);
+        *count += 6;
+        if *count >= 8 {
+            *count -= 8;
+            out.push((*bits >> *count & 0xff) as u8);
+            *bits &= (1 << *count) - 1;
+        }
+    }
+}
+
+fn quoted_printable(raw: &[u8], escape: &mut Vec<u8>, out: &mut Vec<u8>) {
+    for byte in raw {
+        if escape.is_empty() {
+            if *byte == b'=' {
+                escape.push(*byte)
+            } else {
+                out.push(*byte)
+            }
+            continue;
+        }
+        escape.push(*byte);
+        match **escape {
+            // Soft line breaks.
+            [_, b'\n'] | [_, b'\r', b'\n'] => escape.clear(),
+            [_, high, low] => {
+                match (hex(high), hex(low)) {
+                    (Some(high), Some(low)) => out.push(high << 4 | low),
+                    _ => out.extend_from_slice(escape),
+                }
+                escape.clear();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}

@@ -1,0 +1,268 @@
+//! The opened post office: the store and everything that stands on it, held together under one
+//! data folder. The services of [`crate::appliance`] run on it, and the commands of
+//! [`crate::control`] are carried out on it, whether services run or not.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::accounts::{AccountError, Accounts};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{self, Config, ConfigError, ConfigFile, FILE_NAME, Site};
+use crate::dns::{Resolver, ResolverError};
+use crate::mail::{Address, Domain};
+use crate::policy::dkim::{KeyError, SigningKeys};
+use crate::queue::{Queue, QueueError, QueueParts, Schedule};
+use crate::selfcheck::records::{Record, records};
+use crate::selfcheck::{Checks, Inputs, Report};
+use crate::setup::{self, SetupError};
+use crate::store::{OpenError, Options, Store, StoreError};
+
+/// A data folder, opened. There is one per folder: the store's lock sees to that.
+pub struct Office {
+    data: PathBuf,
+    config_file: PathBuf,
+    store: Store,
+    accounts: Accounts,
+    clock: SharedClock,
+    /// What exists once the box is set up.
+    site: RwLock<Option<Arc<Service>>>,
+    /// Counts set-ups, so that the services start, or start anew.
+    generation: watch::Sender<u64>,
+    /// The last self-check.
+    report: watch::Sender<Option<Report>>,
+}
+
+/// What a box has once it knows its domain.
+pub struct Service {
+    /// The whole configuration.
+    pub config: Config,
+    /// Its names and owner.
+    pub site: Site,
+    /// Asks the DNS.
+    pub resolver: Resolver,
+    /// Signs what leaves.
+    pub keys: SigningKeys,
+    /// The way out.
+    pub queue: Queue,
+}
+
+impl Office {
+    /// Opens a data folder with its own configuration and the system's clock.
+    pub fn open(data: &Path) -> Result<Self, OfficeError> {
+        Self::open_with(data, data.join(FILE_NAME), Arc::new(SystemClock))
+    }
+
+    /// Opens a data folder with a configuration from elsewhere.
+    pub fn open_with(
+        data: &Path,
+        config_file: PathBuf,
+        clock: SharedClock,
+    ) -> Result<Self, OfficeError> {
+        let config = config::load(&config_file)?;
+        let store = Store::open(data, Options::default())?;
+        let domains = config.site.as_ref().map(|site| site.domains.clone()).unwrap_or_default();
+        let accounts = Accounts::open(store.clone(), domains)?;
+        let office = Self {
+            data: data.to_owned(),
+            config_file,
+            store,
+            accounts,
+            clock,
+            site: RwLock::default(),
+            generation: watch::Sender::new(0),
+            report: watch::Sender::new(None),
+        };
+        office.assume(config)?;
+        Ok(office)
+    }
+
+    /// The folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The mail.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The people.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// What exists once the box is set up.
+    pub fn service(&self) -> Option<Arc<Service>> {
+        self.site.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The queue, for commands.
+    pub fn queue(&self) -> Result<Queue, String> {
+        self.set_up_service().map(|service| service.queue.clone())
+    }
+
+    /// Tells when the box was set up, or set up anew.
+    pub fn generations(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// Tells what the self-check found last.
+    pub fn reports(&self) -> watch::Receiver<Option<Report>> {
+        self.report.subscribe()
+    }
+
+    /// Sets the box up, or changes it, from the text of an answers file.
+    pub async fn set_up(&self, file: &str, text: &str) -> Result<Value, OfficeError> {
+        let answers = ConfigFile::parse(text, file)?;
+        let config = self.take_up(answers, None).await?;
+        let site = config.site.ok_or(SetupError::NothingSaid)?;
+        Ok(json!({ "domain": site.domains[0], "hostname": site.hostname, "owner": site.owner }))
+    }
+
+    /// Carries out answers of whatever origin. `replaces` as in [`setup::apply`].
+    pub async fn take_up(
+        &self,
+        answers: ConfigFile,
+        replaces: Option<&Address>,
+    ) -> Result<Config, OfficeError> {
+        let keys = self.keys_folder();
+        let make_keys = move |domains: &[Domain]| {
+            SigningKeys::open_or_create(&keys, domains).map(drop).map_err(|e| e.to_string())
+        };
+        let config = setup::apply(answers, replaces, &self.data, &self.accounts, make_keys).await?;
+        self.assume(config.clone())?;
+        self.generation.send_modify(|count| *count += 1);
+        Ok(config)
+    }
+
+    /// Runs the self-check; all of it when `only` is empty.
+    pub async fn check(&self, only: &[String]) -> Result<Report, String> {
+        let service = self.set_up_service()?;
+        // A person who just changed a record wants to see the change.
+        service.resolver.forget();
+        let inputs = Inputs {
+            resolver: service.resolver.clone(),
+            site: service.site.clone(),
+            outbound: service.config.outbound.mode.clone(),
+            dkim: service.keys.records(),
+            clock: Arc::clone(&self.clock),
+            stats: self.store.stats().map_err(|error| error.to_string()),
+            certificate: self.certificate(&service.config),
+            addresses: crate::selfcheck::own_addresses(),
+        };
+        let report = Checks::run(&inputs, only).await.map_err(|error| error.to_string())?;
+        if only.is_empty() {
+            self.report.send_replace(Some(report.clone()));
+        }
+        Ok(report)
+    }
+
+    /// The DNS records to publish.
+    pub fn records(&self) -> Result<Vec<Record>, String> {
+        let service = self.set_up_service()?;
+        let addresses: Vec<IpAddr> = crate::selfcheck::own_addresses();
+        Ok(records(
+            &service.site,
+            &service.config.outbound.mode,
+            &service.keys.records(),
+            &addresses,
+        ))
+    }
+
+    /// Where the box's own certificate is kept.
+    pub fn tls_folder(&self) -> PathBuf {
+        self.data.join("tls")
+    }
+
+    /// Closes the store; what is committed stays in any case.
+    pub async fn close(self) -> Result<(), OfficeError> {
+        self.store.close().await.map_err(OpenError::from)?;
+        Ok(())
+    }
+
+    fn certificate(&self, config: &Config) -> PathBuf {
+        match &config.tls {
+            config::TlsMode::SelfSigned => self.tls_folder().join("certificate.pem"),
+            config::TlsMode::Files { certificate, .. } => certificate.clone(),
+        }
+    }
+
+    fn keys_folder(&self) -> PathBuf {
+        self.data.join("keys")
+    }
+
+    fn set_up_service(&self) -> Result<Arc<Service>, String> {
+        self.service().ok_or_else(|| {
+            "this box is not set up yet: open its web page, or use `pillarbox setup`".to_owned()
+        })
+    }
+
+    /// Builds what a configuration needs and puts it into force.
+    fn assume(&self, config: Config) -> Result<(), OfficeError> {
+        let Some(site) = config.site.clone() else { return Ok(()) };
+        self.accounts.set_domains(site.domains.clone());
+        let resolver = Resolver::new(&config.dns)?;
+        let keys = SigningKeys::open_or_create(&self.keys_folder(), &site.domains)?;
+        let queue = Queue::new(QueueParts {
+            store: self.store.clone(),
+            accounts: self.accounts.clone(),
+            resolver: resolver.clone(),
+            keys: keys.clone(),
+            hostname: site.hostname.clone(),
+            outbound: config.outbound.clone(),
+            listens: config.listen.smtp.clone(),
+            clock: Arc::clone(&self.clock),
+            schedule: Schedule::default(),
+        })?;
+        let service = Service { config, site, resolver, keys, queue };
+        *self.site.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(service));
+        Ok(())
+    }
+
+    /// The configuration file in force, for messages.
+    pub fn config_file(&self) -> &Path {
+        &self.config_file
+    }
+}
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OfficeError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The directory cannot be read.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
+    /// The signing keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// No resolver.
+    #[error(transparent)]
+    Dns(#[from] ResolverError),
+    /// No queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The answers cannot be carried out.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+}
+
+impl From<StoreError> for OfficeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.into())
+    }
+}

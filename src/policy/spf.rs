@@ -1,0 +1,249 @@
+//! SPF (RFC 7208): may this address send for that domain? The record's syntax and its macros are
+//! mail-auth's; the walk over its terms is ours, so that every question goes through our one
+//! resolver with its cache, its limits and its three outcomes.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use mail_auth::common::parse::TxtRecordParser;
+use mail_auth::spf::{Macro, Mechanism, Qualifier, Spf as Record, Variables};
+
+use crate::dns::{Answer, Resolver};
+use crate::mail::Domain;
+
+/// What a domain says of an address that sends for it (RFC 7208 §2.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spf {
+    /// It may send.
+    Pass,
+    /// It may not: refuse.
+    Fail,
+    /// It probably may not.
+    SoftFail,
+    /// The domain does not say.
+    Neutral,
+    /// The domain has no record.
+    None,
+    /// The domain's records are wrong; how, in words.
+    PermError(String),
+    /// The DNS could not tell; why, in words.
+    TempError(String),
+}
+
+/// The `check_host` function (RFC 7208 §4). `sender` is the whole MAIL FROM address, or
+/// `postmaster@` and the HELO name when that was empty.
+pub async fn evaluate(
+    resolver: &Resolver,
+    ip: IpAddr,
+    domain: &Domain,
+    sender: &str,
+    helo: &Domain,
+) -> Spf {
+    let ip = ip.to_canonical();
+    let mut walk = Walk { resolver, ip, sender, helo, terms: 0, voids: 0 };
+    walk.check(domain).await.unwrap_or_else(|stop| stop)
+}
+
+/// The SPF records among a name's TXT records (RFC 7208 §4.5); a domain must have exactly one.
+pub fn records(txt: &[String]) -> Vec<&str> {
+    let is_spf = |text: &&String| {
+        let version = text.split(' ').next().unwrap_or_default();
+        version.eq_ignore_ascii_case("v=spf1")
+    };
+    txt.iter().filter(is_spf).map(String::as_str).collect()
+}
+
+/// What is counted over all records that belong to one question.
+struct Walk<'a> {
+    resolver: &'a Resolver,
+    ip: IpAddr,
+    sender: &'a str,
+    helo: &'a Domain,
+    terms: usize,
+    voids: usize,
+}
+
+impl Walk<'_> {
+    /// `Err` ends the whole evaluation, however deep it is.
+    async fn check(&mut self, domain: &Domain) -> Result<Spf, Spf> {
+        let txt = match self.resolver.txt(domain).await {
+            Answer::Yes(txt, _) => txt,
+            Answer::No(_) => return Ok(Spf::None),
+            Answer::CouldNotTell(why) => return Err(Spf::TempError(why)),
+        };
+        let record = match records(&txt).as_slice() {
+            [] => return Ok(Spf::None),
+            [one] => Record::parse(one.as_bytes())
+                .map_err(|_| wrong(format!("the record of {domain} cannot be read: {one}")))?,
+            more => {
+                return Err(wrong(format!("{domain} has {} SPF records, not one", more.len())));
+            }
+        };
+        for directive in &record.directives {
+            if self.matches(&directive.mechanism, domain).await? {
+                return Ok(match directive.qualifier {
+                    Qualifier::Pass => Spf::Pass,
+                    Qualifier::Fail => Spf::Fail,
+                    Qualifier::SoftFail => Spf::SoftFail,
+                    Qualifier::Neutral => Spf::Neutral,
+                });
+            }
+        }
+        let Some(target) = &record.redirect else { return Ok(Spf::Neutral) };
+        self.count_term(domain)?;
+        let target = self.target(target, domain).await?;
+        match Box::pin(self.check(&target)).await? {
+            // RFC 7208 §6.1
+            Spf::None => Err(wrong(format!("{domain} refers to {target}, which has no record"))),
+            result => Ok(result),
+        }
+    }
+
+    async fn matches(&mut self, mechanism: &Mechanism, domain: &Domain) -> Result<bool, Spf> {
+        match mechanism {
+            Mechanism::All => Ok(true),
+            Mechanism::Ip4 { addr, mask } => Ok(within(self.ip, (*addr).into(), *mask, 0)),
+            Mechanism::Ip6 { addr, mask } => Ok(within(self.ip, (*addr).into(), 0, *mask)),
+            Mechanism::A { macro_string, ip4_mask, ip6_mask } => {
+                self.count_term(domain)?;
+                let host = self.target(macro_string, domain).await?;
+                let found = self.resolver.addresses(&host).await;
+                let addresses = self.looked_up(found, domain)?;
+                Ok(addresses.into_iter().any(|one| within(self.ip, one, *ip4_mask, *ip6_mask)))
+            }
+            Mechanism::Mx { macro_string, ip4_mask, ip6_mask } => {
+                self.count_term(domain)?;
+                let target = self.target(macro_string, domain).await?;
+                let found = self.resolver.mx(&target).await;
+                let exchangers = self.looked_up(found, domain)?;
+                if exchangers.len() > MAX_HOSTS {
+                    return Err(wrong(format!("{target} has more than {MAX_HOSTS} MX hosts")));
+                }
+                for host in exchangers.into_iter().filter_map(|mx| mx.host) {
+                    let addresses = known(self.resolver.addresses(&host).await)?;
+                    if addresses.into_iter().any(|one| within(self.ip, one, *ip4_mask, *ip6_mask)) {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Mechanism::Include { macro_string } => {
+                self.count_term(domain)?;
+                let target = self.target(macro_string, domain).await?;
+                // RFC 7208 §5.2
+                match Box::pin(self.check(&target)).await? {
+                    Spf::Pass => Ok(true),
+                    Spf::None => {
+                        Err(wrong(format!("{domain} includes {target}, which has no record")))
+                    }
+                    _ => Ok(false),
+                }
+            }
+            Mechanism::Exists { macro_string } => {
+                self.count_term(domain)?;
+                let target = self.target(macro_string, domain).await?;
+                let found = self.resolver.addresses(&target).await;
+                // RFC 7208 §5.7: an A record, whatever the address family of the client.
+                Ok(self.looked_up(found, domain)?.iter().any(IpAddr::is_ipv4))
+            }
+            Mechanism::Ptr { macro_string } => {
+                self.count_term(domain)?;
+                let target = self.target(macro_string, domain).await?;
+                let below = format!(".{target}");
+                let names = self.validated_names().await;
+                Ok(names.iter().any(|name| *name == target || name.as_str().ends_with(&below)))
+            }
+        }
+    }
+
+    /// The name a term speaks of.
+    async fn target(&mut self, text: &Macro, domain: &Domain) -> Result<Domain, Spf> {
+        let mut variables = Variables::new();
+        variables.set_ip(&self.ip);
+        variables.set_sender(self.sender.as_bytes());
+        variables.set_helo_domain(self.helo.as_str().as_bytes());
+        variables.set_domain(domain.as_str().as_bytes());
+        if text.needs_ptr() {
+            let names = self.validated_names().await;
+            let name = names.first().map_or("unknown", Domain::as_str).to_owned();
+            variables.set_validated_domain(name.into_bytes());
+        }
+        let expanded: Cow<'_, str> = text.eval(&variables, domain.as_str(), false);
+        // RFC 7208 §7.3: labels are dropped from the left of what is too long.
+        let mut name = expanded.trim_end_matches('.');
+        while name.len() > 253 {
+            name = name.split_once('.').map_or("", |(_, rest)| rest);
+        }
+        name.parse().map_err(|_| wrong(format!("{domain} speaks of \"{expanded}\", not a name")))
+    }
+
+    /// Names of the address that lead back to it (RFC 7208 §5.5); failures count as no name.
+    async fn validated_names(&mut self) -> Vec<Domain> {
+        let Answer::Yes(names, _) = self.resolver.ptr(self.ip).await else { return Vec::new() };
+        let mut validated = Vec::new();
+        for name in names.into_iter().take(MAX_HOSTS) {
+            if let Answer::Yes(addresses, _) = self.resolver.addresses(&name).await
+                && addresses.contains(&self.ip)
+            {
+                validated.push(name);
+            }
+        }
+        validated
+    }
+
+    /// RFC 7208 §4.6.4: at most ten terms that ask the DNS.
+    fn count_term(&mut self, domain: &Domain) -> Result<(), Spf> {
+        self.terms += 1;
+        if self.terms > MAX_TERMS {
+            return Err(wrong(format!(
+                "more than {MAX_TERMS} look-ups are needed, the last one for {domain}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// RFC 7208 §4.6.4: at most two look-ups that find nothing.
+    fn looked_up<T>(&mut self, answer: Answer<Vec<T>>, domain: &Domain) -> Result<Vec<T>, Spf> {
+        if matches!(answer, Answer::No(_)) {
+            self.voids += 1;
+            if self.voids > MAX_VOIDS {
+                return Err(wrong(format!(
+                    "{domain} names more than {MAX_VOIDS} hosts that do not exist"
+                )));
+            }
+        }
+        known(answer)
+    }
+}
+
+fn known<T>(answer: Answer<Vec<T>>) -> Result<Vec<T>, Spf> {
+    match answer {
+        Answer::Yes(found, _) => Ok(found),
+        Answer::No(_) => Ok(Vec::new()),
+        Answer::CouldNotTell(why) => Err(Spf::TempError(why)),
+    }
+}
+
+fn within(ip: IpAddr, network: IpAddr, mask4: u32, mask6: u128) -> bool {
+    match (ip, network) {
+        (IpAddr::V4(ip), IpAddr::V4(network)) => {
+            u32::from(ip) & mask4 == u32::from(network) & mask4
+        }
+        (IpAddr::V6(ip), IpAddr::V6(network)) => {
+            u128::from(ip) & mask6 == u128::from(network) & mask6
+        }
+        _ => false,
+    }
+}
+
+fn wrong(how: String) -> Spf {
+    Spf::PermError(how)
+}
+
+const MAX_TERMS: usize = 10;
+const MAX_VOIDS: usize = 2;
+/// MX hosts and PTR names looked at for one term.
+const MAX_HOSTS: usize = 10;
+
+#[cfg(all(test, feature = "demo"))]
+mod tests;

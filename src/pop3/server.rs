@@ -1,0 +1,347 @@
+//! The session on a connection: reading lines, checking logins, streaming messages from the
+//! store, and removing them at the end. Time and memory are bounded: a client that says nothing,
+//! or takes nothing, is let go.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::session::{Item, Maildrop, OpenFailure, Session, Step};
+use super::transfer::Transfer;
+use crate::accounts::sasl::Credentials;
+use crate::accounts::{Accounts, AuthError};
+use crate::mail::{Domain, MailboxName, Uid};
+use crate::net::{Line, LineBuffer, LineError, Peer, Stream, Tls};
+use crate::store::{AccountId, Batch, MailboxId, MessageReader, Outcome, Store, StoreError};
+
+/// Serves POP3 connections; cheap to clone. All listeners share one, since a maildrop is open
+/// in one session at a time.
+#[derive(Debug, Clone)]
+pub struct Server {
+    hostname: Domain,
+    tls: Tls,
+    accounts: Accounts,
+    store: Store,
+    locks: Locks,
+    patience: Patience,
+}
+
+/// How long a silent client is borne.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// From the connection to the login.
+    login: Duration,
+    /// The autologout timer (RFC 1939 §3: at least ten minutes).
+    idle: Duration,
+}
+
+impl Patience {
+    const NORMAL: Self = Self { login: Duration::from_mins(3), idle: Duration::from_mins(10) };
+}
+
+/// For the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+/// For a client to take [`PIECE`] bytes.
+const WRITE: Duration = Duration::from_mins(2);
+/// Bytes read from the store at once.
+const PIECE: usize = 32 * 1024;
+
+impl Server {
+    /// A server for the mail of these accounts.
+    pub fn new(hostname: Domain, tls: Tls, accounts: Accounts, store: Store) -> Self {
+        let patience = Patience::NORMAL;
+        Self { hostname, tls, accounts, store, locks: Locks::default(), patience }
+    }
+
+    /// Serves one connection until it ends or `stop` is called. Under implicit TLS the stream
+    /// comes with its handshake done.
+    pub async fn serve(&self, stream: Stream, peer: Peer, stop: CancellationToken) {
+        let session = Session::new(self.hostname.clone(), stream.is_tls());
+        let mut connection = Connection {
+            server: self,
+            peer,
+            stop,
+            out: session.greeting(),
+            session,
+            lines: LineBuffer::default(),
+            login_deadline: Instant::now() + self.patience.login,
+            open: None,
+        };
+        match connection.run(stream).await {
+            Ok(()) => tracing::debug!(peer = %peer.address, "POP3 connection ended"),
+            Err(error) => tracing::debug!(peer = %peer.address, %error, "POP3 connection lost"),
+        }
+    }
+}
+
+struct Connection<'a> {
+    server: &'a Server,
+    peer: Peer,
+    stop: CancellationToken,
+    session: Session,
+    lines: LineBuffer,
+    /// Replies not sent yet: those to pipelined commands go together.
+    out: Vec<u8>,
+    login_deadline: Instant,
+    open: Option<OpenDrop>,
+}
+
+/// The maildrop of this session.
+struct OpenDrop {
+    inbox: MailboxId,
+    _lock: Lock,
+}
+
+enum End {
+    Close,
+    StartTls,
+}
+
+impl Connection<'_> {
+    async fn run(&mut self, mut stream: Stream) -> io::Result<()> {
+        while let End::StartTls = self.talk(&mut stream).await? {
+            stream = timeout(HANDSHAKE, stream.start_tls(&self.server.tls)).await??;
+            // RFC 2595 §4; what came before TLS may be an attacker's.
+            self.lines.clear();
+            self.session.secured();
+        }
+        // A lock held while the peer dawdles over the last bytes would keep its next session out.
+        self.open = None;
+        timeout(WRITE, stream.shutdown()).await?
+    }
+
+    async fn talk(&mut self, stream: &mut Stream) -> io::Result<End> {
+        loop {
+            let Some(line) = self.line(stream).await? else { return Ok(End::Close) };
+            let mut step = match &line {
+                Ok(Line(bytes)) => self.session.line(Ok(bytes)),
+                Err(error) => self.session.line(Err(*error)),
+            };
+            loop {
+                step = match step {
+                    Step::Reply(reply) => {
+                        self.reply(stream, &reply).await?;
+                        while let Some(more) = self.session.more() {
+                            self.reply(stream, &more).await?;
+                        }
+                        break;
+                    }
+                    Step::StartTls(reply) => {
+                        self.out.extend_from_slice(&reply);
+                        self.flush(stream).await?;
+                        return Ok(End::StartTls);
+                    }
+                    Step::Check(credentials) => {
+                        let answer = self.check(credentials).await;
+                        self.session.checked(answer)
+                    }
+                    Step::Send { reply, uid, lines } => match self.reader(uid).await {
+                        Ok(Some(reader)) => {
+                            self.out.extend_from_slice(&reply);
+                            self.send(stream, reader, Transfer::new(lines)).await?;
+                            break;
+                        }
+                        Ok(None) => self.session.unreadable(true),
+                        Err(error) => {
+                            tracing::error!(%error, "a message cannot be read");
+                            self.session.unreadable(false)
+                        }
+                    },
+                    Step::Remove(uids) => {
+                        let removed = self.remove(uids).await;
+                        self.session.removed(removed)
+                    }
+                    Step::Close(reply) => {
+                        // First: a client told goodbye may be back before this task runs again.
+                        self.open = None;
+                        self.out.extend_from_slice(&reply);
+                        self.flush(stream).await?;
+                        return Ok(End::Close);
+                    }
+                };
+            }
+        }
+    }
+
+    /// The next line, or nothing when the connection is over.
+    async fn line(&mut self, stream: &mut Stream) -> io::Result<Option<Result<Line, LineError>>> {
+        let logged_in = self.session.is_logged_in();
+        let idle = self.server.patience.idle;
+        let deadline = if logged_in { Instant::now() + idle } else { self.login_deadline };
+        loop {
+            match self.lines.next_line(self.session.line_limit()) {
+                Ok(Some(line)) => return Ok(Some(Ok(line))),
+                Err(error) => return Ok(Some(Err(error))),
+                Ok(None) => {}
+            }
+            self.flush(stream).await?;
+            let buffer = self.lines.buffer();
+            buffer.reserve(4096);
+            let read = tokio::select! {
+                // Nothing is removed: RFC 1939 §3 wants a QUIT for that.
+                () = self.stop.cancelled() => return Ok(None),
+                read = timeout_at(deadline, stream.read_buf(buffer)) => read,
+            };
+            match read {
+                Ok(Ok(0)) | Err(_) => return Ok(None),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    async fn check(
+        &mut self,
+        Credentials { login, password }: Credentials,
+    ) -> Result<Result<Maildrop, OpenFailure>, AuthError> {
+        let address = self.peer.address;
+        let login = self.server.accounts.authenticate(&login, password, address).await?;
+        Ok(self.open(login.account).await)
+    }
+
+    async fn open(&mut self, account: AccountId) -> Result<Maildrop, OpenFailure> {
+        let lock = self.server.locks.take(account).ok_or(OpenFailure::InUse)?;
+        let store = self.server.store.clone();
+        match blocking(move || list(&store, account)).await {
+            Ok((inbox, drop)) => {
+                self.open = Some(OpenDrop { inbox, _lock: lock });
+                Ok(drop)
+            }
+            Err(error) => {
+                tracing::error!(%error, "an inbox cannot be listed");
+                Err(OpenFailure::Unavailable)
+            }
+        }
+    }
+
+    /// Nothing when the message is gone: IMAP may remove it while POP3 is looking.
+    async fn reader(&self, uid: Uid) -> Result<Option<MessageReader>, StoreError> {
+        let Some(open) = &self.open else { return Ok(None) };
+        let (store, inbox) = (self.server.store.clone(), open.inbox);
+        blocking(move || match store.message(inbox, uid)? {
+            Some(message) => store.read(&message.content).map(Some),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// Streams a message. When the card fails on the way the connection breaks off: a client must
+    /// not take half a message for whole.
+    async fn send(
+        &mut self,
+        stream: &mut Stream,
+        mut reader: MessageReader,
+        mut transfer: Transfer,
+    ) -> io::Result<()> {
+        let mut piece = vec![0; PIECE];
+        while !transfer.is_done() {
+            let (back, buffer, read) = spawn_blocking(move || {
+                let read = reader.read(&mut piece);
+                (reader, piece, read)
+            })
+            .await?;
+            (reader, piece) = (back, buffer);
+            let length = match read {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) => {
+                    tracing::error!(%error, "a message broke off while being read");
+                    return Err(error);
+                }
+            };
+            transfer.push(piece.get(..length).unwrap_or_default(), &mut self.out);
+            self.flush(stream).await?;
+        }
+        transfer.finish(&mut self.out);
+        Ok(())
+    }
+
+    async fn remove(&mut self, uids: Vec<Uid>) -> Option<usize> {
+        let open = self.open.as_ref()?;
+        let mut batch = Batch::new();
+        batch.expunge(open.inbox, uids);
+        match self.server.store.commit(batch).await {
+            Ok(outcomes) => Some(outcomes.iter().map(expunged).sum()),
+            // The owner removed the account; its messages are gone with it.
+            Err(StoreError::NoMailbox) => Some(0),
+            Err(error) => {
+                tracing::error!(%error, "messages could not be removed");
+                None
+            }
+        }
+    }
+
+    async fn reply(&mut self, stream: &mut Stream, reply: &[u8]) -> io::Result<()> {
+        self.out.extend_from_slice(reply);
+        if self.out.len() >= PIECE { self.flush(stream).await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self, stream: &mut Stream) -> io::Result<()> {
+        for piece in self.out.chunks(PIECE) {
+            timeout(WRITE, stream.write_all(piece)).await??;
+        }
+        self.out.clear();
+        timeout(WRITE, stream.flush()).await?
+    }
+}
+
+fn list(store: &Store, account: AccountId) -> Result<(MailboxId, Maildrop), StoreError> {
+    let inbox = store.find_mailbox(account, &MailboxName::inbox())?;
+    let inbox = inbox.ok_or(StoreError::NoMailbox)?;
+    let items = store.messages(inbox.id)?;
+    let items = items.iter().map(|message| Item::new(message.uid, message.content.size()));
+    Ok((inbox.id, Maildrop::new(inbox.uid_validity, items.collect())))
+}
+
+fn expunged(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Expunged(uids) => uids.len(),
+        _ => 0,
+    }
+}
+
+async fn blocking<T, F>(work: F) -> Result<T, StoreError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, StoreError> + Send + 'static,
+{
+    spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
+}
+
+/// Which maildrops are open (RFC 1939 §4: exclusively).
+#[derive(Debug, Clone, Default)]
+struct Locks {
+    open: Arc<Mutex<HashSet<AccountId>>>,
+}
+
+/// The right to a maildrop; given back when dropped, however the session ends.
+struct Lock {
+    locks: Locks,
+    account: AccountId,
+}
+
+impl Locks {
+    fn take(&self, account: AccountId) -> Option<Lock> {
+        let taken = self.set().insert(account);
+        taken.then(|| Lock { locks: self.clone(), account })
+    }
+
+    fn set(&self) -> MutexGuard<'_, HashSet<AccountId>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.locks.set().remove(&self.account);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Taking a message: aliases are followed, and everything that shall happen with the message goes into
+//! one batch.
+
+use std::collections::BTreeSet;
+
+use super::states::{Hold, Problem, Recipient, State};
+use super::{AcceptError, Incoming, Inner};
+use crate::accounts::{Accounts, Lookup};
+use crate::config::OutboundMode;
+use crate::deliver;
+use crate::mail::Address;
+use crate::store::{AccountId, Batch};
+
+/// Where the recipients of an envelope lead.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Expansion {
+    /// Accounts here, each once, with the address that led to it.
+    local: Vec<(AccountId, Address)>,
+    /// The others, each once.
+    remote: Vec<Recipient>,
+}
+
+impl Inner {
+    /// Adds to `batch` all that taking a message means, and counts the local copies.
+    pub(super) async fn plan(
+        &self,
+        batch: &mut Batch,
+        incoming: &Incoming,
+    ) -> Result<usize, AcceptError> {
+        let Expansion { local, remote } = expand(&self.accounts, &incoming.envelope.to)?;
+        let Incoming { envelope, trace, body, received, .. } = incoming;
+        for (account, recipient) in &local {
+            deliver::place(
+                &self.store,
+                batch,
+                *account,
+                recipient,
+                &envelope.from,
+                trace,
+                body,
+                *received,
+            )
+            .await?;
+        }
+        if !remote.is_empty() {
+            let hold = match self.outbound.mode {
+                OutboundMode::Hold => Hold::Setting,
+                OutboundMode::Direct | OutboundMode::Relay(_) => Hold::No,
+            };
+            let state = State::new(incoming, remote, hold);
+            batch.enqueue(trace, body, state.encode());
+        }
+        Ok(local.len())
+    }
+}
+
+/// Follows aliases from each recipient to accounts and to addresses elsewhere.
+fn expand(accounts: &Accounts, to: &[Address]) -> Result<Expansion, AcceptError> {
+    let mut all = Expansion::default();
+    let mut accounts_seen = BTreeSet::new();
+    let mut remote_seen = BTreeSet::new();
+    for first in to {
+        let mut count = 0;
+        // Each with the aliases that led to it.
+        let mut open: Vec<(Address, Vec<String>)> = vec![(first.clone(), Vec::new())];
+        while let Some((address, path)) = open.pop() {
+            count += 1;
+            if count > MAX_EXPANSION {
+                return Err(AcceptError::Alias(first.clone()));
+            }
+            let via = (!path.is_empty()).then(|| first.clone());
+            match accounts.lookup(&address) {
+                Lookup::Account(account) => {
+                    if accounts_seen.insert(account) {
+                        all.local.push((account, first.clone()));
+                    }
+                }
+                Lookup::Forward(targets) => {
+                    let key = address.key();
+                    if path.contains(&key) {
+                        return Err(AcceptError::Alias(first.clone()));
+                    }
+                    let path: Vec<String> = path.into_iter().chain([key]).collect();
+                    open.extend(targets.into_iter().rev().map(|target| (target, path.clone())));
+                }
+                Lookup::NotOurs => {
+                    if remote_seen.insert(address.clone()) {
+                        let recipient = Recipient { address, via, last: None, failed: false };
+                        all.remote.push(recipient);
+                    }
+                }
+                // Gone since the door looked, or an alias that leads nowhere: its sender is told.
+                Lookup::NoSuchUser => {
+                    let last = Some(Problem::new("5.1.1", "nobody of that name lives here"));
+                    all.remote.push(Recipient { address, via, last, failed: true });
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// More addresses than this behind one recipient are a mistake.
+const MAX_EXPANSION: usize = 100;

@@ -1,0 +1,290 @@
+//! Notices to the sender: returned to you, or still waiting (RFC 3464 in RFC 6522). The first part is
+//! for people: what happened, why, what to do next; the second for programs; the third is the
+//! header of the message it is about.
+
+use std::fmt::Write;
+use std::io::{self, Read};
+
+use jiff::Timestamp;
+
+use super::states::{Problem, Recipient};
+use crate::mail::headers::date;
+use crate::mail::{Address, Domain};
+
+/// What a notice is about.
+pub(super) struct Notice<'a> {
+    /// Who is told.
+    pub(super) to: &'a Address,
+    /// Who tells: the box, in a domain of ours.
+    pub(super) from: Address,
+    /// The box's name.
+    pub(super) hostname: &'a Domain,
+    /// The recipients in question, and why.
+    pub(super) recipients: &'a [Recipient],
+    /// Given up, or only late.
+    pub(super) kind: Kind,
+    /// When the message was taken.
+    pub(super) received: Timestamp,
+    /// Now.
+    pub(super) at: Timestamp,
+    /// Makes boundary and Message-ID unique.
+    pub(super) unique: String,
+}
+
+/// Given up, or only late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Returned.
+    Failure,
+    /// Tried further, until about this time.
+    Delay(Timestamp),
+}
+
+impl Notice<'_> {
+    /// The whole message. `header` is that of the message it is about.
+    pub(super) fn compose(&self, header: &[u8]) -> Vec<u8> {
+        let Self { to, from, hostname, unique, .. } = self;
+        let boundary = format!("=_pb_{unique}");
+        let global = self.recipients.iter().any(|r| !r.address.to_string().is_ascii());
+        let (report, headers) = if global {
+            // RFC 6533: the forms for addresses beyond ASCII.
+            (
+                "message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit",
+                "message/global-headers",
+            )
+        } else {
+            ("message/delivery-status", "text/rfc822-headers")
+        };
+        let mut text = format!(
+            "Date: {}\r\nFrom: Pillarbox <{from}>\r\nTo: <{to}>\r\nSubject: {}\r\n\
+             Message-ID: <{unique}@{hostname}>\r\nAuto-Submitted: auto-replied\r\n\
+             MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status;\r\n\
+             \tboundary=\"{boundary}\"\r\n\r\n--{boundary}\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{}\
+             \r\n--{boundary}\r\nContent-Type: {report}\r\n\r\n\
+             {}\r\n--{boundary}\r\nContent-Type: {headers}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
+            date(self.at),
+            self.subject(),
+            self.words(),
+            self.report(),
+        )
+        .into_bytes();
+        text.extend_from_slice(header);
+        text.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        text
+    }
+
+    fn subject(&self) -> &'static str {
+        match self.kind {
+            Kind::Failure => "Your message could not be delivered",
+            Kind::Delay(_) => "Your message is still waiting",
+        }
+    }
+
+    /// The part for people.
+    fn words(&self) -> String {
+        let mut text = String::new();
+        match self.kind {
+            Kind::Failure => text.push_str(
+                "Your message could not be delivered to:\r\n\
+                 (other recipients, if there were any, are not affected)\r\n",
+            ),
+            Kind::Delay(until) => put(
+                &mut text,
+                format_args!(
+                    "Your message has not reached these recipients yet. You need not do\r\n\
+                     anything: it is tried again until about {}.\r\n",
+                    date(until)
+                ),
+            ),
+        }
+        for recipient in self.recipients {
+            put(&mut text, format_args!("\r\n  {}\r\n", recipient.address));
+            if let Some(via) = recipient.via.as_ref().filter(|via| **via != recipient.address) {
+                put(&mut text, format_args!("    (you wrote to {via}, which leads there)\r\n"));
+            }
+            let Some(problem) = &recipient.last else { continue };
+            put(&mut text, format_args!("    What happened: {}", problem.what));
+            if let Some(host) = &problem.host {
+                put(&mut text, format_args!(" ({host})"));
+            }
+            text.push_str("\r\n");
+            if let Some(reply) = &problem.reply {
+                put(&mut text, format_args!("    The host said: {reply}\r\n"));
+            }
+            if self.kind == Kind::Failure {
+                put(&mut text, format_args!("    What to do: {}\r\n", advice(&problem.status)));
+            }
+        }
+        put(
+            &mut text,
+            format_args!(
+                "\r\nThis was written by your post office at {}. Below is the header of the\r\n\
+                 message it is about.\r\n",
+                self.hostname
+            ),
+        );
+        text
+    }
+
+    /// The part for programs (RFC 3464 §2).
+    fn report(&self) -> String {
+        let mut text = format!(
+            "Reporting-MTA: dns; {}\r\nArrival-Date: {}\r\n",
+            self.hostname,
+            date(self.received)
+        );
+        for recipient in self.recipients {
+            text.push_str("\r\n");
+            if let Some(via) = &recipient.via {
+                put(&mut text, format_args!("Original-Recipient: {}\r\n", typed(via)));
+            }
+            put(&mut text, format_args!("Final-Recipient: {}\r\n", typed(&recipient.address)));
+            let unknown = Problem::new("4.0.0", "");
+            let problem = recipient.last.as_ref().unwrap_or(&unknown);
+            let action = match self.kind {
+                Kind::Failure => "failed",
+                Kind::Delay(_) => "delayed",
+            };
+            put(&mut text, format_args!("Action: {action}\r\nStatus: {}\r\n", problem.status));
+            if let Some(host) = &problem.host {
+                put(&mut text, format_args!("Remote-MTA: dns; {host}\r\n"));
+            }
+            if let Some(reply) = &problem.reply {
+                let plain: String =
+                    reply.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
+                put(&mut text, format_args!("Diagnostic-Code: smtp; {plain}\r\n"));
+            }
+            put(&mut text, format_args!("Last-Attempt-Date: {}\r\n", date(self.at)));
+            if let Kind::Delay(until) = self.kind {
+                put(&mut text, format_args!("Will-Retry-Until: {}\r\n", date(until)));
+            }
+        }
+        text
+    }
+}
+
+/// The header of a message, at most [`MAX_HEADER`] bytes of it in whole lines.
+pub(super) fn header_of(message: impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    message.take(MAX_HEADER).read_to_end(&mut head)?;
+    let end = head.windows(4).position(|four| four == b"\r\n\r\n").or_else(|| {
+        let last_line = head.windows(2).rposition(|pair| pair == b"\r\n");
+        last_line.filter(|_| head.len() as u64 == MAX_HEADER)
+    });
+    head.truncate(end.unwrap_or(head.len()));
+    // A boundary of ours cannot stand in it: it is random.
+    head.extend_from_slice(b"\r\n");
+    Ok(head)
+}
+
+/// What a person can do about a status (RFC 3463).
+fn advice(status: &str) -> &'static str {
+    let (_, detail) = status.split_once('.').unwrap_or_default();
+    match detail {
+        "1.1" | "1.0" | "1.3" => {
+            "look for a typing mistake in the address, or ask the recipient for the right one."
+        }
+        "1.2" | "4.4" => {
+            "look for a typing mistake after the @; if it is right, that domain takes no mail now."
+        }
+        "1.10" => "write to another address of the recipient: this one cannot take mail.",
+        "2.1" | "2.2" => "tell the recipient by other means that the mailbox is closed or full.",
+        "3.4" | "2.3" => "send it smaller: leave out attachments, or share a link instead.",
+        "4.7" | "4.1" | "4.2" | "4.3" => {
+            "send it again later, or tell the recipient that their mail host cannot be reached."
+        }
+        "4.6" => "tell the owner of this box: mail is sent in a circle, and a setting is wrong.",
+        "6.7" => "write to an address of plain letters: that host does not know others.",
+        _ if detail.starts_with("7.") => {
+            "the host does not trust the message or this box: ask the owner of this box to run \
+             the self-check, which tests reputation and DNS records."
+        }
+        _ => "send it again; if it comes back, show this message to the owner of this box.",
+    }
+}
+
+fn typed(address: &Address) -> String {
+    let text = address.to_string();
+    if text.is_ascii() { format!("rfc822; {text}") } else { format!("utf-8; {text}") }
+}
+
+fn put(text: &mut String, words: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = text.write_fmt(words);
+}
+
+const MAX_HEADER: u64 = 64 << 10;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed parse is the failed test")]
+mod tests {
+    use super::*;
+
+    fn recipient(address: &str, reply: &str) -> Recipient {
+        let problem = Problem {
+            status: "5.1.1".into(),
+            host: Some("mx.example.net".into()),
+            reply: Some(reply.into()),
+            what: "the host refused the recipient".into(),
+        };
+        let via = Some("list@example.org".parse().unwrap());
+        Recipient { address: address.parse().unwrap(), via, last: Some(problem), failed: true }
+    }
+
+    fn notice(recipients: &[Recipient], kind: Kind) -> String {
+        let notice = Notice {
+            to: &"alice@example.org".parse().unwrap(),
+            from: "postmaster@example.org".parse().unwrap(),
+            hostname: &"box.example.org".parse().unwrap(),
+            recipients,
+            kind,
+            received: "2026-11-22T10:00:00Z".parse().unwrap(),
+            at: "2026-11-22T10:05:00Z".parse().unwrap(),
+            unique: "0123456789abcdef".into(),
+        };
+        String::from_utf8(notice.compose(b"Subject: hi\r\n")).unwrap()
+    }
+
+    #[test]
+    fn a_return_tells_people_and_programs_why() {
+        let text = notice(&[recipient("bob@example.net", "550 no such üser")], Kind::Failure);
+        let parsed = mail_parser::MessageParser::new().parse(text.as_bytes()).unwrap();
+        assert_eq!(parsed.attachments.len() + parsed.text_body.len(), 3, "{text}");
+        for part in [
+            "Auto-Submitted: auto-replied\r\n",
+            "report-type=delivery-status",
+            "What happened: the host refused the recipient (mx.example.net)\r\n",
+            "The host said: 550 no such üser\r\n",
+            "typing mistake",
+            "Original-Recipient: rfc822; list@example.org\r\n",
+            "Final-Recipient: rfc822; bob@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n",
+            "Diagnostic-Code: smtp; 550 no such ?ser\r\n",
+            "Content-Type: text/rfc822-headers\r\n",
+            "\r\nSubject: hi\r\n",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(text.split("\r\n").all(|line| !line.contains(['\r', '\n'])));
+    }
+
+    #[test]
+    fn a_delay_says_how_long_it_goes_on() {
+        let until = Kind::Delay("2026-11-25T10:00:00Z".parse().unwrap());
+        let text = notice(&[recipient("käthe@example.net", "450 later")], until);
+        assert!(text.contains("Action: delayed\r\n"));
+        assert!(text.contains("Will-Retry-Until: Wed, 25 Nov 2026 10:00:00 +0000\r\n"), "{text}");
+        assert!(text.contains("Final-Recipient: utf-8; käthe@example.net\r\n"));
+        assert!(text.contains("message/global-delivery-status"));
+        assert!(!text.contains("What to do"));
+    }
+
+    #[test]
+    fn only_the_header_goes_back() {
+        let header = header_of(&b"A: 1\r\nB: 2\r\n\r\nsecret"[..]).unwrap();
+        assert_eq!(header, b"A: 1\r\nB: 2\r\n");
+        let endless = "X: 123456\r\n".repeat(20_000);
+        let header = header_of(endless.as_bytes()).unwrap();
+        assert!(header.len() < 66_000 && header.ends_with(b"X: 123456\r\n"));
+    }
+}

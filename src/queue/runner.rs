@@ -1,0 +1,240 @@
+//! The service that tries what is due, and what becomes of a record after an attempt: gone, later,
+//! or returned.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::bounce::{Kind, Notice};
+use super::states::{Origin, Problem, Recipient, State, signed};
+use super::{AcceptError, Incoming, Inner, QueueError, Source, random};
+use crate::config::OutboundMode;
+use crate::mail::{Address, Domain, Envelope, LocalPart, ReversePath};
+use crate::store::{Batch, QueueId, QueueRecord, StoreError};
+
+impl Inner {
+    /// Tries what is due until `stop`; attempts going on then have a moment to end.
+    pub(super) async fn run(self: &Arc<Self>, stop: CancellationToken) {
+        let mut running = JoinSet::new();
+        loop {
+            let wait = self.start_due(&mut running).unwrap_or_else(|error| {
+                tracing::error!(%error, "the queue cannot be read; trying again in a minute");
+                LONGEST_WAIT
+            });
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                Some(_) = running.join_next() => {}
+            }
+        }
+        let ending = async { while running.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, ending).await.is_err() {
+            // As safe as a power cut: what was heard is written down already.
+            running.shutdown().await;
+        }
+    }
+
+    /// Starts what is due, and says how long nothing else will be.
+    fn start_due(self: &Arc<Self>, running: &mut JoinSet<()>) -> Result<Duration, StoreError> {
+        let now = self.clock.now();
+        let holding = matches!(self.outbound.mode, OutboundMode::Hold);
+        let mut wait = LONGEST_WAIT;
+        for record in self.store.queue()? {
+            let Some(state) = State::decode(&record.state) else { continue };
+            if state.is_held(holding) || self.busy().contains(&record.id) {
+                continue;
+            }
+            if !state.is_due(now, &self.schedule, holding) {
+                let due = state.due(now, &self.schedule);
+                wait = wait.min(Duration::try_from(due.duration_since(now)).unwrap_or_default());
+                continue;
+            }
+            if running.len() >= MAX_RECORDS {
+                // One that ends wakes us.
+                break;
+            }
+            self.busy().insert(record.id);
+            let claim = Claim { inner: Arc::clone(self), id: record.id };
+            running.spawn(async move {
+                let Claim { inner, id } = &claim;
+                match Box::pin(inner.attempt(*id)).await {
+                    Ok(()) | Err(QueueError::Missing(_)) => {}
+                    Err(error) => {
+                        tracing::error!(id = id.0, %error, "an attempt failed here");
+                        tokio::time::sleep(LONGEST_WAIT).await;
+                    }
+                }
+            });
+        }
+        Ok(wait)
+    }
+
+    /// After an attempt: tells the sender what failed, forgets what is settled, sets the time of the
+    /// next attempt; all in one commit, so that nobody is told twice or never.
+    pub(super) async fn conclude(&self, id: QueueId) -> Result<(), QueueError> {
+        let _turn = self.edit.lock().await;
+        let (record, mut state) = self.load(id)?;
+        let now = self.clock.now();
+        let delay = self.schedule.delay(state.attempts.saturating_add(1), random());
+        let later = now.saturating_add(signed(delay)).unwrap_or(now);
+        match self.settle(&record, state.clone(), now, later).await {
+            // No room for a notice: the record keeps what is to be told, and is not tried in haste.
+            Err(QueueError::Store(StoreError::Full)) => {
+                tracing::warn!(id = id.0, "no room for a notice; it is written later");
+                state.attempts = state.attempts.saturating_add(1);
+                state.next_attempt = later;
+                let mut batch = Batch::new();
+                batch.update_queued(id, state.encode());
+                self.store.commit(batch).await?;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn settle(
+        &self,
+        record: &QueueRecord,
+        mut state: State,
+        now: Timestamp,
+        later: Timestamp,
+    ) -> Result<(), QueueError> {
+        state.age.count(now, self.clock.trust(), self.schedule.longest());
+        state.attempts = state.attempts.saturating_add(1);
+        if state.age.reached(self.schedule.expiry) {
+            state.recipients.iter_mut().filter(|r| !r.failed).for_each(expire);
+        }
+        let (failed, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.recipients).into_iter().partition(|r| r.failed);
+        let mut batch = Batch::new();
+        if !failed.is_empty() {
+            self.notify(&mut batch, record, &state, &failed, Kind::Failure).await?;
+        }
+        if open.is_empty() {
+            batch.dequeue(record.id);
+        } else {
+            if !state.notified && state.age.reached(self.schedule.notice) {
+                state.notified = true;
+                let rest = self.schedule.expiry.saturating_sub(self.schedule.notice);
+                let until = now.saturating_add(signed(rest)).unwrap_or(now);
+                if matches!(state.origin, Origin::Account(_)) {
+                    self.notify(&mut batch, record, &state, &open, Kind::Delay(until)).await?;
+                }
+            }
+            state.next_attempt = later;
+            state.recipients = open;
+            batch.update_queued(record.id, state.encode());
+        }
+        self.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Adds to `batch` a notice to whoever should know.
+    async fn notify(
+        &self,
+        batch: &mut Batch,
+        record: &QueueRecord,
+        state: &State,
+        recipients: &[Recipient],
+        kind: Kind,
+    ) -> Result<(), QueueError> {
+        let Some(to) = Self::informed(state, recipients) else {
+            tracing::warn!(id = record.id.0, "a notice could not be delivered; it is dropped");
+            return Ok(());
+        };
+        let home = if self.accounts.is_ours(to.domain()) { to.domain() } else { &self.hostname };
+        let Some(from) = postmaster(home) else { return Ok(()) };
+        let header = self.header(&record.content).await?;
+        let at: Timestamp = self.clock.now();
+        let unique = format!("{:08x}{:08x}{:08x}", random(), random(), random());
+        let text = Notice {
+            to: &to,
+            from,
+            hostname: &self.hostname,
+            recipients,
+            kind,
+            received: state.received,
+            at,
+            unique,
+        }
+        .compose(&header);
+        let mut body = self.store.new_body();
+        body.write(&text).await?;
+        let incoming = Incoming {
+            envelope: Envelope { from: ReversePath::Null, to: vec![to] },
+            trace: Vec::new(),
+            body: body.finish().await?,
+            source: Source::Own,
+            received: at,
+        };
+        match self.plan(batch, &incoming).await {
+            Ok(_) => Ok(()),
+            Err(AcceptError::Store(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(id = record.id.0, %error, "a notice could not be delivered");
+                Ok(())
+            }
+        }
+    }
+
+    /// Who is told: the sender; never the sender of a notice. A stranger's mail that an alias of
+    /// ours sent on is our own affair: telling whom it claims to be from would spread spam.
+    fn informed(state: &State, recipients: &[Recipient]) -> Option<Address> {
+        let from = state.from.address()?;
+        match state.origin {
+            Origin::Account(_) => Some(from.clone()),
+            Origin::Own => None,
+            Origin::Stranger => {
+                let first = recipients.first()?;
+                postmaster(first.via.as_ref().unwrap_or(&first.address).domain())
+            }
+        }
+    }
+}
+
+/// Holds a record's place among those being tried; gives it back however the attempt ends.
+struct Claim {
+    inner: Arc<Inner>,
+    id: QueueId,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.inner.busy().remove(&self.id);
+        self.inner.wake.notify_one();
+    }
+}
+
+impl Inner {
+    fn busy(&self) -> std::sync::MutexGuard<'_, std::collections::HashSet<QueueId>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was temporary so long is final.
+fn expire(recipient: &mut Recipient) {
+    let mut problem = recipient
+        .last
+        .take()
+        .unwrap_or_else(|| Problem::new("4.4.7", "the recipient's mail host was never reached"));
+    "5.4.7".clone_into(&mut problem.status);
+    problem.what = format!("it was tried for days; the last time: {}", problem.what);
+    recipient.last = Some(problem);
+    recipient.failed = true;
+}
+
+fn postmaster(domain: &Domain) -> Option<Address> {
+    let local: LocalPart = "postmaster".parse().ok()?;
+    Some(Address::new(local, domain.clone()))
+}
+
+/// The clock may be set at any time: due times are looked at this often at least.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// Time for attempts to end when the box stops.
+const GRACE: Duration = Duration::from_secs(10);
+/// Records tried at once; connections are limited further.
+const MAX_RECORDS: usize = 200;

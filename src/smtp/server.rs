@@ -1,0 +1,308 @@
+//! SMTP on sockets: carries out what a session wants. Every connection is one task with one
+//! session and at most one message under way; replies that belong together leave together.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::reply::{self, Reply};
+use super::session::{self, Effect, Handover, Question, Role, Session, Timeouts};
+use crate::accounts::sasl::Credentials;
+use crate::accounts::{Accounts, AuthError, Login, Lookup};
+use crate::clock::SharedClock;
+use crate::mail::{Address, Domain};
+use crate::net::{Peer, Stream, Tls};
+use crate::queue::{AcceptError, Incoming, Queue, Source};
+use crate::store::{BodyWriter, Store, StoreError};
+
+/// Serves SMTP connections of every role.
+#[derive(Debug)]
+pub struct Server {
+    settings: ServerSettings,
+    house: House,
+}
+
+/// What the owner decided.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Our name, in the greeting and in trace fields.
+    pub hostname: Domain,
+    /// Who gets mail for `<postmaster>` without domain.
+    pub postmaster: Address,
+    /// Largest message in bytes.
+    pub message_size: u64,
+    /// How long a peer may take.
+    pub timeouts: Timeouts,
+}
+
+/// The parts of the house a session may ask.
+pub struct House {
+    /// The certificate, for STARTTLS and port 465.
+    pub tls: Tls,
+    /// Who lives here.
+    pub accounts: Accounts,
+    /// Takes what was accepted.
+    pub queue: Queue,
+    /// Takes the bytes while they come in.
+    pub store: Store,
+    /// Dates the trace fields.
+    pub clock: SharedClock,
+}
+
+impl Server {
+    /// A server that asks this house.
+    pub fn new(settings: ServerSettings, house: House) -> Self {
+        Self { settings, house }
+    }
+
+    /// Serves one connection to its end. On `stop` the peer is told to come back; a message whose
+    /// end was already received is still made safe and acknowledged.
+    pub async fn serve(&self, stream: TcpStream, peer: Peer, role: Role, stop: CancellationToken) {
+        let served = async {
+            let stream = match role {
+                Role::Submissions => handshake(self.house.tls.accept(stream)).await?,
+                Role::Mx | Role::Submission => Stream::Plain(stream),
+            };
+            Connection::new(self, stream, peer, role)?.run(stop).await
+        };
+        // Boxed: a listener holds one of these for every connection it accepts.
+        if let Err(error) = Box::pin(served).await {
+            tracing::debug!(peer = %peer.address, %error, "SMTP connection lost");
+        }
+    }
+}
+
+/// One connection.
+struct Connection<'a> {
+    house: &'a House,
+    stream: Stream,
+    peer: Peer,
+    role: Role,
+    session: Session,
+    /// Replies not sent yet.
+    out: Vec<u8>,
+    login: Option<Login>,
+    body: Taking,
+}
+
+/// What becomes of the bytes of the message under way.
+enum Taking {
+    /// There is none, or it is refused.
+    Nothing,
+    Body(BodyWriter),
+    /// The store failed in the middle of it; told at its end.
+    Failed(StoreError),
+}
+
+impl<'a> Connection<'a> {
+    fn new(server: &'a Server, stream: Stream, peer: Peer, role: Role) -> io::Result<Self> {
+        let ServerSettings { hostname, postmaster, message_size, timeouts } =
+            server.settings.clone();
+        let mut number = [0; 8];
+        SystemRandom::new().fill(&mut number).map_err(|_| io::Error::other("no random numbers"))?;
+        let settings = session::SessionSettings {
+            role,
+            hostname,
+            postmaster,
+            peer: peer.address,
+            number: u64::from_be_bytes(number),
+            message_size,
+            timeouts,
+        };
+        Ok(Self {
+            house: &server.house,
+            stream,
+            peer,
+            role,
+            session: Session::new(settings, Instant::now()),
+            out: Vec::new(),
+            login: None,
+            body: Taking::Nothing,
+        })
+    }
+
+    async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
+        let mut input = BytesMut::with_capacity(READ_SIZE);
+        loop {
+            match self.session.poll(Instant::now()) {
+                Effect::Reply(reply) => reply.write(&mut self.out),
+                Effect::Read { until } => {
+                    self.flush().await?;
+                    input.clear();
+                    let read = timeout_at(until.into(), self.stream.read_buf(&mut input));
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => self.session.shut_down(),
+                        read = read => match read {
+                            Ok(Ok(0)) => return Ok(()),
+                            Ok(Ok(_)) => self.session.receive(&input),
+                            Ok(Err(error)) => return Err(error),
+                            Err(_) => self.session.time_out(),
+                        },
+                    }
+                }
+                Effect::StartTls => {
+                    self.flush().await?;
+                    self.stream = handshake(self.stream.start_tls(&self.house.tls)).await?;
+                    self.session.tls_started(Instant::now());
+                }
+                Effect::Ask(question) => {
+                    let verdict = self.find_out(question).await;
+                    self.session.answer(verdict, Instant::now());
+                }
+                Effect::BeginBody => self.body = Taking::Body(self.house.store.new_body()),
+                Effect::Body(bytes) => self.take(&bytes).await,
+                Effect::DropBody => self.body = Taking::Nothing,
+                Effect::Accept(handover) => {
+                    let verdict = self.accept(*handover).await;
+                    self.session.answer(verdict, Instant::now());
+                }
+                Effect::Close => {
+                    self.flush().await?;
+                    return hang_up(self.stream).await;
+                }
+            }
+        }
+    }
+
+    async fn find_out(&mut self, question: Question) -> Result<(), Reply> {
+        let accounts = &self.house.accounts;
+        match question {
+            Question::Login(credentials) => {
+                let login = self.authenticate(credentials).await.map_err(|error| {
+                    tracing::info!(peer = %self.peer.address, %error, "login refused");
+                    Reply::from(&error)
+                })?;
+                self.login = Some(login);
+                Ok(())
+            }
+            Question::Sender(from) => match (&self.login, self.role) {
+                (Some(login), _) if accounts.may_send_as(login.account, &from) => Ok(()),
+                (None, Role::Mx) => Ok(()),
+                _ => Err(reply::NOT_YOUR_ADDRESS),
+            },
+            Question::Authors(authors) => {
+                let may = |login: &Login| {
+                    authors.iter().all(|author| accounts.may_send_as(login.account, author))
+                };
+                if self.login.as_ref().is_some_and(may) {
+                    Ok(())
+                } else {
+                    Err(reply::NOT_YOUR_ADDRESS)
+                }
+            }
+            Question::Recipient(to) => match accounts.lookup(&to) {
+                Lookup::Account(_) | Lookup::Forward(_) => Ok(()),
+                Lookup::NoSuchUser => Err(reply::NO_SUCH_USER),
+                Lookup::NotOurs if self.login.is_some() => Ok(()),
+                Lookup::NotOurs => Err(reply::NO_RELAY),
+            },
+        }
+    }
+
+    async fn authenticate(&self, credentials: Credentials) -> Result<Login, AuthError> {
+        let Credentials { login, password } = credentials;
+        self.house.accounts.authenticate(&login, password, self.peer.address).await
+    }
+
+    async fn take(&mut self, bytes: &[u8]) {
+        if let Taking::Body(body) = &mut self.body
+            && let Err(error) = body.write(bytes).await
+        {
+            self.body = Taking::Failed(error);
+        }
+    }
+
+    /// Makes a complete message safe; only then may the session acknowledge it.
+    async fn accept(&mut self, handover: Handover) -> Result<(), Reply> {
+        let (peer, id) = (self.peer.address, handover.received.id.clone());
+        let (from, recipients) = (handover.envelope.from.clone(), handover.envelope.to.len());
+        match self.store(handover).await {
+            Ok(size) => {
+                tracing::info!(%peer, id, %from, recipients, size, "message taken");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%peer, id, %from, recipients, %error, "message not taken");
+                Err(Reply::from(&error))
+            }
+        }
+    }
+
+    async fn store(&mut self, handover: Handover) -> Result<u64, AcceptError> {
+        let body = match std::mem::replace(&mut self.body, Taking::Nothing) {
+            Taking::Body(body) => body.finish().await?,
+            Taking::Failed(error) => return Err(error.into()),
+            // The session begins a body before it accepts one.
+            Taking::Nothing => return Err(StoreError::Closed.into()),
+        };
+        let size = body.size();
+        let received = self.house.clock.now();
+        let incoming = Incoming {
+            trace: handover.trace(received),
+            envelope: handover.envelope,
+            body,
+            source: match &self.login {
+                Some(login) => Source::Account(login.account),
+                None => Source::Stranger,
+            },
+            received,
+        };
+        self.house.queue.accept(incoming).await?;
+        Ok(size)
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let sent = async {
+            self.stream.write_all(&self.out).await?;
+            self.stream.flush().await
+        };
+        timeout(WRITE_TIMEOUT, sent).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        self.out.clear();
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for House {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("House")
+    }
+}
+
+async fn handshake(accept: impl Future<Output = io::Result<Stream>>) -> io::Result<Stream> {
+    timeout(HANDSHAKE_TIMEOUT, accept).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+/// Closes so that the last reply arrives: a socket closed with bytes unread sends a reset, which
+/// may overtake it.
+async fn hang_up(mut stream: Stream) -> io::Result<()> {
+    let drain = async {
+        stream.shutdown().await?;
+        let mut rest = BytesMut::with_capacity(READ_SIZE);
+        while stream.read_buf(&mut rest).await? > 0 {
+            rest.clear();
+        }
+        Ok(())
+    };
+    timeout(HANG_UP_TIMEOUT, drain).await.unwrap_or(Ok(()))
+}
+
+/// Bytes read at once; a session holds no more than this and one line.
+const READ_SIZE: usize = 16 << 10;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A peer that takes no replies for so long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_mins(2);
+const HANG_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "what cannot be set up is the failed test")]
+mod tests;

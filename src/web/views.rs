@@ -1,0 +1,239 @@
+//! The pages that show something: the records to publish, the settings for the phone, the state
+//! of the box, and its panel.
+
+use maud::{Markup, html};
+
+use super::Wizard;
+use super::pages::{Asked, frame, step_frame};
+use super::wizard::Home;
+use crate::config::{Config, Site, TlsMode};
+use crate::panel::View;
+use crate::selfcheck::records::Record;
+use crate::selfcheck::{Area, Finding, Outcome, Report};
+
+/// The records to publish, and what the world sees of them.
+pub(super) fn records(
+    asked: &Asked<'_>,
+    home: &Home,
+    records: &[Record],
+    report: Option<&Report>,
+) -> Markup {
+    let domain = &home.names.domain;
+    let content = html! {
+        p {
+            "Log in where you bought " strong { (domain) } " and open its DNS settings. Make each "
+            "of these " (records.len()) " records there. They tell the world where your mail "
+            "lives, and prove that it is yours."
+        }
+        p.help {
+            "Some providers want only the part of the name before ." (domain) ", and @ or nothing "
+            "for the domain itself. Some ask for the number of an MX record, the priority, in a "
+            "field of its own."
+        }
+        @for record in records {
+            section.record {
+                h2 { span.kind { (record.kind) } " " (record.why) }
+                (copyable("Name", &record.name))
+                @if record.is_open() { (line("Value", &record.value)) }
+                @else { (copyable("Value", &record.value)) }
+            }
+        }
+        h2 #check { "What the world sees" }
+        @match report {
+            Some(report) => {
+                (findings(report.findings.iter().filter(|finding| matters_here(finding.area))))
+                p.help { "Checked at " (moment(report)) "." }
+            }
+            None => p { "Not checked yet." }
+        }
+        p.help {
+            "New records take from a minute to some hours to be seen. You can go on before "
+            "that: the box keeps checking, and its light turns steady when all is well."
+        }
+        button.quiet type="submit" formaction="/setup/check" { "Check again" }
+    };
+    let wizard = Wizard::Records(home.clone());
+    step_frame(asked, &wizard, "Tell the world", &content, "Next")
+}
+
+/// What to type into the phone.
+pub(super) fn phone(asked: &Asked<'_>, home: &Home, config: Option<&Config>) -> Markup {
+    let host = home.names.hostname.as_str();
+    let user = home.owner.to_string();
+    let port = |list: fn(&Config) -> &Vec<std::net::SocketAddr>, usual: u16| {
+        config.and_then(|config| list(config).first()).map_or(usual, std::net::SocketAddr::port)
+    };
+    let imap = port(|config| &config.listen.imaps, 993).to_string();
+    let smtp = port(|config| &config.listen.submissions, 465).to_string();
+    let own = config.is_none_or(|config| matches!(config.tls, TlsMode::SelfSigned));
+    let server = |title: &str, port: &str| {
+        html! {
+            section.record {
+                h2 { (title) }
+                (copyable("Server", host))
+                (copyable("Port", port))
+                (line("Security", "SSL/TLS"))
+                (copyable("User name", &user))
+                (line("Password", "the one you chose"))
+            }
+        }
+    };
+    let content = html! {
+        p {
+            "Your post office is open. Add the account on your phone or computer: choose "
+            strong { "Other" } " or " strong { "IMAP" } ", and type these."
+        }
+        (server("Incoming mail (IMAP)", &imap))
+        (server("Outgoing mail (SMTP)", &smtp))
+        @if own {
+            p.remark {
+                "The first time, your phone asks whether to trust the box’s certificate. It was "
+                "made by the box itself, so the phone cannot know it yet: while you are in "
+                "your own network, accept it."
+            }
+        }
+        h2 { "Try it" }
+        ol {
+            li { "Write a message to yourself. It should come back at once." }
+            li { "From another address, write to " strong { (user) } "." }
+            li { "Answer that message. If it lands in the junk folder there, look at the records again." }
+        }
+        p { "Done is done: this set-up closes for good. This page then shows how the box is." }
+    };
+    let wizard = Wizard::Phone(home.clone());
+    step_frame(asked, &wizard, "Your phone", &content, "Finish")
+}
+
+/// The state of a box in use. Everyone in the network may read it: it says nothing secret.
+pub(super) fn status(site: Option<&Site>, report: Option<&Report>, board: bool) -> Markup {
+    let name = site.map_or_else(|| "this box".to_owned(), |site| site.hostname.to_string());
+    let body = html! {
+        p.steps { (name) }
+        @match report {
+            None => {
+                h1 { "Starting" }
+                p { "The first self-check is under way. This page shows it in a minute." }
+            }
+            Some(report) => {
+                (verdict(report))
+                (findings(report.findings.iter()))
+                p.help { "Checked at " (moment(report)) "." }
+            }
+        }
+        @if board { p { a.button.quiet href="/board" { "Show the panel" } } }
+    };
+    frame(&name, &html! { meta http-equiv="refresh" content="60"; }, &body)
+}
+
+/// The panel.
+pub(super) fn board(view: &View) -> Markup {
+    let body = html! {
+        h1 { "The panel" }
+        div.panel {
+            div.lamp {
+                span.bulb.lit[view.led.iter().any(|(on, _)| *on > 0)] data-bulb aria-hidden="true" {}
+                span data-word { (view.word) }
+            }
+            img data-display src="/board.png" width="512" height="256"
+                alt="The display, with the text below";
+        }
+        ul.lines data-lines { @for line in &view.lines { li { (line) } } }
+        p { a href="/" { "State of the box" } }
+    };
+    let refresh = html! { noscript { meta http-equiv="refresh" content="2"; } };
+    frame("Panel", &refresh, &body)
+}
+
+/// One line on how the box is.
+fn verdict(report: &Report) -> Markup {
+    let count = |test: fn(&Outcome) -> bool| {
+        report.findings.iter().filter(|finding| test(&finding.outcome)).count()
+    };
+    let broken = count(|outcome| matches!(outcome, Outcome::Broken(_)));
+    let attention = count(|outcome| matches!(outcome, Outcome::Attention(_)));
+    let unknown = count(|outcome| matches!(outcome, Outcome::Unknown(_)));
+    let (title, text) = match (broken, attention, unknown) {
+        (0, 0, 0) => ("All is well", "Mail comes in, goes out and is kept.".to_owned()),
+        (0, 0, _) => {
+            ("Probably all is well", "Some questions could not be answered yet.".to_owned())
+        }
+        (0, some, _) => ("It works, but not well for all", things(some, "could be better")),
+        (some, _, _) => ("The box needs you", things(some, "must be put right")),
+    };
+    html! { h1 { (title) } p.lead { (text) } }
+}
+
+fn things(count: usize, what: &str) -> String {
+    if count == 1 { format!("One thing {what}.") } else { format!("{count} things {what}.") }
+}
+
+/// Findings, the ones that need somebody first.
+fn findings<'a>(all: impl Iterator<Item = &'a Finding>) -> Markup {
+    let mut all: Vec<&Finding> = all.collect();
+    all.sort_by_key(|finding| face(&finding.outcome).rank);
+    html! {
+        ul.findings {
+            @for finding in all {
+                @let face = face(&finding.outcome);
+                li class=(face.class) {
+                    p {
+                        span.mark aria-hidden="true" { (face.sign) } " "
+                        strong { (finding.question) } " " span.word { (face.word) }
+                    }
+                    @if !finding.outcome.detail().is_empty() { p { (finding.outcome.detail()) } }
+                    @if face.rank < 2 && !finding.why.is_empty() { p.help { (finding.why) } }
+                    @if !finding.fix.is_empty() { p.fix { (finding.fix) } }
+                    @if !finding.evidence.is_empty() {
+                        details {
+                            summary { "What was asked" }
+                            ul { @for line in &finding.evidence { li { (line) } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Face {
+    rank: u8,
+    class: &'static str,
+    sign: &'static str,
+    word: &'static str,
+}
+
+/// A sign and a word beside the colour: not everyone tells colours apart.
+fn face(outcome: &Outcome) -> Face {
+    let (rank, class, sign, word) = match outcome {
+        Outcome::Broken(_) => (0, "broken", "✕", "broken"),
+        Outcome::Attention(_) => (1, "attention", "!", "needs you"),
+        Outcome::Unknown(_) => (2, "unknown", "?", "could not tell"),
+        Outcome::Ok => (3, "ok", "✓", "fine"),
+        Outcome::NotApplicable(_) => (4, "skipped", "–", "not needed"),
+    };
+    Face { rank, class, sign, word }
+}
+
+fn matters_here(area: Area) -> bool {
+    matches!(area, Area::Network | Area::Dns | Area::ReverseDns | Area::Authentication)
+}
+
+fn moment(report: &Report) -> String {
+    format!("{} UTC", report.at.strftime("%Y-%m-%d %H:%M"))
+}
+
+/// A value with a button that copies it, where the browser can.
+fn copyable(name: &str, value: &str) -> Markup {
+    html! {
+        div.value {
+            span.name { (name) }
+            code { (value) }
+            button.copy.quiet type="button" hidden data-js data-copy
+                aria-label={ "Copy " (name) } { "Copy" }
+        }
+    }
+}
+
+fn line(name: &str, value: &str) -> Markup {
+    html! { div.value { span.name { (name) } span { (value) } } }
+}

@@ -1,0 +1,318 @@
+"""Other people's mail programs do their normal job against `pillarbox demo`.
+
+  python3 tests/clients.py PILLARBOX
+
+mbsync, fetchmail, mutt and msmtp from Debian, curl, and Python's own imaplib, poplib and smtplib.
+No root needed.
+"""
+import imaplib
+import os
+import poplib
+import shlex
+import shutil
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+
+BASE = int(os.environ.get("PILLARBOX_TEST_PORTS", "21000"))
+PORT = {name: BASE + number for name, number in dict(
+    smtp=25, submission=587, submissions=465, imap=143, imaps=993, pop3=110, pop3s=995, http=80,
+).items()}
+ALICE, BOB = "alice@home.test", "bob@home.test"
+PASSWORD = {ALICE: "demo-alice", BOB: "demo-bob"}
+TLS = ssl.create_default_context()
+TLS.check_hostname = False
+TLS.verify_mode = ssl.CERT_NONE
+
+
+def message(subject, sender=BOB, recipient=ALICE, text="A line.\r\n.A line with a dot.\r\n"):
+    return (f"From: {sender}\r\nTo: {recipient}\r\nSubject: {subject}\r\n"
+            f"Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <{subject}@home.test>\r\n"
+            f"\r\n{text}")
+
+
+class Demo:
+    def __init__(self, pillarbox, work):
+        self.pillarbox, self.work = pillarbox, work
+        self.data = f"{work}/demo"
+
+    def start(self):
+        self.log = open(f"{self.work}/demo.log", "ab")
+        self.process = subprocess.Popen(
+            [self.pillarbox, "demo", "--data", self.data, "--ports", str(BASE)],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
+        for name, port in PORT.items():
+            self.wait_port(name, port)
+
+    def wait_port(self, name, port):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            assert self.process.poll() is None, "the demo ended; see its log"
+            try:
+                socket.create_connection(("127.0.0.1", port), 2).close()
+                return
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError(f"the demo does not answer on {name} ({port})")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(20) == 0, "Ctrl-C must stop the demo cleanly"
+
+    def run(self, *args, check=True, **options):
+        options.setdefault("capture_output", True)
+        options.setdefault("text", True)
+        options.setdefault("timeout", 120)
+        options.setdefault("env", {**os.environ, "HOME": self.work})
+        result = subprocess.run(args, **options)
+        if check:
+            assert result.returncode == 0, (args, result.returncode, result.stdout, result.stderr)
+        return result
+
+    def file(self, name, text, mode=0o600):
+        path = f"{self.work}/{name}"
+        with open(path, "w") as file:
+            file.write(text)
+        os.chmod(path, mode)
+        return path
+
+
+def imap(login=ALICE, mailbox="INBOX"):
+    client = imaplib.IMAP4_SSL("127.0.0.1", PORT["imaps"], ssl_context=TLS)
+    client.login(login, PASSWORD[login])
+    client.select(mailbox)
+    return client
+
+
+def subjects(login=ALICE, mailbox="INBOX"):
+    client = imap(login, mailbox)
+    numbers = client.search(None, "ALL")[1][0].split()
+    found = [client.fetch(n, "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1][0][1].decode().strip()
+             for n in numbers]
+    client.logout()
+    return [s.removeprefix("Subject: ") for s in found]
+
+
+def test_smtplib_delivers_and_submits(demo):
+    with smtplib.SMTP("127.0.0.1", PORT["smtp"]) as client:
+        client.sendmail("stranger@far.test", [ALICE], message("smtplib-in", "stranger@far.test"))
+    with smtplib.SMTP("127.0.0.1", PORT["submission"]) as client:
+        client.starttls(context=TLS)
+        client.login(BOB, PASSWORD[BOB])
+        client.sendmail(BOB, [ALICE], message("smtplib-587"))
+    with smtplib.SMTP_SSL("127.0.0.1", PORT["submissions"], context=TLS) as client:
+        client.login(BOB, PASSWORD[BOB])
+        client.sendmail(BOB, [ALICE], message("smtplib-465"))
+    assert {"smtplib-in", "smtplib-587", "smtplib-465"} <= set(subjects())
+
+
+def test_imaplib_does_its_job(demo):
+    client = imap()
+    done, uid = client.append("INBOX", r"(\Seen)", None, message("appended").encode())
+    assert done == "OK" and b"APPENDUID" in uid[0], uid
+    number = client.search(None, "SUBJECT", "appended")[1][0].split()[0]
+    body = client.fetch(number, "(RFC822)")[1][0][1]
+    assert body == message("appended").encode(), body
+    part = client.fetch(number, "(BODY.PEEK[TEXT]<2.4>)")[1][0][1]
+    assert part == b"line", part
+    assert client.store(number, "+FLAGS", r"(\Flagged $Work)")[0] == "OK"
+    assert client.copy(number, "Archive")[0] == "OK"
+    assert client.store(number, "+FLAGS", r"(\Deleted)")[0] == "OK"
+    assert client.expunge()[0] == "OK"
+    assert client.search(None, "SUBJECT", "appended")[1][0] == b""
+    client.logout()
+    assert subjects(mailbox="Archive") == ["appended"]
+    with imaplib.IMAP4("127.0.0.1", PORT["imap"]) as client:
+        try:
+            client.login(ALICE, PASSWORD[ALICE])
+            raise AssertionError("a login in the clear was taken")
+        except imaplib.IMAP4.error:
+            pass
+        client.starttls(TLS)
+        client.login(ALICE, PASSWORD[ALICE])
+
+
+def test_poplib_does_its_job(demo):
+    client = poplib.POP3_SSL("127.0.0.1", PORT["pop3s"], context=TLS)
+    client.user(ALICE)
+    client.pass_(PASSWORD[ALICE])
+    count, size = client.stat()
+    assert count >= 3 and size > 0
+    text = b"\n".join(client.retr(1)[1])
+    assert b"\n.A line with a dot." in text, text
+    assert len(client.uidl()[1]) == count
+    client.dele(1)
+    client.rset()
+    client.quit()
+    client = poplib.POP3("127.0.0.1", PORT["pop3"])
+    client.stls(context=TLS)
+    client.user(ALICE)
+    client.pass_(PASSWORD[ALICE])
+    assert client.stat()[0] == count, "RSET must bring the message back"
+    client.quit()
+
+
+def test_msmtp_sends(demo):
+    config = demo.file("msmtprc", f"""\
+account demo
+host 127.0.0.1
+port {PORT["submission"]}
+tls on
+tls_starttls on
+tls_certcheck off
+auth on
+user {BOB}
+password {PASSWORD[BOB]}
+from {BOB}
+account default : demo
+""")
+    demo.run("msmtp", "-C", config, ALICE, input=message("msmtp").replace("\r\n", "\n"))
+    assert "msmtp" in subjects()
+
+
+def test_curl_sends_and_reads(demo):
+    mail = demo.file("curl.eml", message("curl"))
+    demo.run("curl", "-sS", "-k", f"smtps://127.0.0.1:{PORT['submissions']}/curl",
+             "--user", f"{BOB}:{PASSWORD[BOB]}", "--mail-from", BOB, "--mail-rcpt", ALICE,
+             "--upload-file", mail)
+    number = demo.run("curl", "-sS", "-k", f"imaps://127.0.0.1:{PORT['imaps']}/INBOX",
+                      "--user", f"{ALICE}:{PASSWORD[ALICE]}", "-X", "SEARCH SUBJECT curl"
+                      ).stdout.split()[-1]
+    read = demo.run("curl", "-sS", "-k",
+                    f"imaps://127.0.0.1:{PORT['imaps']}/INBOX;MAILINDEX={number}",
+                    "--user", f"{ALICE}:{PASSWORD[ALICE]}", text=False).stdout
+    assert read.endswith(message("curl").encode()), read
+    listed = demo.run("curl", "-sS", "-k", f"pop3s://127.0.0.1:{PORT['pop3s']}/",
+                      "--user", f"{ALICE}:{PASSWORD[ALICE]}").stdout
+    assert len(listed.splitlines()) == len(subjects()), listed
+
+
+def test_mbsync_synchronises_both_ways(demo):
+    config = demo.file("mbsyncrc", f"""\
+IMAPAccount demo
+Host 127.0.0.1
+Port {PORT["imaps"]}
+User {ALICE}
+Pass {PASSWORD[ALICE]}
+SSLType IMAPS
+CertificateFile {demo.data}/home/tls/certificate.pem
+
+IMAPStore far
+Account demo
+
+MaildirStore near
+Path {demo.work}/maildir/
+Inbox {demo.work}/maildir/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Both
+Expunge Both
+SyncState *
+""")
+    os.makedirs(f"{demo.work}/maildir")
+    demo.run("mbsync", "-c", config, "-a")
+
+    def near():
+        folder = f"{demo.work}/maildir/INBOX"
+        return [f"{folder}/{kind}/{name}" for kind in ("cur", "new")
+                for name in os.listdir(f"{folder}/{kind}")]
+
+    assert len(near()) == len(subjects()), near()
+    for folder in ("Drafts", "Sent", "Junk", "Trash", "Archive"):
+        assert os.path.isdir(f"{demo.work}/maildir/{folder}"), folder
+    # What is written here arrives there, what is removed here goes there.
+    with open(f"{demo.work}/maildir/INBOX/new/1.here", "w") as file:
+        file.write(message("from-mbsync").replace("\r\n", "\n"))
+    victim = next(path for path in near() if "Subject: msmtp\n" in open(path).read())
+    os.remove(victim)
+    demo.run("mbsync", "-c", config, "-a")
+    assert "from-mbsync" in subjects() and "msmtp" not in subjects()
+    quiet = demo.run("mbsync", "-c", config, "-a", "-V")
+    assert len(near()) == len(subjects()), quiet.stdout
+
+
+def test_fetchmail_takes_mail_over_pop3(demo):
+    with smtplib.SMTP("127.0.0.1", PORT["smtp"]) as client:
+        client.sendmail("stranger@far.test", [BOB], message("for-fetchmail", recipient=BOB))
+    spool = f"{demo.work}/fetched"
+    config = demo.file("fetchmailrc", f"""\
+poll 127.0.0.1 protocol pop3 port {PORT["pop3s"]}
+  user "{BOB}" password "{PASSWORD[BOB]}" ssl no sslcertck
+  mda "cat >> {spool}" fetchall no keep
+""")
+    env = {**os.environ, "HOME": demo.work, "FETCHMAILHOME": demo.work}
+    result = demo.run("fetchmail", "-f", config, "--nosyslog", "-v", check=False, env=env)
+    assert result.returncode == 0, result
+    assert "Subject: for-fetchmail" in open(spool).read()
+    assert "for-fetchmail" not in subjects(BOB), "fetchmail deletes what it took"
+    empty = demo.run("fetchmail", "-f", config, "--nosyslog", check=False, env=env)
+    assert empty.returncode == 1, "1 means: no mail"
+
+
+def test_mutt_reads_and_files(demo):
+    config = demo.file("muttrc", f"""\
+set folder = "imaps://127.0.0.1:{PORT["imaps"]}/"
+set imap_user = "{ALICE}"
+set imap_pass = "{PASSWORD[ALICE]}"
+set ssl_verify_host = no
+set ssl_verify_dates = no
+set certificate_file = "{demo.data}/home/tls/certificate.pem"
+set spoolfile = "+INBOX"
+set quit = yes
+set confirmappend = no
+set delete = yes
+set header_cache = ""
+set wait_key = no
+set mbox = "+Archive"
+set move = no
+""")
+    before = len(subjects(mailbox="Archive"))
+    keys = "<search>from-mbsync<enter><save-message>=Archive<enter><sync-mailbox><quit>"
+    # mutt wants a terminal, which script(1) gives it.
+    command = shlex.join(["mutt", "-n", "-F", config, "-e", f'push "{keys}"'])
+    demo.run("script", "-qec", command, "/dev/null", stdin=subprocess.DEVNULL,
+             env={**os.environ, "HOME": demo.work, "TERM": "xterm"})
+    assert len(subjects(mailbox="Archive")) == before + 1
+    assert "from-mbsync" not in subjects()
+
+
+def test_a_second_start_finds_everything(demo):
+    before = (sorted(subjects()), sorted(subjects(mailbox="Archive")))
+    demo.stop()
+    demo.start()
+    assert (sorted(subjects()), sorted(subjects(mailbox="Archive"))) == before
+
+
+def main():
+    pillarbox = os.path.abspath(sys.argv[1])
+    work = tempfile.mkdtemp(prefix="pillarbox-clients-")
+    demo = Demo(pillarbox, work)
+    passed = 0
+    try:
+        demo.start()
+        for name, test in list(globals().items()):
+            if name.startswith("test_"):
+                test(demo)
+                passed += 1
+                print(f"  ok  {name.removeprefix('test_').replace('_', ' ')}", flush=True)
+        demo.stop()
+    except BaseException:
+        print("--- demo.log", open(f"{work}/demo.log").read()[-4000:], sep="\n")
+        if demo.process.poll() is None:
+            demo.process.kill()
+        raise
+    shutil.rmtree(work)
+    print(f"clients: {passed} passed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""The lab: the box on its real ports, a stranger's Postfix, and a real DNS between them.
+
+  python3 tests/lab/run.py PILLARBOX
+
+Needs root (network namespaces), and Debian's iproute2, nsd, postfix, swaks and PyPI's dkimpy.
+"""
+import imaplib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from net import Net, run, wait
+from stranger import Stranger
+
+BOX4, BOX6 = "10.91.0.10", "fd91::10"
+MX1, MX2 = "10.91.0.21", "10.91.0.22"
+DNS = "10.91.0.53"
+PASSWORD = "correct horse battery"
+
+NSD = """\
+server:
+  ip-address: {dns}
+  username: root
+  chroot: ""
+  zonesdir: "{work}"
+  database: ""
+  xfrdfile: "{work}/xfrd.state"
+  zonelistfile: "{work}/zone.list"
+  pidfile: "{work}/nsd.pid"
+remote-control:
+  control-enable: no
+"""
+
+# The household, the stranger, and the reverse zones of both.
+ZONES = {
+    "home.test": """
+@ IN MX 10 mail
+mail IN A {box4}
+mail IN AAAA {box6}
+""",
+    "far.test": """
+@ IN MX 10 mx1
+@ IN MX 20 mx2
+mx1 IN A {mx1}
+mx2 IN A {mx2}
+""",
+    "91.10.in-addr.arpa": """
+10.0 IN PTR mail.home.test.
+21.0 IN PTR mx1.far.test.
+22.0 IN PTR mx2.far.test.
+""",
+    "1.9.d.f.ip6.arpa": """
+0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0 IN PTR mail.home.test.
+""",
+}
+
+ANSWERS = f"""\
+[box]
+hostname = "mail.home.test"
+timezone = "Europe/Berlin"
+[domain]
+name = "home.test"
+[owner]
+address = "alice@home.test"
+password = "{PASSWORD}"
+[outbound]
+mode = "direct"
+[dns]
+servers = ["{DNS}:53"]
+"""
+
+
+class Lab:
+    def __init__(self, net, work, pillarbox):
+        self.net, self.work, self.pillarbox = net, work, pillarbox
+        self.data = f"{work}/box"
+        self.dns = net.host("dns", f"{DNS}/24", resolver=DNS)
+        self.box = net.host("box", f"{BOX4}/24", f"{BOX6}/64", resolver=DNS)
+        self.far = net.host("far", f"{MX1}/24", f"{MX2}/24", "fd91::21/64", resolver=DNS)
+        os.makedirs(f"{work}/far")
+        self.stranger = Stranger(self.far, f"{work}/far", [MX1, MX2])
+        self.named = None
+
+    def publish(self, records=()):
+        """Serves the zones; `records` are lines of zone text as `pillarbox dns` prints them."""
+        if self.named:
+            self.dns.kill(self.named)
+        names = {"box4": BOX4, "box6": BOX6, "mx1": MX1, "mx2": MX2}
+        conf = NSD.format(dns=DNS, work=self.work)
+        for zone, text in ZONES.items():
+            # `pillarbox dns` names the MX and addresses too, which stand above.
+            more = [r for r in records if r.split()[0].endswith(zone + ".") and " TXT " in r]
+            with open(f"{self.work}/{zone}.zone", "w") as file:
+                file.write(f"$ORIGIN {zone}.\n$TTL 5\n@ IN SOA ns hostmaster 1 60 60 600 5\n"
+                           f"@ IN NS ns.home.test.\n{text.format(**names)}\n"
+                           + "\n".join(more) + "\n")
+            if zone == "home.test":
+                with open(f"{self.work}/{zone}.zone", "a") as file:
+                    file.write(f"ns.home.test. IN A {DNS}\n")
+            conf += f'zone:\n  name: "{zone}"\n  zonefile: "{zone}.zone"\n'
+        with open(f"{self.work}/nsd.conf", "w") as file:
+            file.write(conf)
+        self.named = self.dns.start("nsd", "-d", "-c", f"{self.work}/nsd.conf", log="nsd.log")
+        wait("the DNS server answers", lambda: self.dns.answers(DNS, 53))
+
+    def start_box(self):
+        self.service = self.box.start(self.pillarbox, "run", "--data", self.data, "--board", "none",
+                                      log="box.log")
+        for port in (25, 587, 465, 143, 993, 110, 995, 80):
+            wait(f"the box answers on port {port}", lambda p=port: self.far.answers(BOX4, p))
+
+    def cli(self, *args, check=True):
+        return self.box.run(self.pillarbox, *args, "--data", self.data, check=check)
+
+    def queue(self):
+        return json.loads(self.cli("queue", "list", "--json").stdout)
+
+    def submit(self, recipient, subject):
+        """Sends as Alice's phone would."""
+        self.box.run("swaks", "--server", BOX4, "--port", "465", "--tls-on-connect",
+                     "--auth", "PLAIN", "--auth-user", "alice@home.test", "--auth-password", PASSWORD,
+                     "--from", "alice@home.test", "--to", recipient,
+                     "--header", f"Subject: {subject}", "--body", "Greetings from home.\n..dots\n")
+
+    def inbox(self):
+        script = (
+            "import imaplib, ssl, sys, json\n"
+            "ctx = ssl.create_default_context(); ctx.check_hostname = False; ctx.verify_mode = 0\n"
+            f"m = imaplib.IMAP4_SSL('{BOX4}', ssl_context=ctx)\n"
+            f"m.login('alice@home.test', '{PASSWORD}'); m.select('INBOX', readonly=True)\n"
+            "ids = m.search(None, 'ALL')[1][0].split()\n"
+            "out = [m.fetch(i, '(BODY.PEEK[])')[1][0][1].decode('latin-1') for i in ids]\n"
+            "print(json.dumps(out))\n")
+        return json.loads(self.box.run(sys.executable, "-c", script).stdout)
+
+    def wait_inbox(self, text, seconds=60):
+        return wait(f"a message with {text!r} in Alice's inbox",
+                    lambda: next((m for m in self.inbox() if text in m), None), seconds)
+
+
+def test_mail_arrives_from_the_stranger(lab):
+    lab.stranger.send("stranger@far.test", "alice@home.test",
+                      "From: stranger@far.test\nTo: alice@home.test\nSubject: hello-in\n\nHi.\n")
+    message = lab.wait_inbox("hello-in")
+    assert message.startswith("Return-Path: <stranger@far.test>"), message
+    assert "with ESMTPS" in message, "the stranger offered TLS:\n" + message
+
+
+def test_mail_leaves_signed_and_under_tls(lab):
+    lab.submit("stranger@far.test", "hello-out")
+    message = lab.stranger.wait_for("hello-out")
+    assert message.count(b"DKIM-Signature:") == 2, message.decode("latin-1")
+    assert b"using TLS" in message, "not sent under TLS:\n" + message.decode("latin-1")
+    # Postfix's own trace fields stand on top and are not signed.
+    for number in (0, 1):
+        check = ("import sys, dkim; d = dkim.DKIM(sys.stdin.buffer.read()); "
+                 f"sys.exit(0 if d.verify(idx={number}) else 1)")
+        result = subprocess.run(lab.far.command(sys.executable, "-c", check), input=message,
+                                capture_output=True)
+        assert result.returncode == 0, (number, result.stderr.decode(), message.decode("latin-1"))
+    verify = os.path.join(os.path.dirname(sys.executable), "dkimverify")
+    result = subprocess.run(lab.far.command(verify), input=message, capture_output=True)
+    assert b"signature ok" in result.stdout, result
+
+
+def test_a_changed_message_does_not_verify(lab):
+    """The check above can fail."""
+    message = lab.stranger.wait_for("hello-out").replace(b"Greetings", b"Gratings")
+    verify = os.path.join(os.path.dirname(sys.executable), "dkimverify")
+    result = subprocess.run(lab.far.command(verify), input=message, capture_output=True)
+    assert b"signature ok" not in result.stdout, result
+
+
+def test_first_mx_down_second_gets_it(lab):
+    lab.far.del_address(f"{MX1}/24")
+    lab.far.add_address(f"{MX2}/24") if not lab.far.answers(MX2, 25) else None
+    try:
+        lab.submit("stranger@far.test", "to-the-second")
+        lab.stranger.wait_for("to-the-second", 90)
+    finally:
+        lab.far.add_address(f"{MX1}/24")
+
+
+def test_both_mx_down_it_waits_and_leaves_later(lab):
+    lab.stranger.stop()
+    lab.submit("stranger@far.test", "later")
+    waiting = wait("the message waits with a reason",
+                   lambda: [i for i in lab.queue() if i["recipients"][0][1]], 60)
+    assert len(waiting) == 1, waiting
+    # What waits survives a restart of the box.
+    lab.box.kill(lab.service)
+    lab.start_box()
+    assert len(lab.queue()) == 1, lab.queue()
+    lab.stranger.start()
+    wait("the stranger is back", lambda: lab.box.answers(MX1, 25))
+    lab.cli("queue", "retry")
+    lab.stranger.wait_for("later")
+    wait("the queue is empty", lambda: lab.queue() == [])
+
+
+def test_unknown_user_comes_back_with_a_reason(lab):
+    lab.submit("nobody@far.test", "to-nobody")
+    bounce = lab.wait_inbox("Content-Type: multipart/report")
+    assert "nobody@far.test" in bounce and "Status: 5.1.1" in bounce, bounce
+    assert "Auto-Submitted: auto-replied" in bounce, bounce
+    wait("the queue is empty", lambda: lab.queue() == [])
+
+
+def test_no_relay_for_strangers(lab):
+    result = lab.far.run("swaks", "--server", BOX4, "--from", "a@far.test", "--to", "b@elsewhere.test",
+                         check=False)
+    assert " 550 5.7.1 " in result.stdout, result.stdout
+
+
+def test_ipv6_is_served(lab):
+    lab.far.run("swaks", "--server", f"[{BOX6}]", "--from", "stranger@far.test",
+                "--to", "alice@home.test", "--header", "Subject: over-six")
+    message = lab.wait_inbox("over-six")
+    assert "fd91::21" in message, message
+
+
+def test_the_self_check_sees_this_world(lab):
+    result = lab.cli("check", "--json", "--only", "dns.mx", "--only", "dns.address",
+                     "--only", "rdns", "--only", "auth.spf", "--only", "auth.dkim",
+                     "--only", "auth.dmarc", "--only", "dns.works", check=False)
+    findings = {f["id"]: f for f in json.loads(result.stdout)["findings"]}
+    outcomes = {name: f["outcome"]["outcome"] for name, f in findings.items()}
+    assert set(outcomes.values()) == {"ok"} and len(outcomes) >= 6, findings
+    assert result.returncode == 0, result
+
+
+def main():
+    pillarbox = os.path.abspath(sys.argv[1])
+    work = tempfile.mkdtemp(prefix="pillarbox-lab-")
+    os.chmod(work, 0o755)
+    passed = 0
+    try:
+        with Net(work) as net:
+            lab = Lab(net, work, pillarbox)
+            lab.publish()
+            lab.stranger.start()
+            answers = f"{work}/answers.toml"
+            with open(answers, "w") as file:
+                file.write(ANSWERS)
+            lab.box.run(pillarbox, "setup", "--data", lab.data, "--answers", answers)
+            lab.publish(lab.cli("dns", "--format", "zone").stdout.splitlines())
+            lab.start_box()
+            wait("the stranger answers", lambda: lab.box.answers(MX1, 25))
+            for name, test in list(globals().items()):
+                if name.startswith("test_"):
+                    test(lab)
+                    passed += 1
+                    print(f"  ok  {name.removeprefix('test_').replace('_', ' ')}", flush=True)
+        print(f"lab: {passed} passed")
+        shutil.rmtree(work)
+    except BaseException:
+        for log in ("box.log", "postfix.log", "nsd.log"):
+            if os.path.exists(f"{work}/{log}"):
+                print(f"--- {log}", run("tail", "-30", f"{work}/{log}").stdout, sep="\n")
+        print(f"lab: the rest of the logs is in {work}")
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,377 @@
+//! What goes wrong at the door and on the command line: a clear word each time, and nothing lost.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_second_run_on_the_same_folder_is_refused() {
+    let post = PostOffice::start();
+    let second = pillarbox(&["run", "--board", "none", "--data", post.data()]);
+    assert_eq!(second.status.code(), Some(1));
+    let said = text(&second.stderr);
+    assert!(said.contains("another pillarbox") && said.contains("is using"), "{said}");
+    // The first one is still there.
+    assert!(post.smtp().hello().starts_with("220 "));
+}
+
+#[test]
+fn commands_reach_the_running_box_and_the_closed_folder_alike() {
+    let post = PostOffice::start();
+    let add = ["account", "add", "bob@home.test", "--password-stdin", "--data", post.data()];
+    let added = pillarbox_with(&add, "a long password\n");
+    assert!(added.status.success(), "{}", text(&added.stderr));
+    let again = pillarbox_with(&add, "a long password\n");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("bob@home.test exists already"));
+    let running = pillarbox(&["account", "list", "--json", "--data", post.data()]);
+    let folder = post.stop();
+    let closed = pillarbox(&["account", "list", "--json", "--data", &folder.display().to_string()]);
+    assert_eq!(text(&running.stdout), text(&closed.stdout));
+    assert!(text(&closed.stdout).contains("bob@home.test"));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_configuration_with_a_gap_names_the_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let answers = folder.path().join("answers.toml");
+    let cases = [
+        ("[domain]\nname = \"home.test\"\n", "[owner] address"),
+        ("[owner]\naddress = \"alice@home.test\"\npassword = \"long enough\"\n", "[domain] name"),
+        (
+            "[domain]\nname = \"home.test\"\n[owner]\naddress = \"alice@home.test\"\n",
+            "[owner] password",
+        ),
+        ("[domain]\nname = \"home.test\"\n[owner]\naddress = \"alice\"\n", "the @ is missing"),
+        ("[domain]\nnmae = \"home.test\"\n", "nmae"),
+        ("[domain\n", "line 1"),
+        ("", "[domain] name"),
+    ];
+    for (toml, expected) in cases {
+        fs::write(&answers, toml).unwrap();
+        let data = folder.path().join("data").display().to_string();
+        let result =
+            pillarbox(&["setup", "--data", &data, "--answers", &answers.display().to_string()]);
+        let said = text(&result.stderr);
+        assert_eq!(result.status.code(), Some(1), "{toml:?}: {said}");
+        assert!(said.contains(expected), "{toml:?} should name {expected:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "one line, please: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().display().to_string();
+    let missing = pillarbox(&["setup", "--data", &data, "--answers", "/nowhere/answers.toml"]);
+    assert!(text(&missing.stderr).contains("/nowhere/answers.toml"));
+    let config = pillarbox(&["run", "--data", &data, "--config", "/nowhere/else.toml"]);
+    assert_eq!(config.status.code(), Some(1));
+    assert!(text(&config.stderr).contains("/nowhere/else.toml"), "{}", text(&config.stderr));
+    // A folder where the configuration should be.
+    fs::create_dir(folder.path().join("pillarbox.toml")).unwrap();
+    let run = pillarbox(&["run", "--data", &data, "--board", "none"]);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(text(&run.stderr).contains("pillarbox.toml"), "{}", text(&run.stderr));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("[listen]\nhttp = [\"{}\"]\nhttps = []\n", taken.local_addr().unwrap());
+    fs::write(folder.path().join("pillarbox.toml"), config).unwrap();
+    let run =
+        pillarbox(&["run", "--board", "none", "--data", &folder.path().display().to_string()]);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(text(&run.stderr).contains("another program has the port"), "{}", text(&run.stderr));
+}
+
+#[test]
+fn usage_errors_are_not_taken_for_a_check_result() {
+    let wrong = pillarbox(&["check", "--no-such-option"]);
+    assert_eq!(wrong.status.code(), Some(64));
+    for command in ["run", "setup", "check", "dns", "account", "queue", "store"] {
+        let help = pillarbox(&[command, "--help"]);
+        assert!(help.status.success());
+        assert!(text(&help.stdout).contains("Example"), "{command} --help shows no example");
+    }
+}
+
+#[test]
+fn a_box_that_is_not_set_up_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().display().to_string();
+    let dns = pillarbox(&["dns", "--data", &data]);
+    assert_eq!(dns.status.code(), Some(1));
+    assert!(text(&dns.stderr).contains("not set up yet"), "{}", text(&dns.stderr));
+    let check = pillarbox(&["check", "--data", &data]);
+    assert_eq!(check.status.code(), Some(3), "not ready is not broken: {}", text(&check.stderr));
+}
+
+#[test]
+fn strangers_are_answered_clearly_whatever_they_say() {
+    let post = PostOffice::start();
+    let mut smtp = post.smtp();
+    smtp.hello();
+    assert!(smtp.say("EHLO stranger.test").starts_with("250"));
+    assert!(smtp.say("FROBNICATE").starts_with("500 5.5."));
+    assert!(smtp.say("DATA").starts_with("503 5.5.1"));
+    assert!(smtp.say("MAIL FROM:<a@stranger.test>").starts_with("250"));
+    assert!(smtp.say("RCPT TO:<victim@elsewhere.test>").starts_with("550 5.7.1"));
+    assert!(smtp.say("RCPT TO:<nobody@home.test>").starts_with("550 5.1.1"));
+    // A line of 1 MB, and the connection lives on.
+    assert!(smtp.say(&"x".repeat(1 << 20)).starts_with("500 5.5."));
+    assert!(smtp.say("NOOP").starts_with("250"));
+    assert!(post.memory_kib() < 64 * 1024, "{} KiB", post.memory_kib());
+
+    let mut imap = post.imap();
+    imap.hello();
+    assert!(imap.say("a FROBNICATE").starts_with("a BAD"));
+    assert!(imap.say("b LOGIN alice@home.test secret").starts_with("b NO [PRIVACYREQUIRED]"));
+    assert!(imap.say(&format!("c {}", "x".repeat(1 << 20))).contains("BAD"));
+    assert!(imap.say("d NOOP").starts_with("d OK"));
+
+    let mut pop3 = post.pop3();
+    pop3.hello();
+    assert!(pop3.say("FROB").starts_with("-ERR"));
+    assert!(pop3.say("USER alice@home.test").starts_with("-ERR"));
+    assert!(pop3.say(&"x".repeat(1 << 20)).starts_with("-ERR"));
+    assert!(pop3.say("QUIT").starts_with("+OK"));
+}
+
+#[test]
+fn ten_thousand_recipients_are_told_to_come_in_parts() {
+    let post = PostOffice::start();
+    let mut smtp = post.smtp();
+    smtp.hello();
+    smtp.say("EHLO stranger.test");
+    smtp.say("MAIL FROM:<a@stranger.test>");
+    let mut taken = 0;
+    let mut later = 0;
+    for _ in 0..100 {
+        smtp.send(&"RCPT TO:<alice@home.test>\r\n".repeat(100));
+        for _ in 0..100 {
+            match &smtp.reply()[..9] {
+                "250 2.1.5" => taken += 1,
+                "452 4.5.3" => later += 1,
+                other => panic!("unexpected reply {other}"),
+            }
+        }
+    }
+    assert_eq!(taken + later, 10_000);
+    assert!(taken >= 100, "RFC 5321 §4.5.3.1.8 asks for at least 100, taken: {taken}");
+    assert!(later > 0);
+    assert!(smtp.say("DATA").starts_with("354"));
+    assert!(smtp.say("Subject: many\r\n\r\nonce\r\n.").starts_with("250"));
+    // The same person, asked for many times, gets it once.
+    let stats = pillarbox(&["store", "stats", "--json", "--data", post.data()]);
+    let stats: serde_json::Value = serde_json::from_slice(&stats.stdout).unwrap();
+    assert_eq!(stats["messages"], 1);
+}
+
+#[test]
+fn a_killed_box_has_every_message_it_acknowledged() {
+    let mut post = PostOffice::start();
+    let mut acknowledged = 0;
+    for round in 0..3 {
+        let mut smtp = post.smtp();
+        smtp.hello();
+        smtp.say("EHLO stranger.test");
+        for number in 0..20 {
+            smtp.say("MAIL FROM:<a@stranger.test>");
+            smtp.say("RCPT TO:<alice@home.test>");
+            smtp.say("DATA");
+            let said = smtp.say(&format!("Subject: {round}-{number}\r\n\r\nbody\r\n."));
+            assert!(said.starts_with("250"), "{said}");
+            acknowledged += 1;
+        }
+        // One more is under way when the power goes.
+        smtp.say("MAIL FROM:<a@stranger.test>");
+        smtp.say("RCPT TO:<alice@home.test>");
+        smtp.say("DATA");
+        smtp.send("Subject: lost\r\n\r\nhalf a mess");
+        post = post.kill_and_restart();
+    }
+    let stats = pillarbox(&["store", "stats", "--json", "--data", post.data()]);
+    let stats: serde_json::Value = serde_json::from_slice(&stats.stdout).unwrap();
+    assert_eq!(stats["messages"], acknowledged);
+    let verify = pillarbox(&["store", "verify", "--data", post.data()]);
+    assert!(verify.status.success(), "{}", text(&verify.stderr));
+}
+
+/// A running box on ports of its own.
+struct PostOffice {
+    process: Child,
+    folder: PathBuf,
+    name: String,
+    ports: [u16; 3],
+}
+
+impl PostOffice {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let answers = folder.join("answers");
+        let ports = free_ports();
+        let [smtp, imap, pop3] = ports;
+        fs::write(
+            &answers,
+            format!(
+                "[box]\nhostname = \"mail.home.test\"\n[domain]\nname = \"home.test\"\n\
+                 [owner]\naddress = \"alice@home.test\"\npassword = \"long enough\"\n\
+                 [dns]\nservers = [\"127.0.0.1:1\"]\n[listen]\nsmtp = [\"127.0.0.1:{smtp}\"]\n\
+                 imap = [\"127.0.0.1:{imap}\"]\npop3 = [\"127.0.0.1:{pop3}\"]\nsubmission = []\n\
+                 submissions = []\nimaps = []\npop3s = []\nhttp = []\nhttps = []\n"
+            ),
+        )
+        .unwrap();
+        let name = folder.display().to_string();
+        let made =
+            pillarbox(&["setup", "--data", &name, "--answers", &answers.display().to_string()]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let post = Self { process: spawn(&folder), name, folder, ports };
+        post.wait();
+        post
+    }
+
+    fn kill_and_restart(mut self) -> Self {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = spawn(&self.folder);
+        self.wait();
+        self
+    }
+
+    /// Stops it as a service manager would; the folder stays.
+    fn stop(mut self) -> PathBuf {
+        let id = nix::unistd::Pid::from_raw(self.process.id().try_into().unwrap());
+        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert!(self.process.wait().unwrap().success());
+        std::mem::take(&mut self.folder)
+    }
+
+    fn wait(&self) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while self.ports.iter().any(|port| TcpStream::connect(local(*port)).is_err()) {
+            assert!(Instant::now() < end, "the box does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn data(&self) -> &str {
+        &self.name
+    }
+
+    fn smtp(&self) -> Dialogue {
+        Dialogue::open(self.ports[0])
+    }
+
+    fn imap(&self) -> Dialogue {
+        Dialogue::open(self.ports[1])
+    }
+
+    fn pop3(&self) -> Dialogue {
+        Dialogue::open(self.ports[2])
+    }
+
+    fn memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for PostOffice {
+    fn drop(&mut self) {
+        // Only a failed test leaves it running; there is nothing to do about an error here.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if !self.folder.as_os_str().is_empty() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// A conversation in the clear.
+struct Dialogue {
+    stream: BufReader<TcpStream>,
+}
+
+impl Dialogue {
+    fn open(port: u16) -> Self {
+        let stream = TcpStream::connect(local(port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    fn hello(&mut self) -> String {
+        self.reply()
+    }
+
+    fn send(&mut self, text: &str) {
+        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn say(&mut self, line: &str) -> String {
+        self.send(&format!("{line}\r\n"));
+        self.reply()
+    }
+
+    /// The last line of a reply; `250-` lines and untagged IMAP lines are passed over.
+    fn reply(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            assert!(!line.is_empty(), "the connection was closed");
+            let more = line.as_bytes().get(3) == Some(&b'-') || line.starts_with("* CAP");
+            if !more {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+}
+
+fn pillarbox(args: &[&str]) -> Output {
+    pillarbox_with(args, "")
+}
+
+fn pillarbox_with(args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pillarbox"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn spawn(folder: &Path) -> Child {
+    let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_pillarbox"))
+        .args(["run", "--board", "none", "--data"])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+fn free_ports() -> [u16; 3] {
+    let taken = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    taken.map(|listener| listener.local_addr().unwrap().port())
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
