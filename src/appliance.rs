@@ -3,6 +3,7 @@
 //! the mail services start when the box is set up, and anew when its configuration changes.
 
 mod banner;
+mod light;
 mod mail;
 mod pages;
 
@@ -18,12 +19,13 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::SystemClock;
+use self::light::Light;
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, FILE_NAME, Seed};
 use crate::control::{self, ControlError};
 use crate::net::{Limits, ListenError, Listener, Tls, TlsError};
 use crate::office::{Office, OfficeError};
-use crate::web::{ClaimCode, Stage};
+use crate::web::{self, ClaimCode, Stage};
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -43,7 +45,7 @@ pub struct RunOptions {
 pub fn run(options: RunOptions) -> Result<(), RunError> {
     log_to_stderr("info");
     runtime()?.block_on(async {
-        let appliance = Appliance::open(options).await?;
+        let appliance = Appliance::open(options, Arc::new(SystemClock)).await?;
         let stop = stop_on_signal()?;
         appliance.serve(stop).await
     })
@@ -87,12 +89,17 @@ pub struct Appliance {
 
 impl Appliance {
     /// Opens the data folder, takes up a seed, and binds what does not depend on the set-up.
-    pub async fn open(options: RunOptions) -> Result<Self, RunError> {
+    pub async fn open(options: RunOptions, clock: SharedClock) -> Result<Self, RunError> {
         std::fs::create_dir_all(&options.data)
             .map_err(|source| RunError::Folder { path: options.data.clone(), source })?;
+        if let Some(file) = &options.config
+            && !file.exists()
+        {
+            return Err(RunError::NoConfig(file.clone()));
+        }
         let file = options.config.clone().unwrap_or_else(|| options.data.join(FILE_NAME));
         let config = crate::config::load(&file).map_err(OfficeError::from)?;
-        let office = Office::open_with(&options.data, file, Arc::new(SystemClock))?;
+        let office = Office::open_with(&options.data, file, clock)?;
         if let Some(seed) = &options.seed {
             take_up_seed(&office, seed).await;
         }
@@ -131,16 +138,30 @@ impl Appliance {
         });
 
         tasks.spawn(control.run(Arc::clone(&office), stop.clone(), tasks.clone()));
-        let router = crate::web::router(crate::web::Web {
+        let http: Vec<SocketAddr> = pages
+            .iter()
+            .filter(|(_, secure)| !secure)
+            .map(|(listener, _)| listener.local())
+            .collect();
+        let light = Light::start(
+            board::Board::detect(options.board, &board::Settings::default()),
+            light::Sources {
+                office: Arc::clone(&office),
+                stage: stage.subscribe(),
+                code: code.clone(),
+                http: http.clone(),
+            },
+            stop.clone(),
+        );
+        let router = web::router(web::Web {
             setup: Arc::new(pages::OfficeSetup(Arc::clone(&office))),
             report: office.reports(),
             recheck: Arc::clone(&recheck),
-            board: None,
+            board: Some(light.views()),
             code: code.clone(),
             stage: stage.clone(),
             data: options.data.clone(),
         });
-        let http: Vec<SocketAddr> = pages.iter().map(|(listener, _)| listener.local()).collect();
         for (listener, secure) in pages {
             let tls = secure.then(|| tls.clone());
             let (stop, tasks_in) = (stop.clone(), tasks.clone());
@@ -148,7 +169,13 @@ impl Appliance {
         }
         tasks.spawn(check_regularly(Arc::clone(&office), Arc::clone(&recheck), stop.clone()));
         if let Some(folder) = options.seed.as_deref().and_then(Path::parent) {
-            tasks.spawn(banner::keep(folder.to_owned(), http, code, stage.subscribe(), stop.clone()));
+            tasks.spawn(banner::keep(
+                folder.to_owned(),
+                http,
+                code,
+                stage.subscribe(),
+                stop.clone(),
+            ));
         }
         tasks.spawn(tell_the_service_manager(stop.clone()));
 
@@ -159,6 +186,7 @@ impl Appliance {
         if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
             tracing::warn!("some connections were cut: they did not end in time");
         }
+        light.stopped().await;
         office.store().clone().close().await.map_err(OfficeError::from)?;
         served
     }
@@ -310,6 +338,9 @@ pub enum RunError {
     /// The data folder cannot be opened.
     #[error(transparent)]
     Office(#[from] OfficeError),
+    /// The configuration named does not exist.
+    #[error("there is no configuration {}: name another with --config, or leave it out", .0.display())]
+    NoConfig(PathBuf),
     /// A port cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),

@@ -392,7 +392,9 @@ fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {
         AccountArgs::Device(DeviceArgs::Add { address, name }) => {
             AccountCommand::AddDevice { address, name }
         }
-        AccountArgs::Device(DeviceArgs::List { address }) => AccountCommand::ListDevices { address },
+        AccountArgs::Device(DeviceArgs::List { address }) => {
+            AccountCommand::ListDevices { address }
+        }
         AccountArgs::Device(DeviceArgs::Revoke { address, name }) => {
             AccountCommand::RevokeDevice { address, name }
         }
@@ -485,4 +487,3 @@ fn confirm_removal(address: &Address, yes: bool) -> Result<(), Failure> {
     }
     Err(Failure::NotConfirmed(address.clone()))
 }
-

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Password;
 use crate::appliance::{self, Appliance, RunError, RunOptions};
+use crate::clock::{Clock, ClockTrust, SystemClock};
 use crate::config::{self, DnsTable, DomainTable, FILE_NAME, ListenTable, OwnerTable, PortsTable};
 use crate::dns::world::{World, ZoneError};
 use crate::mail::{Address, AddressError};
@@ -23,9 +25,9 @@ pub fn run(data: &Path, base: u16, new: bool) -> Result<(), DemoError> {
     appliance::log_to_stderr("error");
     appliance::runtime()?.block_on(async {
         let stop = appliance::stop_on_signal()?;
-        let world = World::start(loopback(base + 53)).await.map_err(|source| {
-            DemoError::World { address: loopback(base + 53), source }
-        })?;
+        let world = World::start(loopback(base + 53))
+            .await
+            .map_err(|source| DemoError::World { address: loopback(base + 53), source })?;
         world.load(".", WORLD)?;
 
         let home = Place { data: data.join("home"), base, host: Ipv4Addr::LOCALHOST };
@@ -111,7 +113,20 @@ impl Place {
 
     async fn open(&self, board: board::Kind) -> Result<Appliance, DemoError> {
         let options = RunOptions { data: self.data.clone(), config: None, seed: None, board };
-        Ok(Appliance::open(options).await?)
+        Ok(Appliance::open(options, Arc::new(ThisComputer)).await?)
+    }
+}
+
+/// A desktop computer's clock is right; that of a Pi has to prove it.
+struct ThisComputer;
+
+impl Clock for ThisComputer {
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    fn trust(&self) -> ClockTrust {
+        ClockTrust::Synced
     }
 }
 
@@ -175,7 +190,10 @@ fn greet(place: &Place, appliance: &Appliance, new: bool) {
     println!("  Web page   http://localhost:{}", port(80));
     println!("  The board  http://localhost:{}/board", port(80));
     if new && appliance.office().service().is_none() {
-        println!("\n  This box is new. The web page asks for this code:  {}", appliance.claim_code());
+        println!(
+            "\n  This box is new. The web page asks for this code:  {}",
+            appliance.claim_code()
+        );
     } else {
         println!("\n  Accounts");
         for (address, password) in HOME.people {

@@ -138,8 +138,7 @@ impl Office {
         let make_keys = move |domains: &[Domain]| {
             SigningKeys::open_or_create(&keys, domains).map(drop).map_err(|e| e.to_string())
         };
-        let config =
-            setup::apply(answers, replaces, &self.data, &self.accounts, make_keys).await?;
+        let config = setup::apply(answers, replaces, &self.data, &self.accounts, make_keys).await?;
         self.assume(config.clone())?;
         self.generation.send_modify(|count| *count += 1);
         Ok(config)
@@ -171,7 +170,12 @@ impl Office {
     pub fn records(&self) -> Result<Vec<Record>, String> {
         let service = self.set_up_service()?;
         let addresses: Vec<IpAddr> = crate::selfcheck::own_addresses();
-        Ok(records(&service.site, &service.config.outbound.mode, &service.keys.records(), &addresses))
+        Ok(records(
+            &service.site,
+            &service.config.outbound.mode,
+            &service.keys.records(),
+            &addresses,
+        ))
     }
 
     /// Where the box's own certificate is kept.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use board::layout::{pages, picture};
-use board::{Board, Concern, Concerns, Pattern, State, Status};
+use board::{Board, Concern, Concerns, Frame, Pattern, State, Status};
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -69,12 +69,15 @@ pub fn status(facts: &Facts, report: Option<&Report>) -> Status {
 pub struct View {
     /// The front of the box as a PNG picture.
     pub png: Bytes,
-    /// One period of the light: lit or dark, for how many milliseconds.
-    pub led: Vec<(bool, u32)>,
+    /// What the light does, over and over: milliseconds lit, then milliseconds dark.
+    pub led: Vec<(u32, u32)>,
     /// The same as text.
     pub lines: Vec<String>,
     /// The state in one or two words.
     pub word: String,
+    /// Whether it shows the claim code. Such a view is only for a browser on the same computer:
+    /// the code proves that somebody stands before the box.
+    pub private: bool,
 }
 
 impl View {
@@ -88,11 +91,24 @@ impl View {
             page.map(|page| board::png::front(&picture(*page, status), pattern == Pattern::Steady));
         Self {
             png: png.unwrap_or_default().into(),
-            led: pattern.frames().iter().map(|frame| (frame.lit, frame.millis)).collect(),
+            led: pulses(&pattern.frames()),
             lines: board::console::lines(status),
             word: status.state.word().to_owned(),
+            private: status.claim_code.is_some(),
         }
     }
+}
+
+fn pulses(frames: &[Frame]) -> Vec<(u32, u32)> {
+    let mut pulses = Vec::new();
+    for frame in frames {
+        match pulses.last_mut() {
+            _ if frame.lit => pulses.push((frame.millis, 0)),
+            None => pulses.push((0, frame.millis)),
+            Some((_, dark)) => *dark += frame.millis,
+        }
+    }
+    pulses
 }
 
 /// Shows the status on the board when it changes and every [`RENEWAL`], and publishes views of

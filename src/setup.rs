@@ -146,6 +146,8 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::policy::dkim::SigningKeys;
+    use crate::store::{Options, Store};
 
     #[derive(Default)]
     struct House {
@@ -242,6 +244,26 @@ mod tests {
         assert!(!path.exists(), "a box without keys must not count as set up");
         run(&house, data.path(), right).await.unwrap();
         assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn the_owner_can_log_in_to_a_box_that_was_set_up() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path(), Options::default()).unwrap();
+        let accounts = Accounts::open(store, Vec::new()).unwrap();
+        let keys = data.path().join("keys");
+        let make_keys = |domains: &[Domain]| {
+            SigningKeys::open_or_create(&keys, domains).map(drop).map_err(|error| error.to_string())
+        };
+        for _ in 0..2 {
+            let answers = answers("alice@example.org", "open sesame");
+            apply(answers, None, data.path(), &accounts, make_keys).await.unwrap();
+        }
+        let (password, peer) = (Password::new("open sesame".into()), [192, 0, 2, 1].into());
+        let login = accounts.authenticate("alice@example.org", password, peer).await.unwrap();
+        assert_eq!(login.address.to_string(), "alice@example.org");
+        assert_eq!(accounts.list().len(), 1);
+        assert!(keys.read_dir().unwrap().count() > 0);
     }
 
     #[tokio::test]

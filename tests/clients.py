@@ -199,13 +199,16 @@ Port {PORT["imaps"]}
 User {ALICE}
 Pass {PASSWORD[ALICE]}
 SSLType IMAPS
-CertificateFile {demo.data}/tls/certificate.pem
+CertificateFile {demo.data}/home/tls/certificate.pem
+
 IMAPStore far
 Account demo
+
 MaildirStore near
 Path {demo.work}/maildir/
 Inbox {demo.work}/maildir/INBOX
 SubFolders Verbatim
+
 Channel all
 Far :far:
 Near :near:
@@ -261,7 +264,7 @@ set imap_user = "{ALICE}"
 set imap_pass = "{PASSWORD[ALICE]}"
 set ssl_verify_host = no
 set ssl_verify_dates = no
-set certificate_file = "{demo.data}/tls/certificate.pem"
+set certificate_file = "{demo.data}/home/tls/certificate.pem"
 set spoolfile = "+INBOX"
 set quit = yes
 set confirmappend = no

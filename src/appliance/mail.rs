@@ -36,10 +36,14 @@ impl Services {
             (Role::Submission, ports(&listen.submission, PEOPLE)?),
             (Role::Submissions, ports(&listen.submissions, PEOPLE)?),
         ];
-        let imap_ports =
-            [(None, ports(&listen.imap, PEOPLE)?), (Some(tls.clone()), ports(&listen.imaps, PEOPLE)?)];
-        let pop3_ports =
-            [(None, ports(&listen.pop3, PEOPLE)?), (Some(tls.clone()), ports(&listen.pop3s, PEOPLE)?)];
+        let imap_ports = [
+            (None, ports(&listen.imap, PEOPLE)?),
+            (Some(tls.clone()), ports(&listen.imaps, PEOPLE)?),
+        ];
+        let pop3_ports = [
+            (None, ports(&listen.pop3, PEOPLE)?),
+            (Some(tls.clone()), ports(&listen.pop3s, PEOPLE)?),
+        ];
 
         let running = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
         let smtp = Arc::new(smtp_server(office, service, tls));

@@ -64,12 +64,16 @@ pub(super) fn answer(request: &Request, value: &Value) {
         }
         Request::Account(AccountCommand::ListAliases) => {
             for alias in items(value) {
-                let targets: Vec<&str> = items(&alias["targets"]).filter_map(Value::as_str).collect();
+                let targets: Vec<&str> =
+                    items(&alias["targets"]).filter_map(Value::as_str).collect();
                 println!("{} -> {}", field(alias, "alias"), targets.join(", "));
             }
         }
         Request::Account(AccountCommand::AddDevice { name, .. }) => {
-            println!("The password for {name}, shown this once:\n\n    {}\n", field(value, "password"));
+            println!(
+                "The password for {name}, shown this once:\n\n    {}\n",
+                field(value, "password")
+            );
         }
         Request::Queue(QueueCommand::List) => {
             if items(value).next().is_none() {

@@ -106,10 +106,7 @@ enum Reply {
 mod password {
     use super::{Deserialize, Deserializer, Password, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
-        password: &Password,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(password: &Password, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(password.expose())
     }
 

@@ -118,10 +118,8 @@ async fn exchange(mut stream: UnixStream, request: &Request) -> Result<Value, Co
         BufReader::new(stream).read_until(b'\n', &mut answer).await?;
         Ok::<_, io::Error>(answer)
     });
-    let answer = answered
-        .await
-        .map_err(|_| ControlError::Silent)?
-        .map_err(|_| ControlError::Silent)?;
+    let answer =
+        answered.await.map_err(|_| ControlError::Silent)?.map_err(|_| ControlError::Silent)?;
     match serde_json::from_slice(&answer).map_err(|_| ControlError::Silent)? {
         Reply::Ok(value) => Ok(value),
         Reply::Error(message) => Err(ControlError::Refused(message)),

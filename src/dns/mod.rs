@@ -216,7 +216,9 @@ pub struct ResolverError(pub String);
 
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolver").field("validating", &self.proof.is_some()).finish()
+        f.debug_struct("Resolver")
+            .field("validating", &self.proof.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -241,8 +243,8 @@ fn settings(options: &mut ResolverOpts, validate: bool) {
     options.use_hosts_file = ResolveHosts::Never;
     options.try_tcp_on_error = true;
     // Mail waits minutes between attempts: a record that appears must be seen soon.
-    options.negative_max_ttl = Some(Duration::from_secs(60));
-    options.positive_max_ttl = Some(Duration::from_secs(3600));
+    options.negative_max_ttl = Some(Duration::from_mins(1));
+    options.positive_max_ttl = Some(Duration::from_hours(1));
 }
 
 fn server(address: &SocketAddr) -> NameServerConfig {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::mail::structure::{self, Piece, Structure};
-use crate::mail::{Flag, Flags, SystemFlag, Uid};
+use crate::mail::{Flag, Flags, ModSeq, SystemFlag, Uid};
 use crate::store::{Batch, FlagChange, Message, Outcome};
 
 use super::command::{
@@ -44,10 +44,16 @@ impl Session {
             };
             unread.extend(targets.iter().map(|target| target.uid).filter(|uid| !seen(*uid)));
         }
-        let job = FetchJob { mailbox, items: items.into(), targets };
         if unread.is_empty() {
+            let job = FetchJob { mailbox, items: items.into(), targets };
             return self.fetch_now(tag, uid, job);
         }
+        // RFC 3501 §6.4.5: the change is told with the text, in one response: some clients take
+        // the first response for a message as the one they asked for.
+        if !items.contains(&FetchItem::Flags) {
+            items.push(FetchItem::Flags);
+        }
+        let job = FetchJob { mailbox, items: items.into(), targets };
         let seen = Flags::from_iter([Flag::System(SystemFlag::Seen)]);
         let mut batch = Batch::new();
         batch.set_flags(mailbox, unread, FlagChange::Add(seen), None);
@@ -55,25 +61,17 @@ impl Session {
             // Reading goes on when the flag cannot be set.
             for outcome in answer.unwrap_or_default() {
                 if let Outcome::Flags { changed, .. } = outcome {
-                    session.seen(changed, uid, job.items.contains(&FetchItem::Flags));
+                    session.seen(changed);
                 }
             }
             session.fetch_now(tag, uid, job);
         });
     }
 
-    /// Notes and, unless the responses will do so, tells that messages are read now.
-    fn seen(
-        &mut self,
-        changed: Vec<(Uid, Flags, crate::mail::ModSeq)>,
-        by_uid: bool,
-        told_later: bool,
-    ) {
+    /// Notes what the responses will tell: that messages are read now.
+    fn seen(&mut self, changed: Vec<(Uid, Flags, ModSeq)>) {
         let State::Selected(_, view) = &mut self.state else { return };
         for (uid, flags, modseq) in changed {
-            if let Some((number, _)) = view.by_uid(uid).filter(|_| !told_later) {
-                self.out.fetch_flags(number, by_uid.then_some(uid), &flags);
-            }
             view.told(uid, flags, modseq);
         }
     }

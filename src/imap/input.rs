@@ -133,6 +133,12 @@ impl Input {
         }
     }
 
+    /// Bytes held.
+    #[cfg(test)]
+    pub(super) fn pending(&self) -> usize {
+        self.buffer.pending() + self.command.len()
+    }
+
     /// Works on what is to be thrown away; whether that is done.
     fn skipped(&mut self, limits: Limits) -> bool {
         while let Some(left) = self.skip {

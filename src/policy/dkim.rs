@@ -200,7 +200,7 @@ impl DomainKeys {
         Ok(Self { rsa, ed25519 })
     }
 
-    /// The public key as a SubjectPublicKeyInfo, the form every verifier takes.
+    /// The public key as a `SubjectPublicKeyInfo`, the form every verifier takes.
     fn rsa_public(&self) -> Vec<u8> {
         let key = self.rsa.public().as_ref();
         let bits = der(0x03, &[&[0], key].concat());

@@ -14,7 +14,7 @@ pub(super) enum Command {
     /// The rest of the line, spaces included.
     Pass(Password),
     /// RFC 5034; without a mechanism the client asks for the list.
-    Auth { mechanism: Option<String>, initial: Option<Vec<u8>> },
+    Auth { mechanism: Option<String>, initial: Option<Password> },
     /// Ends the session, and removes what was marked.
     Quit,
     /// Number and size of the messages.
@@ -83,7 +83,8 @@ impl Command {
             }
             ("AUTH", [mechanism, initial]) => Self::Auth {
                 mechanism: Some((*mechanism).to_owned()),
-                initial: Some(initial.as_bytes().to_vec()),
+                // It holds the password.
+                initial: Some(Password::new((*initial).to_owned())),
             },
             ("QUIT", []) => Self::Quit,
             ("STAT", []) => Self::Stat,
@@ -166,7 +167,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_line_makes_the_parser_panic(line in any::<Vec<u8>>(), tail in "[ 0-9A-Z\u{e9}]{0,9}") {
+        fn no_line_makes_the_parser_panic(
+            line in any::<Vec<u8>>(),
+            tail in "[ 0-9A-Z\u{e9}]{0,9}",
+        ) {
             let _ = Command::parse(&line);
             for keyword in ["LIST", "TOP", "AUTH", "PASS", "USER", "RETR"] {
                 let _ = Command::parse(format!("{keyword}{tail}").as_bytes());

@@ -29,12 +29,22 @@ pub struct Server {
     accounts: Accounts,
     store: Store,
     locks: Locks,
+    patience: Patience,
 }
 
-/// The autologout timer (RFC 1939 §3: at least ten minutes).
-const IDLE: Duration = Duration::from_mins(10);
-/// From the connection to the login.
-const LOGIN: Duration = Duration::from_mins(3);
+/// How long a silent client is borne.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// From the connection to the login.
+    login: Duration,
+    /// The autologout timer (RFC 1939 §3: at least ten minutes).
+    idle: Duration,
+}
+
+impl Patience {
+    const NORMAL: Self = Self { login: Duration::from_mins(3), idle: Duration::from_mins(10) };
+}
+
 /// For the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// For a client to take [`PIECE`] bytes.
@@ -45,7 +55,8 @@ const PIECE: usize = 32 * 1024;
 impl Server {
     /// A server for the mail of these accounts.
     pub fn new(hostname: Domain, tls: Tls, accounts: Accounts, store: Store) -> Self {
-        Self { hostname, tls, accounts, store, locks: Locks::default() }
+        let patience = Patience::NORMAL;
+        Self { hostname, tls, accounts, store, locks: Locks::default(), patience }
     }
 
     /// Serves one connection until it ends or `stop` is called. Under implicit TLS the stream
@@ -59,7 +70,7 @@ impl Server {
             out: session.greeting(),
             session,
             lines: LineBuffer::default(),
-            login_deadline: Instant::now() + LOGIN,
+            login_deadline: Instant::now() + self.patience.login,
             open: None,
         };
         match connection.run(stream).await {
@@ -161,7 +172,8 @@ impl Connection<'_> {
     /// The next line, or nothing when the connection is over.
     async fn line(&mut self, stream: &mut Stream) -> io::Result<Option<Result<Line, LineError>>> {
         let logged_in = self.session.is_logged_in();
-        let deadline = if logged_in { Instant::now() + IDLE } else { self.login_deadline };
+        let idle = self.server.patience.idle;
+        let deadline = if logged_in { Instant::now() + idle } else { self.login_deadline };
         loop {
             match self.lines.next_line(self.session.line_limit()) {
                 Ok(Some(line)) => return Ok(Some(Ok(line))),

@@ -82,6 +82,16 @@ impl Maildrop {
     pub fn new(validity: UidValidity, items: Vec<Item>) -> Self {
         Self { validity, items }
     }
+
+    /// Messages, marked ones included.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
 }
 
 impl Item {
@@ -273,7 +283,10 @@ impl Session {
             }
             (Command::Auth { mechanism: Some(name), initial }, State::Authorization { .. }) => {
                 match Mechanism::named(&name) {
-                    Some(mechanism) => self.exchanged(mechanism.begin(initial.as_deref())),
+                    Some(mechanism) => {
+                        let initial = initial.as_ref().map(|initial| initial.expose().as_bytes());
+                        self.exchanged(mechanism.begin(initial))
+                    }
                     None => self.fault("this login mechanism is not known here"),
                 }
             }

@@ -53,8 +53,14 @@ impl Inner {
                     inner.note(outgoing.id, &to, heard).await
                 });
             }
+            // All of them end: what one host took must be written down whatever befell another.
+            let mut failure = None;
             while let Some(ended) = running.join_next().await {
-                ended.map_err(|error| QueueError::Stopped(error.to_string()))??;
+                let ended = ended.map_err(|error| QueueError::Stopped(error.to_string()));
+                failure = failure.or(ended.and_then(|noted| noted).err());
+            }
+            if let Some(error) = failure {
+                return Err(error);
             }
         }
         self.conclude(id).await
@@ -103,12 +109,13 @@ impl Inner {
         domain: Option<&Domain>,
         to: &[Address],
     ) -> Vec<Heard> {
-        let _place = self.places.acquire().await;
+        // The domain's turn first: those who wait for a slow host take no place from others.
         let turns = domain.map(|domain| self.turns(domain));
         let _turn = match &turns {
             Some(turns) => turns.acquire().await.ok(),
             None => None,
         };
+        let _place = self.places.acquire().await;
         let result = match (domain, &self.outbound.mode) {
             // It became ours while the message waited.
             (Some(domain), _) if self.accounts.is_ours(domain) => {

@@ -48,7 +48,10 @@ impl Notice<'_> {
         let global = self.recipients.iter().any(|r| !r.address.to_string().is_ascii());
         let (report, headers) = if global {
             // RFC 6533: the forms for addresses beyond ASCII.
-            ("message/global-delivery-status", "message/global-headers")
+            (
+                "message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit",
+                "message/global-headers",
+            )
         } else {
             ("message/delivery-status", "text/rfc822-headers")
         };
@@ -58,7 +61,7 @@ impl Notice<'_> {
              MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status;\r\n\
              \tboundary=\"{boundary}\"\r\n\r\n--{boundary}\r\n\
              Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{}\
-             \r\n--{boundary}\r\nContent-Type: {report}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
+             \r\n--{boundary}\r\nContent-Type: {report}\r\n\r\n\
              {}\r\n--{boundary}\r\nContent-Type: {headers}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
             date(self.at),
             self.subject(),

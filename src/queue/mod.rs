@@ -340,3 +340,6 @@ fn random() -> u32 {
 
 /// Conversations at once.
 const PLACES: usize = 10;
+
+#[cfg(all(test, feature = "demo"))]
+mod tests;

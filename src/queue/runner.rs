@@ -79,6 +79,30 @@ impl Inner {
         let _turn = self.edit.lock().await;
         let (record, mut state) = self.load(id)?;
         let now = self.clock.now();
+        let delay = self.schedule.delay(state.attempts.saturating_add(1), random());
+        let later = now.saturating_add(signed(delay)).unwrap_or(now);
+        match self.settle(&record, state.clone(), now, later).await {
+            // No room for a notice: the record keeps what is to be told, and is not tried in haste.
+            Err(QueueError::Store(StoreError::Full)) => {
+                tracing::warn!(id = id.0, "no room for a notice; it is written later");
+                state.attempts = state.attempts.saturating_add(1);
+                state.next_attempt = later;
+                let mut batch = Batch::new();
+                batch.update_queued(id, state.encode());
+                self.store.commit(batch).await?;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn settle(
+        &self,
+        record: &QueueRecord,
+        mut state: State,
+        now: Timestamp,
+        later: Timestamp,
+    ) -> Result<(), QueueError> {
         state.age.count(now, self.clock.trust(), self.schedule.longest());
         state.attempts = state.attempts.saturating_add(1);
         if state.age.reached(self.schedule.expiry) {
@@ -88,23 +112,22 @@ impl Inner {
             std::mem::take(&mut state.recipients).into_iter().partition(|r| r.failed);
         let mut batch = Batch::new();
         if !failed.is_empty() {
-            self.notify(&mut batch, &record, &state, &failed, Kind::Failure).await?;
+            self.notify(&mut batch, record, &state, &failed, Kind::Failure).await?;
         }
         if open.is_empty() {
-            batch.dequeue(id);
+            batch.dequeue(record.id);
         } else {
             if !state.notified && state.age.reached(self.schedule.notice) {
                 state.notified = true;
                 let rest = self.schedule.expiry.saturating_sub(self.schedule.notice);
                 let until = now.saturating_add(signed(rest)).unwrap_or(now);
                 if matches!(state.origin, Origin::Account(_)) {
-                    self.notify(&mut batch, &record, &state, &open, Kind::Delay(until)).await?;
+                    self.notify(&mut batch, record, &state, &open, Kind::Delay(until)).await?;
                 }
             }
-            let delay = self.schedule.delay(state.attempts, random());
-            state.next_attempt = now.saturating_add(signed(delay)).unwrap_or(now);
+            state.next_attempt = later;
             state.recipients = open;
-            batch.update_queued(id, state.encode());
+            batch.update_queued(record.id, state.encode());
         }
         self.store.commit(batch).await?;
         Ok(())
@@ -119,7 +142,7 @@ impl Inner {
         recipients: &[Recipient],
         kind: Kind,
     ) -> Result<(), QueueError> {
-        let Some(to) = self.informed(state, recipients) else {
+        let Some(to) = Self::informed(state, recipients) else {
             tracing::warn!(id = record.id.0, "a notice could not be delivered; it is dropped");
             return Ok(());
         };
@@ -160,7 +183,7 @@ impl Inner {
 
     /// Who is told: the sender; never the sender of a notice. A stranger's mail that an alias of
     /// ours sent on is our own affair: telling whom it claims to be from would spread spam.
-    fn informed(&self, state: &State, recipients: &[Recipient]) -> Option<Address> {
+    fn informed(state: &State, recipients: &[Recipient]) -> Option<Address> {
         let from = state.from.address()?;
         match state.origin {
             Origin::Account(_) => Some(from.clone()),
@@ -198,7 +221,7 @@ fn expire(recipient: &mut Recipient) {
         .last
         .take()
         .unwrap_or_else(|| Problem::new("4.4.7", "the recipient's mail host was never reached"));
-    problem.status = "5.4.7".to_owned();
+    "5.4.7".clone_into(&mut problem.status);
     problem.what = format!("it was tried for days; the last time: {}", problem.what);
     recipient.last = Some(problem);
     recipient.failed = true;
@@ -210,8 +233,8 @@ fn postmaster(domain: &Domain) -> Option<Address> {
 }
 
 /// The clock may be set at any time: due times are looked at this often at least.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Time for attempts to end when the box stops.
 const GRACE: Duration = Duration::from_secs(10);
 /// Records tried at once; connections are limited further.
-const MAX_RECORDS: usize = 20;
+const MAX_RECORDS: usize = 200;

@@ -18,7 +18,7 @@ pub struct Schedule {
 
 impl Default for Schedule {
     fn default() -> Self {
-        let minutes = |n: u64| Duration::from_secs(n * 60);
+        let minutes = Duration::from_mins;
         Self {
             delays: [5, 15, 30, 60, 120, 240].map(minutes).to_vec(),
             expiry: minutes(3 * 24 * 60),
@@ -45,7 +45,7 @@ impl Schedule {
     }
 }
 
-const FALLBACK: Duration = Duration::from_secs(1800);
+const FALLBACK: Duration = Duration::from_mins(30);
 
 #[cfg(test)]
 mod tests {
@@ -54,13 +54,10 @@ mod tests {
     #[test]
     fn attempts_grow_rare_and_never_stop_before_the_expiry() {
         let schedule = Schedule::default();
-        let middle = |attempts| schedule.delay(attempts, u32::MAX / 2).as_secs_f64().round();
-        let seconds: Vec<f64> = (0..9).map(middle).collect();
-        let expected: Vec<f64> = [5, 5, 15, 30, 60, 120, 240, 240, 240]
-            .map(|minutes: u32| f64::from(minutes * 60))
-            .to_vec();
-        assert_eq!(seconds, expected);
-        assert_eq!(middle(u32::MAX), 14_400.0);
+        let middle = |n| schedule.delay(n, u32::MAX / 2).as_millis().div_ceil(60_000);
+        let minutes: Vec<u128> = (0..9).map(middle).collect();
+        assert_eq!(minutes, [5, 5, 15, 30, 60, 120, 240, 240, 240]);
+        assert_eq!(middle(u32::MAX), 240);
     }
 
     #[test]
@@ -72,6 +69,6 @@ mod tests {
             assert!(schedule.delay(20, random) <= schedule.longest());
         }
         let none = Schedule { delays: Vec::new(), ..schedule };
-        assert!(none.delay(3, 0) > Duration::from_secs(60));
+        assert!(none.delay(3, 0) > Duration::from_mins(1));
     }
 }

@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn neither_a_wrong_clock_nor_a_week_without_power_ages_mail() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let mut age = Age::default();
         age.count(at("2026-01-01T00:00:00Z"), ClockTrust::Unknown, hour);
         age.count(at("2026-11-22T10:00:00Z"), ClockTrust::Synced, hour);

@@ -10,8 +10,8 @@ mod server;
 mod session;
 
 pub use reply::Reply;
-pub use server::{House, Server, Settings as ServerSettings};
-pub use session::{Effect, Handover, Question, Role, Session, Settings, Timeouts};
+pub use server::{House, Server, ServerSettings};
+pub use session::{Effect, Handover, Question, Role, Session, SessionSettings, Timeouts};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a script that cannot be read is the failed test")]

@@ -24,13 +24,13 @@ use crate::store::{BodyWriter, Store, StoreError};
 /// Serves SMTP connections of every role.
 #[derive(Debug)]
 pub struct Server {
-    settings: Settings,
+    settings: ServerSettings,
     house: House,
 }
 
 /// What the owner decided.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ServerSettings {
     /// Our name, in the greeting and in trace fields.
     pub hostname: Domain,
     /// Who gets mail for `<postmaster>` without domain.
@@ -57,7 +57,7 @@ pub struct House {
 
 impl Server {
     /// A server that asks this house.
-    pub fn new(settings: Settings, house: House) -> Self {
+    pub fn new(settings: ServerSettings, house: House) -> Self {
         Self { settings, house }
     }
 
@@ -102,10 +102,11 @@ enum Taking {
 
 impl<'a> Connection<'a> {
     fn new(server: &'a Server, stream: Stream, peer: Peer, role: Role) -> io::Result<Self> {
-        let Settings { hostname, postmaster, message_size, timeouts } = server.settings.clone();
+        let ServerSettings { hostname, postmaster, message_size, timeouts } =
+            server.settings.clone();
         let mut number = [0; 8];
         SystemRandom::new().fill(&mut number).map_err(|_| io::Error::other("no random numbers"))?;
-        let settings = session::Settings {
+        let settings = session::SessionSettings {
             role,
             hostname,
             postmaster,
@@ -301,3 +302,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A peer that takes no replies for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(2);
 const HANG_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "what cannot be set up is the failed test")]
+mod tests;

@@ -32,7 +32,7 @@ pub enum Role {
 
 /// What a session is told at its start.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct SessionSettings {
     /// What the port is for.
     pub role: Role,
     /// Our name, in the greeting and in trace fields.
@@ -122,7 +122,7 @@ pub struct Session {
 
 impl Session {
     /// Starts with the greeting. For [`Role::Submissions`] TLS is taken to be up.
-    pub fn new(settings: Settings, now: Instant) -> Self {
+    pub fn new(settings: SessionSettings, now: Instant) -> Self {
         let greeting = format!("{} ESMTP Pillarbox", settings.hostname);
         let mut desk = Desk {
             tls: settings.role == Role::Submissions,
@@ -257,7 +257,7 @@ enum State {
 /// What belongs to the session as a whole, whatever its state.
 #[derive(Debug)]
 struct Desk {
-    settings: Settings,
+    settings: SessionSettings,
     effects: VecDeque<Effect>,
     tls: bool,
     logged_in: bool,

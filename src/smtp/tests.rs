@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::session::Settings;
 use super::*;
 use crate::accounts::sasl::Exchange;
 use crate::mail::Envelope;
@@ -243,7 +242,7 @@ struct House {
 impl House {
     fn new(role: Role) -> Self {
         let now = Instant::now();
-        let settings = Settings {
+        let settings = SessionSettings {
             role,
             hostname: "mail.example.org".parse().unwrap(),
             postmaster: "postmaster@example.org".parse().unwrap(),

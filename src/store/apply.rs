@@ -13,7 +13,7 @@ use super::index::{
     body_row, index, mailbox_row, message_row, queue_row,
 };
 use super::record::{Key, Place};
-use super::types::{AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord};
+use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
 use crate::mail::{Flags, ModSeq, SystemFlag, Uid};
 
 /// What the index knows of itself.
@@ -309,7 +309,8 @@ impl<'t> Tables<'t> {
 
     fn put_queued(&mut self, record: &QueueRecord) -> Result<(), StoreError> {
         let mut out = Encoder::default();
-        encode_queued(&record.content, &record.state, &mut out);
+        out.content(&record.content);
+        out.bytes(&record.state);
         self.queue.insert(record.id.0, &*out.finish()).map_err(index)?;
         Ok(())
     }
@@ -354,9 +355,4 @@ impl<'t> Tables<'t> {
         }
         Ok(())
     }
-}
-
-fn encode_queued(content: &Content, state: &[u8], out: &mut Encoder) {
-    out.content(content);
-    out.bytes(state);
 }

@@ -4,6 +4,7 @@
 //! is decoded.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -164,10 +165,13 @@ impl MessageReader {
         content: &Content,
         stored: Stored,
     ) -> Result<Self, StoreError> {
+        if stored.size() != content.body_size {
+            return Err(StoreError::Damaged(format!("body {} has another size", content.body.0)));
+        }
         let mut files = BTreeMap::new();
         for chunk in &stored.chunks {
-            if !files.contains_key(&chunk.segment) {
-                files.insert(chunk.segment, shared.segments.file(chunk.segment)?);
+            if let Entry::Vacant(entry) = files.entry(chunk.segment) {
+                entry.insert(shared.segments.file(chunk.segment)?);
             }
         }
         let ends = stored.chunks.iter().scan(0, |end, chunk| {

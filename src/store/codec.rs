@@ -63,7 +63,9 @@ impl Encoder {
             })
             .collect();
         self.number(keywords.len() as u64);
-        keywords.iter().for_each(|keyword| self.bytes(keyword.as_str().as_bytes()));
+        for keyword in keywords {
+            self.bytes(keyword.as_str().as_bytes());
+        }
     }
 
     pub(super) fn content(&mut self, content: &Content) {
@@ -146,10 +148,8 @@ impl<'a> Decoder<'a> {
     pub(super) fn flags(&mut self) -> Result<Flags, Malformed> {
         let bits = self.byte()?;
         let system = SystemFlag::ALL.into_iter().filter(|flag| bits >> bit_of(*flag) & 1 == 1);
-        let mut flags: Flags = system.map(Flag::System).collect();
         let keywords = self.list(|from| from.text()?.parse::<Keyword>().map_err(|_| Malformed))?;
-        keywords.into_iter().for_each(|keyword| flags.insert(Flag::Keyword(keyword)));
-        Ok(flags)
+        Ok(system.map(Flag::System).chain(keywords.into_iter().map(Flag::Keyword)).collect())
     }
 
     pub(super) fn content(&mut self) -> Result<Content, Malformed> {

@@ -193,7 +193,9 @@ impl Event {
                 out.number(mailbox.0);
                 out.number(modseq.0);
                 out.number(uids.len() as u64);
-                uids.iter().for_each(|uid| out.uid(*uid));
+                for uid in uids {
+                    out.uid(*uid);
+                }
             }
             Self::Queued(record) => {
                 out.byte(8);

@@ -1,15 +1,20 @@
 //! The index: redb tables over the log, for reading. Whatever is here can be made anew from the
 //! segments; what changes it is in `apply.rs`. Reads take a snapshot, copy out and let go.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "the dump is for tests"))]
+
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, TableDefinition};
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition,
+};
 
 use super::apply::{State, Tables};
 use super::codec::{Decoder, Malformed};
 use super::disk::{Disk, IndexFile};
 use super::error::StoreError;
-use super::event::{Stored, decode_mailbox, decode_message};
+use super::event::{ChunkRef, Stored, decode_mailbox, decode_message};
 use super::types::{
     AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord, Stats,
 };
@@ -197,6 +202,35 @@ impl Index {
         Ok(settings)
     }
 
+    /// Every message one of whose chunks is such a one.
+    pub(super) fn messages_with(
+        &self,
+        such: impl Fn(&ChunkRef) -> bool,
+    ) -> Result<Vec<(MailboxId, Uid)>, StoreError> {
+        let txn = self.read()?;
+        let mut bodies = BTreeSet::new();
+        for entry in txn.open_table(BODIES).map_err(index)?.range::<u64>(..).map_err(index)? {
+            let (id, row) = entry.map_err(index)?;
+            if body_row(row.value())?.1.chunks.iter().any(&such) {
+                bodies.insert(BodyId(id.value()));
+            }
+        }
+        let mut messages = Vec::new();
+        if bodies.is_empty() {
+            return Ok(messages);
+        }
+        let rows = txn.open_table(MESSAGES).map_err(index)?;
+        for entry in rows.range::<(u32, u32)>(..).map_err(index)? {
+            let (key, row) = entry.map_err(index)?;
+            let (mailbox, uid) = key.value();
+            let message = message_row(uid, row.value())?;
+            if bodies.contains(&message.content.body) {
+                messages.push((MailboxId(mailbox), message.uid));
+            }
+        }
+        Ok(messages)
+    }
+
     /// What the tables can tell; the rest is the disk's.
     pub(super) fn stats(&self) -> Result<Stats, StoreError> {
         let txn = self.read()?;
@@ -216,7 +250,6 @@ impl Index {
             stats.messages += u64::from(mailbox.messages);
             stats.message_bytes += mailbox.size;
         }
-        use redb::ReadableTableMetadata as _;
         stats.queued = txn.open_table(QUEUE).map_err(index)?.len().map_err(index)?;
         Ok(stats)
     }
@@ -224,27 +257,16 @@ impl Index {
     /// Every row of every table as text, to compare two indexes.
     #[cfg(test)]
     pub(super) fn dump(&self) -> Vec<String> {
-        fn rows<K: redb::Key + 'static, V: redb::Value + 'static>(
-            txn: &ReadTransaction,
-            table: TableDefinition<'_, K, V>,
-            out: &mut Vec<String>,
-        ) {
-            use redb::{ReadableTable as _, TableHandle as _};
-            for entry in txn.open_table(table).unwrap().iter().unwrap() {
-                let (key, value) = entry.unwrap();
-                out.push(format!("{} {:?} = {:?}", table.name(), key.value(), value.value()));
-            }
-        }
         let (txn, mut out) = (self.read().unwrap(), Vec::new());
-        rows(&txn, META, &mut out);
-        rows(&txn, MAILBOXES, &mut out);
-        rows(&txn, NAMES, &mut out);
-        rows(&txn, MESSAGES, &mut out);
-        rows(&txn, EXPUNGED, &mut out);
-        rows(&txn, BODIES, &mut out);
-        rows(&txn, LIVE, &mut out);
-        rows(&txn, QUEUE, &mut out);
-        rows(&txn, SETTINGS, &mut out);
+        dump_table(&txn, META, &mut out);
+        dump_table(&txn, MAILBOXES, &mut out);
+        dump_table(&txn, NAMES, &mut out);
+        dump_table(&txn, MESSAGES, &mut out);
+        dump_table(&txn, EXPUNGED, &mut out);
+        dump_table(&txn, BODIES, &mut out);
+        dump_table(&txn, LIVE, &mut out);
+        dump_table(&txn, QUEUE, &mut out);
+        dump_table(&txn, SETTINGS, &mut out);
         out
     }
 }
@@ -294,4 +316,17 @@ fn malformed(what: &str, error: Malformed) -> StoreError {
 /// The index's fault.
 pub(super) fn index(error: impl Into<redb::Error>) -> StoreError {
     StoreError::Index(error.into().to_string())
+}
+
+#[cfg(test)]
+fn dump_table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    txn: &ReadTransaction,
+    table: TableDefinition<'_, K, V>,
+    out: &mut Vec<String>,
+) {
+    use redb::{ReadableTable as _, TableHandle as _};
+    for entry in txn.open_table(table).unwrap().iter().unwrap() {
+        let (key, value) = entry.unwrap();
+        out.push(format!("{} {:?} = {:?}", table.name(), key.value(), value.value()));
+    }
 }

@@ -24,16 +24,20 @@ mod plan;
 mod record;
 mod segment;
 mod types;
+mod verify;
 mod writer;
 
 pub use batch::Batch;
 pub use body::{Body, BodyWriter, MessageReader};
 pub use error::{OpenError, StoreError};
 pub use types::{
-    AccountId, BodyId, Change, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
-    QueueRecord, Stats,
+    AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
+    QueueId, QueueRecord, Stats, Verify,
 };
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
+mod damage;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
 mod model;
@@ -72,11 +76,13 @@ pub struct Store {
 impl Store {
     /// Opens the store in `dir`, creating it when the folder is empty, and replays what a power
     /// cut left unindexed. Refuses a folder that another process holds ([`OpenError::Busy`]).
+    #[allow(clippy::needless_pass_by_value, reason = "callers mostly write them in place")]
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
         Self::open_folder(dir, &options, false)
     }
 
     /// Like [`Store::open`], with the index made anew from the segments.
+    #[allow(clippy::needless_pass_by_value, reason = "callers mostly write them in place")]
     pub fn rebuild(dir: &Path, options: Options) -> Result<Self, OpenError> {
         Self::open_folder(dir, &options, true)
     }
@@ -86,7 +92,7 @@ impl Store {
             let path = dir.display().to_string();
             move |source| OpenError::Io { doing, path, source }
         };
-        std::fs::create_dir_all(dir).map_err(io("create"))?;
+        create_folder(dir).map_err(io("create"))?;
         let lock = Lock::take(dir)?;
         let mut key = [0; 32];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key)
@@ -126,7 +132,7 @@ impl Store {
     }
 
     /// Makes a batch durable: all of it or nothing. One [`Outcome`] per operation, in order.
-    /// Cancelling the future does not cancel the batch.
+    /// Dropping the future while the disk works does not take the batch back.
     pub async fn commit(&self, batch: Batch) -> Result<Vec<Outcome>, StoreError> {
         let (reply, outcome) = oneshot::channel();
         self.send(Command::Commit { batch, reply }).await?;
@@ -215,6 +221,11 @@ impl Store {
         })
     }
 
+    /// Reads and checks every byte of every record. Takes long on a full card; blocks the caller.
+    pub fn verify(&self) -> Result<Verify, StoreError> {
+        verify::verify(self.shared())
+    }
+
     /// Commits the index durably and stops the writer. Dropping the last handle does the same;
     /// not doing it costs only replay time at the next opening.
     pub async fn close(self) -> Result<(), StoreError> {
@@ -238,6 +249,15 @@ impl Store {
     fn next_body(&self) -> BodyId {
         BodyId(self.shared().next_body.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// A new folder's name has to outlast a power cut as well as what is in it.
+fn create_folder(dir: &Path) -> std::io::Result<()> {
+    if !dir.is_dir() {
+        std::fs::create_dir_all(dir)?;
+        std::fs::File::open(dir.join(".."))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// What ends with the last [`Store`].
@@ -269,7 +289,7 @@ pub struct Options {
     pub reserve: u64,
     /// Bytes after which a segment is sealed and a new one begun.
     pub segment_size: u64,
-    /// Longest time the index stays behind the log on disk.
+    /// Longest time the index stays behind the log on disk; it is never more than 16 MiB behind.
     pub index_interval: Duration,
     /// Gives [`Message::save_date`] and the first [`crate::mail::UidValidity`].
     pub clock: SharedClock,
@@ -280,7 +300,9 @@ impl Default for Options {
         Self {
             reserve: 64 << 20,
             segment_size: 64 << 20,
-            index_interval: Duration::from_secs(5),
+            // Nothing but replay time depends on it, and each commit of the index costs ten messages'
+            // worth of writing.
+            index_interval: Duration::from_mins(10),
             clock: Arc::new(SystemClock),
         }
     }

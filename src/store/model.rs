@@ -48,8 +48,8 @@ impl Model {
     /// Does what the batch says; nothing of it when one operation cannot be done.
     pub(super) fn run(&mut self, numbers: &mut Numbers, batch: &Batch) -> Option<Vec<Outcome>> {
         let before = (self.clone(), numbers.clone());
-        let outcomes = batch.ops.iter().map(|op| self.op(numbers, op)).collect();
-        if outcomes == None {
+        let outcomes: Option<Vec<_>> = batch.ops.iter().map(|op| self.op(numbers, op)).collect();
+        if outcomes.is_none() {
             (*self, *numbers) = before;
         }
         self.count();

@@ -95,6 +95,11 @@ impl Segments {
         chunk.ok_or_else(|| self.damaged(place))
     }
 
+    /// What every segment's header should say.
+    pub(super) fn header(&self) -> SegmentHeader {
+        SegmentHeader::Known(self.key)
+    }
+
     /// Counts a failure of the disk.
     pub(super) fn failed(&self, doing: &'static str, error: io::Error) -> StoreError {
         self.io_errors.fetch_add(1, Ordering::Relaxed);

@@ -211,7 +211,7 @@ impl SimDisk {
         world.power = None;
     }
 
-    fn change(&self) -> io::Result<std::sync::MutexGuard<'_, World>> {
+    fn change(&self) -> std::sync::MutexGuard<'_, World> {
         let mut world = self.0.lock().unwrap();
         if let Some(power) = &mut world.power {
             *power = power.saturating_sub(1);
@@ -219,7 +219,7 @@ impl SimDisk {
                 world.off = true;
             }
         }
-        Ok(world)
+        world
     }
 }
 
@@ -257,19 +257,15 @@ impl Disk for SimDisk {
         let known = self.0.lock().unwrap().names.get(name).copied();
         let mut world = match known {
             Some(_) if !fresh => self.0.lock().unwrap(),
-            _ => self.change()?,
+            _ => self.change(),
         };
         world.power()?;
-        let id = match known {
-            Some(id) => id,
-            None => {
-                world.fault()?;
-                world.files.push(State::default());
-                let id = world.files.len() - 1;
-                world.names.insert(name.to_owned(), id);
-                id
-            }
-        };
+        let id = known.unwrap_or(world.files.len());
+        if known.is_none() {
+            world.fault()?;
+            world.files.push(State::default());
+            world.names.insert(name.to_owned(), id);
+        }
         if fresh {
             let file = &mut world.files[id];
             file.now.clear();
@@ -279,14 +275,14 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut world = self.change()?;
+        let mut world = self.change();
         world.power()?;
         world.fault()?;
         world.names.remove(name).map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        let mut world = self.change()?;
+        let mut world = self.change();
         world.power()?;
         world.fault()?;
         world.durable_names = world.names.clone();
@@ -323,7 +319,7 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let was_off = self.disk.is_off();
-        let mut world = self.disk.change()?;
+        let mut world = self.disk.change();
         if was_off {
             return world.power();
         }
@@ -338,7 +334,7 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut world = self.disk.change()?;
+        let mut world = self.disk.change();
         world.power()?;
         world.fault()?;
         let change = Change::Length(usize::try_from(len).unwrap());
@@ -349,7 +345,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut world = self.disk.change()?;
+        let mut world = self.disk.change();
         world.power()?;
         world.syncs += 1;
         let failed = world.fault();
@@ -357,7 +353,9 @@ impl DiskFile for SimFile {
         let unsynced = std::mem::take(&mut file.unsynced);
         // A failed sync forgets what it should have written, and goes on showing it.
         if failed.is_ok() {
-            unsynced.iter().for_each(|change| change.apply(&mut file.durable));
+            for change in unsynced {
+                change.apply(&mut file.durable);
+            }
         }
         failed
     }

@@ -72,3 +72,213 @@ async fn a_message_comes_back_byte_for_byte_after_reopening() {
     assert_eq!(mailbox.highest_modseq, ModSeq(4));
     assert_eq!(mailbox.size, 3 * 16 + 21 + 1_000_000);
 }
+
+#[tokio::test]
+async fn a_reader_seeks_anywhere() {
+    use std::io::{Seek, SeekFrom};
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    let inbox = inbox(&store).await;
+    let bytes = noise(400_000);
+    let mut batch = Batch::new();
+    let body = body(&store, &bytes).await;
+    batch.add_message(inbox, b"X: y\r\n", &body, Flags::none(), Timestamp::UNIX_EPOCH);
+    store.commit(batch).await.unwrap();
+    let whole = [&b"X: y\r\n"[..], &bytes].concat();
+    let message = store.message(inbox, Uid::FIRST).unwrap().unwrap();
+    let mut reader = store.read(&message.content).unwrap();
+    assert_eq!(reader.len(), 400_006);
+    for at in [399_999, 0, 5, 6, 7, 131_077, 131_078, 131_079, 262_150, 400_005, 400_006, 500_000] {
+        reader.seek(SeekFrom::Start(at)).unwrap();
+        let mut part = Vec::new();
+        reader.by_ref().take(100).read_to_end(&mut part).unwrap();
+        let at = usize::try_from(at).unwrap().min(whole.len());
+        assert!(part == whole[at..whole.len().min(at + 100)], "at {at}");
+    }
+    assert_eq!(reader.seek(SeekFrom::End(-6)).unwrap(), 400_000);
+    assert!(reader.seek(SeekFrom::Current(-500_000)).is_err());
+}
+
+#[tokio::test]
+async fn a_folder_has_one_owner_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    match Store::open(dir.path(), Options::default()) {
+        Err(OpenError::Busy { pid, .. }) => assert_eq!(pid, std::process::id()),
+        other => panic!("{other:?}"),
+    }
+    let another = store.clone();
+    store.close().await.unwrap();
+    assert!(matches!(another.commit(Batch::new()).await, Err(StoreError::Closed)));
+    assert!(matches!(another.queue(), Err(StoreError::Closed)));
+    Store::open(dir.path(), Options::default()).unwrap();
+}
+
+#[tokio::test]
+async fn listeners_are_told_after_the_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    let mut changes = store.changes();
+    let inbox = inbox(&store).await;
+    assert_eq!(changes.recv().await.unwrap(), Change { account: ALICE, mailbox: None });
+    let mut batch = Batch::new();
+    let body = body(&store, b"hello").await;
+    batch.add_message(inbox, b"", &body, Flags::none(), Timestamp::UNIX_EPOCH);
+    batch.add_message(inbox, b"", &body, Flags::none(), Timestamp::UNIX_EPOCH);
+    store.commit(batch).await.unwrap();
+    assert_eq!(changes.recv().await.unwrap(), Change { account: ALICE, mailbox: Some(inbox) });
+    assert!(changes.try_recv().is_err());
+    let stats = store.stats().unwrap();
+    assert_eq!((stats.accounts, stats.mailboxes, stats.messages), (1, 1, 2));
+    assert_eq!((stats.message_bytes, stats.segments, stats.damaged_records), (10, 1, 0));
+    assert!(stats.index_bytes > 0 && stats.free_bytes > 0);
+}
+
+#[tokio::test]
+async fn mail_that_is_refused_never_touches_the_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    let before = store.stats().unwrap().segment_bytes;
+    drop(body(&store, &noise(100_000)).await);
+    assert_eq!(store.stats().unwrap().segment_bytes, before);
+}
+
+#[tokio::test]
+async fn the_index_follows_on_disk_within_the_interval() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { index_interval: Duration::from_millis(50), ..Options::default() };
+    let store = Store::open(dir.path(), options).unwrap();
+    let inbox = inbox(&store).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // As a power cut would leave it, with the log gone: the index alone has the mailbox.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(dir.path().join(index::FILE), copy.path().join(index::FILE)).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(copy.path()));
+    let index = index::Index::open(&disk, false).unwrap();
+    assert!(index.mailbox(inbox).unwrap().is_some());
+}
+
+mod encoding {
+    use proptest::prelude::*;
+
+    use super::super::codec::{Decoder, Encoder};
+    use super::super::event::{ChunkRef, Commit, Counters, Event, Stored};
+    use super::super::model::some_flags;
+    use super::super::record::{self, Header, Kind, Place, RECORD_HEADER};
+    use super::*;
+
+    fn uid() -> impl Strategy<Value = Uid> {
+        any::<std::num::NonZeroU32>().prop_map(Uid)
+    }
+
+    fn content() -> impl Strategy<Value = Content> {
+        let prefix = prop::collection::vec(any::<u8>(), 0..50);
+        (prefix, any::<u64>(), any::<u64>()).prop_map(|(prefix, body, body_size)| Content {
+            prefix: prefix.into(),
+            body: BodyId(body),
+            body_size,
+        })
+    }
+
+    fn date() -> impl Strategy<Value = Timestamp> {
+        let (first, last) = (Timestamp::MIN.as_microsecond(), Timestamp::MAX.as_microsecond());
+        (first..last).prop_map(|micros| Timestamp::from_microsecond(micros).unwrap())
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let mailbox = || any::<u32>().prop_map(MailboxId);
+        let modseq = || any::<u64>().prop_map(ModSeq);
+        let bytes = || prop::collection::vec(any::<u8>(), 0..40);
+        let flags = || (0_usize..16).prop_map(some_flags);
+        let chunk = any::<(u32, u64, u32, u32)>()
+            .prop_map(|(segment, offset, stored, raw)| ChunkRef { segment, offset, stored, raw });
+        let queued = (any::<u64>(), content(), bytes()).prop_map(|(id, content, state)| {
+            Event::Queued(QueueRecord { id: QueueId(id), content, state })
+        });
+        let message = (mailbox(), uid(), modseq(), flags(), date(), date(), content()).prop_map(
+            |(mailbox, uid, modseq, flags, internal_date, save_date, content)| {
+                let message = Message { uid, modseq, flags, internal_date, save_date, content };
+                Event::Message(mailbox, message)
+            },
+        );
+        let counters =
+            any::<(u32, u64, u64, u32)>().prop_map(|(mailbox, body, queue, validity)| {
+                Event::Counters(Counters { mailbox, body, queue, uid_validity: validity })
+            });
+        let changed = prop::collection::vec((uid(), flags()), 0..4);
+        let uids = prop::collection::vec(uid(), 0..4);
+        prop_oneof![
+            counters,
+            mailbox().prop_map(Event::MailboxDeleted),
+            (any::<u64>(), prop::collection::vec(chunk, 0..4))
+                .prop_map(|(id, chunks)| Event::Body(BodyId(id), Stored { chunks })),
+            message,
+            (mailbox(), modseq(), changed).prop_map(|(m, s, c)| Event::Flags(m, s, c)),
+            (mailbox(), modseq(), uids).prop_map(|(m, s, u)| Event::Expunged(m, s, u)),
+            queued,
+            (any::<u64>(), bytes()).prop_map(|(id, state)| Event::QueueState(QueueId(id), state)),
+            any::<u64>().prop_map(|id| Event::Dequeued(QueueId(id))),
+            (".{0,9}", bytes()).prop_map(|(key, value)| Event::Setting(key, value)),
+            ".{0,9}".prop_map(Event::SettingDeleted),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_logged_is_read_again(
+            group in any::<u64>(),
+            events in prop::collection::vec(event(), 0..6),
+        ) {
+            let commit = Commit { group, events };
+            let bytes = commit.encode();
+            prop_assert_eq!(&Commit::decode(&bytes), &Ok(commit));
+            let packed = record::pack(&bytes).unwrap();
+            prop_assert_eq!(record::unpack(&packed).unwrap(), bytes);
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Commit::decode(&bytes);
+            let _ = record::unpack(&bytes);
+            let _ = index::mailbox_row(MailboxId(1), &bytes);
+            let _ = index::message_row(1, &bytes);
+            let _ = index::body_row(&bytes);
+            let _ = index::queue_row(QueueId(1), &bytes);
+            if let Some(head) = bytes.first_chunk() {
+                let place = Place { segment: 1, offset: 64 };
+                prop_assert_eq!(Header::parse(&[7; 32], place, head), None);
+            }
+        }
+
+        #[test]
+        fn a_record_is_only_believed_whole_and_in_its_place(
+            payload in prop::collection::vec(any::<u8>(), 0..100),
+            flip in any::<prop::sample::Index>(),
+            bit in 0_u32..8,
+        ) {
+            let (key, place) = ([7; 32], Place { segment: 3, offset: 99 });
+            let believed = |bytes: &[u8], place| {
+                let (head, payload) = bytes.split_first_chunk::<RECORD_HEADER>().unwrap();
+                Header::parse(&key, place, head).is_some_and(|h| h.fits(&key, place, payload))
+            };
+            let mut bytes = Vec::new();
+            record::append(&mut bytes, &key, place, Kind::Chunk, &payload).unwrap();
+            prop_assert!(believed(&bytes, place));
+            let elsewhere = [Place { segment: 4, ..place }, Place { offset: 100, ..place }];
+            prop_assert!(!elsewhere.into_iter().any(|place| believed(&bytes, place)));
+            let at = flip.index(bytes.len());
+            bytes[at] ^= 1_u8 << bit;
+            prop_assert!(!believed(&bytes, place));
+        }
+
+        #[test]
+        fn numbers_take_the_bytes_they_need(number in any::<u64>()) {
+            let mut out = Encoder::default();
+            out.number(number);
+            let bytes = out.finish();
+            let bits = 64 - u64::from(number.leading_zeros());
+            prop_assert_eq!(bytes.len() as u64, bits.div_ceil(7).max(1));
+            prop_assert_eq!(Decoder(&bytes).number::<u64>(), Ok(number));
+        }
+    }
+}

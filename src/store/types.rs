@@ -62,7 +62,7 @@ pub struct Message {
     pub modseq: ModSeq,
     /// Its flags.
     pub flags: Flags,
-    /// INTERNALDATE: when it was received, or what APPEND said.
+    /// INTERNALDATE: when it was received, or what APPEND said; kept to the microsecond.
     pub internal_date: Timestamp,
     /// When it came into this mailbox (RFC 8514).
     pub save_date: Timestamp,
@@ -182,4 +182,30 @@ pub struct Stats {
     pub damaged_records: u64,
     /// Read or write errors of the disk since opening.
     pub io_errors: u64,
+}
+
+/// What a look at every byte of the store found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verify {
+    /// Segments read.
+    pub segments: u32,
+    /// Whole records.
+    pub records: u64,
+    /// Bytes of the whole records.
+    pub bytes: u64,
+    /// Places that are damaged.
+    pub damage: Vec<Damage>,
+    /// Messages whose bytes lie in such a place.
+    pub messages: Vec<(MailboxId, Uid)>,
+}
+
+/// A stretch of a segment that does not match its checksum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// Number of the segment.
+    pub segment: u32,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
 }

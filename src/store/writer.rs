@@ -27,9 +27,9 @@ use super::types::{Change, Outcome};
 /// Commands that may wait for the writer; with chunks of 128 KiB at most 8 MiB.
 pub(super) const WAITING: usize = 64;
 /// Batches that share one sync at most, so that the first of them does not wait too long.
-const GROUP: usize = 256;
+const GROUP: usize = 64;
 /// Bytes of log after which the index is committed even when `index_interval` is not over.
-const MAX_REPLAY: u64 = 32 << 20;
+const MAX_REPLAY: u64 = 16 << 20;
 /// How long a look at the free space is believed.
 const FREE_SPACE_AGE: Duration = Duration::from_secs(1);
 
@@ -199,9 +199,11 @@ impl Writer {
             self.sync()?;
             txn.commit().map_err(index).inspect_err(|error| self.stop(error))?;
             for (body, chunk) in staged.tails {
+                // Twice in a group when the body lost its last reference in between.
                 body.parts(|parts| {
-                    parts.tail = None;
-                    parts.written.push(chunk);
+                    if parts.tail.take().is_some() {
+                        parts.written.push(chunk);
+                    }
                 });
             }
             self.behind_since.get_or_insert_with(Instant::now);

@@ -18,9 +18,10 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
+/// The pages, ready to be served; named here so that nobody else has to know the web framework.
+pub use axum::Router;
 pub use claim::ClaimCode;
 pub use routes::router;
 pub use serve::{Patience, serve};
@@ -28,6 +29,7 @@ pub use wizard::{WIZARD_FILE, Wizard};
 
 use crate::config::ConfigFile;
 use crate::mail::Address;
+use crate::panel::View;
 use crate::selfcheck::Report;
 use crate::selfcheck::records::Record;
 
@@ -40,7 +42,7 @@ pub struct Web {
     /// Asks for a new self-check.
     pub recheck: Arc<Notify>,
     /// The panel, when it is to be shown in the browser.
-    pub board: Option<watch::Receiver<BoardView>>,
+    pub board: Option<watch::Receiver<View>>,
     /// The code on the display.
     pub code: ClaimCode,
     /// Told how far the set-up is, so that the display shows the code only while it is wanted.
@@ -75,22 +77,6 @@ pub enum Stage {
     Claimed,
     /// The box is in use.
     Done,
-}
-
-/// The panel as data.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BoardView {
-    /// A picture of the display.
-    pub png: Bytes,
-    /// What the light says, in a word or two.
-    pub word: String,
-    /// What the light does, over and over: milliseconds on, then milliseconds off.
-    pub led: Vec<(u16, u16)>,
-    /// The display's lines.
-    pub text: Vec<String>,
-    /// Whether it shows the claim code. Such a view is only for a browser on the same computer:
-    /// the code proves that somebody stands before the box.
-    pub private: bool,
 }
 
 /// How a request came here.

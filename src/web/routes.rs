@@ -21,12 +21,18 @@ use serde_json::json;
 
 use super::claim::{Door, IDLE, Token};
 use super::wizard::{Complaint, Form, Move, WIZARD_FILE};
-use super::{BoardView, Connection, Stage, Web, Wizard, pages, views};
+use super::{Connection, Stage, Web, Wizard, pages, views};
 use crate::config::{ConfigFile, FILE_NAME, write_private};
+use crate::panel::View;
 
 /// All pages. To be served by [`super::serve()`], which says where a request came from.
 pub fn router(web: Web) -> Router {
     let wizard = resume(&web.data, &web.setup.file());
+    // The display has to know before anyone asks for a page.
+    web.stage.send_replace(match wizard {
+        Wizard::Done => Stage::Done,
+        _ => Stage::Unclaimed,
+    });
     let door = Mutex::new(Door::new(web.code.clone()));
     let shared = Arc::new(Shared { wizard: tokio::sync::Mutex::new(wizard), door, web });
     Router::new()
@@ -263,13 +269,14 @@ async fn board(State(shared): Here, Extension(connection): Extension<Connection>
 }
 
 async fn board_png(State(shared): Here, Extension(connection): Extension<Connection>) -> Response {
-    let picture = |view: BoardView| ([(CONTENT_TYPE, "image/png")], view.png).into_response();
+    let picture = |view: View| ([(CONTENT_TYPE, "image/png")], view.png).into_response();
     view(&shared, connection).map_or_else(hidden, picture)
 }
 
 async fn board_json(State(shared): Here, Extension(connection): Extension<Connection>) -> Response {
     view(&shared, connection).map_or_else(hidden, |view| {
-        Json(json!({ "word": view.word, "timeline": view.led, "lines": view.text })).into_response()
+        Json(json!({ "word": view.word, "timeline": view.led, "lines": view.lines }))
+            .into_response()
     })
 }
 
@@ -278,7 +285,7 @@ fn hidden() -> Response {
 }
 
 /// The panel, for whom it may be shown.
-fn view(shared: &Shared, connection: Connection) -> Option<BoardView> {
+fn view(shared: &Shared, connection: Connection) -> Option<View> {
     let view = shared.web.board.as_ref()?.borrow().clone();
     (!view.private || connection.peer.is_loopback()).then_some(view)
 }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -65,7 +66,7 @@ struct House {
     code: String,
     memory: Arc<Memory>,
     report: watch::Sender<Option<Report>>,
-    board: watch::Sender<BoardView>,
+    board: watch::Sender<View>,
     stage: watch::Receiver<Stage>,
     recheck: Arc<Notify>,
     data: tempfile::TempDir,
@@ -79,7 +80,7 @@ impl House {
 
     /// `seen_from` is where requests seem to come from.
     async fn in_folder(data: tempfile::TempDir, memory: Arc<Memory>, seen_from: Ipv4Addr) -> Self {
-        let (report, board) = (watch::channel(None), watch::channel(BoardView::default()));
+        let (report, board) = (watch::channel(None), watch::channel(View::default()));
         let (stage, code) = (watch::channel(Stage::Unclaimed), ClaimCode::random().unwrap());
         let (recheck, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let router = router(Web {
@@ -429,11 +430,11 @@ async fn the_panel_is_shown_but_its_code_only_to_this_computer() {
     let data = tempfile::tempdir().unwrap();
     let far = House::in_folder(data, Arc::default(), Ipv4Addr::new(192, 0, 2, 7)).await;
     for (house, private, status) in [(&near, true, 200), (&far, false, 200), (&far, true, 404)] {
-        house.board.send_replace(BoardView {
+        house.board.send_replace(View {
             png: Bytes::from_static(b"\x89PNG"),
             word: "waiting".to_owned(),
             led: vec![(100, 200), (100, 1600)],
-            text: vec!["Code 1234-5678".to_owned()],
+            lines: vec!["Code 1234-5678".to_owned()],
             private,
         });
         let mut browser = house.browser();

@@ -3,10 +3,11 @@
 
 use maud::{Markup, html};
 
+use super::Wizard;
 use super::pages::{Asked, frame, step_frame};
 use super::wizard::Home;
-use super::{BoardView, Wizard};
 use crate::config::{Config, Site, TlsMode};
+use crate::panel::View;
 use crate::selfcheck::records::Record;
 use crate::selfcheck::{Area, Finding, Outcome, Report};
 
@@ -33,7 +34,8 @@ pub(super) fn records(
             section.record {
                 h2 { span.kind { (record.kind) } " " (record.why) }
                 (copyable("Name", &record.name))
-                (copyable("Value", &record.value))
+                @if record.is_open() { (line("Value", &record.value)) }
+                @else { (copyable("Value", &record.value)) }
             }
         }
         h2 #check { "What the world sees" }
@@ -124,7 +126,7 @@ pub(super) fn status(site: Option<&Site>, report: Option<&Report>, board: bool) 
 }
 
 /// The panel.
-pub(super) fn board(view: &BoardView) -> Markup {
+pub(super) fn board(view: &View) -> Markup {
     let body = html! {
         h1 { "The panel" }
         div.panel {
@@ -135,7 +137,7 @@ pub(super) fn board(view: &BoardView) -> Markup {
             img data-display src="/board.png" width="512" height="256"
                 alt="The display, with the text below";
         }
-        ul.lines data-lines { @for line in &view.text { li { (line) } } }
+        ul.lines data-lines { @for line in &view.lines { li { (line) } } }
         p { a href="/" { "State of the box" } }
     };
     let refresh = html! { noscript { meta http-equiv="refresh" content="2"; } };
@@ -178,9 +180,9 @@ fn findings<'a>(all: impl Iterator<Item = &'a Finding>) -> Markup {
                         span.mark aria-hidden="true" { (face.sign) } " "
                         strong { (finding.question) } " " span.word { (face.word) }
                     }
-                    @if let Some(detail) = detail(&finding.outcome) { p { (detail) } }
+                    @if !finding.outcome.detail().is_empty() { p { (finding.outcome.detail()) } }
                     @if face.rank < 2 && !finding.why.is_empty() { p.help { (finding.why) } }
-                    @if !finding.fix.is_empty() { p { (finding.fix) } }
+                    @if !finding.fix.is_empty() { p.fix { (finding.fix) } }
                     @if !finding.evidence.is_empty() {
                         details {
                             summary { "What was asked" }
@@ -210,16 +212,6 @@ fn face(outcome: &Outcome) -> Face {
         Outcome::NotApplicable(_) => (4, "skipped", "–", "not needed"),
     };
     Face { rank, class, sign, word }
-}
-
-fn detail(outcome: &Outcome) -> Option<&str> {
-    match outcome {
-        Outcome::Ok => None,
-        Outcome::Broken(text)
-        | Outcome::Attention(text)
-        | Outcome::Unknown(text)
-        | Outcome::NotApplicable(text) => Some(text),
-    }
 }
 
 fn matters_here(area: Area) -> bool {

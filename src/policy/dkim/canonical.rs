@@ -172,7 +172,9 @@ mod tests {
 
     fn body(parts: &[&[u8]]) -> Vec<u8> {
         let mut body = BodyHash::new(Context::new(&SHA256));
-        parts.iter().for_each(|part| body.update(part));
+        for part in parts {
+            body.update(part);
+        }
         body.finish().as_ref().to_vec()
     }
 

@@ -52,13 +52,13 @@ async fn both_signatures_convince_a_stranger_until_something_changes() {
         let signature = String::from_utf8(signature).unwrap();
         assert!(signature.contains(" t=1795341600;"), "{signature}");
         assert!(signature.lines().all(|line| line.len() < 79), "{signature}");
-        let signed = format!("{signature}{message}");
-        assert_eq!(verify(&authenticator, &signed).await, [true, true]);
+        let whole = format!("{signature}{message}");
+        assert_eq!(verify(&authenticator, &whole).await, [true, true]);
         for changed in [
-            signed.replacen("Bob,", "Rob,", 1),
-            signed.replacen("Subject: One", "Subject: Two", 1),
-            format!("From: eve@example.com\r\n{signed}"),
-            format!("Subject: other\r\n{signed}"),
+            whole.replacen("Bob,", "Rob,", 1),
+            whole.replacen("Subject: One", "Subject: Two", 1),
+            format!("From: eve@example.com\r\n{whole}"),
+            format!("Subject: other\r\n{whole}"),
         ] {
             let passed = verify(&authenticator, &changed).await;
             assert!(!passed.contains(&true), "accepted: {}", &changed[..200]);
@@ -75,8 +75,8 @@ async fn folding_on_the_way_does_no_harm() {
     let signature = String::from_utf8(signature).unwrap();
     assert!(!signature.contains(" t="), "a date was claimed without a clock");
     let signed = format!("Received: by relay\r\n{signature}{MESSAGE}");
-    let folded = signed.replace("One  two\r\n three", "One\r\n\ttwo three  ");
-    assert_eq!(verify(&authenticator, &folded).await, [true, true]);
+    let refolded = signed.replace("One  two\r\n three", "One\r\n\ttwo three  ");
+    assert_eq!(verify(&authenticator, &refolded).await, [true, true]);
 }
 
 #[test]

@@ -84,11 +84,11 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
-            command: Duration::from_secs(300),
-            data_start: Duration::from_secs(120),
-            data_block: Duration::from_secs(180),
-            data_end: Duration::from_secs(600),
-            total: Duration::from_secs(3600),
+            command: Duration::from_mins(5),
+            data_start: Duration::from_mins(2),
+            data_block: Duration::from_mins(3),
+            data_end: Duration::from_mins(10),
+            total: Duration::from_hours(1),
         }
     }
 }
@@ -105,7 +105,7 @@ impl Client {
             ClientConfig::builder_with_provider(Arc::clone(&provider))
                 .with_safe_default_protocol_versions()
         };
-        let mut trusted = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let mut trusted: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
         for root in roots {
             trusted.add(root.clone())?;
         }

@@ -78,6 +78,7 @@ enum State {
 }
 
 /// Extensions of use to us.
+#[allow(clippy::struct_excessive_bools, reason = "each is one keyword, there or not")]
 #[derive(Debug, Default)]
 struct Offers {
     starttls: bool,
@@ -287,7 +288,8 @@ impl Session {
     fn mail_command(&self) -> String {
         let mut command = format!("MAIL FROM:<{}>", self.mail.from);
         if self.offers.size.is_some() {
-            command.push_str(&format!(" SIZE={}", self.mail.size));
+            command.push_str(" SIZE=");
+            command.push_str(&self.mail.size.to_string());
         }
         // Without it a message with 8-bit content is sent all the same: hosts that do not take it
         // are long gone, and changing it would break its signature.
@@ -369,7 +371,8 @@ impl Offers {
                 "8BITMIME" => offers.eight_bit = true,
                 "SMTPUTF8" => offers.utf8 = true,
                 "SIZE" => {
-                    offers.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0))
+                    let limit = words.next().and_then(|n| n.parse().ok());
+                    offers.size = Some(limit.unwrap_or(0));
                 }
                 "AUTH" => {
                     for word in words {

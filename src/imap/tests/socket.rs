@@ -1,0 +1,107 @@
+//! One conversation over a real socket, with real accounts and TLS.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::accounts::{Accounts, Password};
+use crate::imap::Server;
+use crate::net::{Peer, Stream, Tls};
+
+#[tokio::test]
+async fn a_phone_logs_in_after_starttls_and_is_told_of_new_mail() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
+    let domain = "example.org".parse().unwrap();
+    let accounts = Accounts::open(store.clone(), vec![domain]).unwrap();
+    let address = "alice@example.org".parse().unwrap();
+    let account = accounts.add(address, Password::new("wonderland-7".into())).await.unwrap();
+    let hostname = "mail.example.org".parse().unwrap();
+    let tls =
+        Tls::self_signed(&folder.path().join("tls"), std::slice::from_ref(&hostname)).unwrap();
+    let server = Server::new(hostname, tls, accounts, store.clone(), Arc::new(Noon), 1 << 20);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let local = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let peer = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), local };
+            server.serve(Stream::Plain(stream), peer, stop).await;
+        }
+    });
+
+    let mut plain = BufReader::new(TcpStream::connect(local).await.unwrap());
+    expect(&mut plain, "* OK [CAPABILITY ").await;
+    say(&mut plain, "a LOGIN alice@example.org wonderland-7\r\n").await;
+    expect(&mut plain, "a NO [PRIVACYREQUIRED]").await;
+    say(&mut plain, "b STARTTLS\r\n").await;
+    expect(&mut plain, "b OK").await;
+
+    let certificate = folder.path().join("tls/certificate.pem");
+    let stream = connector(&certificate)
+        .connect(ServerName::try_from("mail.example.org").unwrap(), plain.into_inner())
+        .await
+        .unwrap();
+    let mut phone = BufReader::new(stream);
+    say(&mut phone, "c LOGIN alice@example.org wonderland-7\r\nd SELECT INBOX\r\ne IDLE\r\n").await;
+    expect(&mut phone, "c OK").await;
+    while !line(&mut phone).await.starts_with("d OK") {}
+    expect(&mut phone, "+ idling").await;
+
+    let inbox = store.find_mailbox(account, &MailboxName::inbox()).unwrap().unwrap();
+    let mut writer = store.new_body();
+    writer.write(b"Subject: hello\r\n\r\nhi\r\n").await.unwrap();
+    let body = writer.finish().await.unwrap();
+    let mut batch = Batch::new();
+    batch.add_message(inbox.id, b"", &body, Flags::none(), Noon.now());
+    store.commit(batch).await.unwrap();
+    expect(&mut phone, "* 1 EXISTS").await;
+    expect(&mut phone, "* 0 RECENT").await;
+    say(&mut phone, "DONE\r\nf FETCH 1 BODY.PEEK[TEXT]\r\n").await;
+    expect(&mut phone, "e OK").await;
+    expect(&mut phone, "* 1 FETCH (BODY[TEXT] {4}").await;
+    expect(&mut phone, "hi").await;
+    expect(&mut phone, ")").await;
+    expect(&mut phone, "f OK").await;
+    stop.cancel();
+    expect(&mut phone, "* BYE").await;
+    serving.await.unwrap();
+}
+
+fn connector(certificate: &Path) -> tokio_rustls::TlsConnector {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tokio_rustls::TlsConnector::from(Arc::new(config))
+}
+
+async fn say(stream: &mut (impl AsyncWrite + Unpin), text: &str) {
+    stream.write_all(text.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+async fn expect(stream: &mut BufReader<impl AsyncRead + Unpin>, start: &str) {
+    let line = line(stream).await;
+    assert!(line.starts_with(start), "expected {start:?}, got {line:?}");
+}
+
+async fn line(stream: &mut BufReader<impl AsyncRead + Unpin>) -> String {
+    let mut line = String::new();
+    let read = stream.read_line(&mut line);
+    tokio::time::timeout(Duration::from_secs(20), read).await.expect("an answer").unwrap();
+    line
+}

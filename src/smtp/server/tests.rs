@@ -1,0 +1,269 @@
+//! The server on real sockets, with a real store, directory and queue behind it.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, BufStream};
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use super::*;
+use crate::accounts::Password;
+use crate::clock::SystemClock;
+use crate::config::{Outbound, OutboundMode};
+use crate::dns::Resolver;
+use crate::mail::MailboxName;
+use crate::policy::dkim::SigningKeys;
+use crate::queue::{QueueParts, Schedule};
+use crate::smtp::client::{self, Client, Security, Target, Verdict};
+use crate::store::{AccountId, Options};
+
+#[tokio::test]
+async fn a_strangers_message_lies_in_the_inbox_when_it_is_acknowledged() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    let mut stranger = post.call(Role::Mx).await;
+    let message = "From: <bob@example.net>\r\n\r\n.leading dot\r\n\r\nlast line\r\n";
+    let replies = stranger
+        .say(
+            "HELO mx.example.net\r\nMAIL FROM:<bob@example.net>\r\n\
+             RCPT TO:<carol@example.net>\r\nRCPT TO:<nobody@example.org>\r\n\
+             RCPT TO:<alice@example.org>\r\nDATA\r\n",
+            7,
+        )
+        .await;
+    let codes: Vec<&str> = replies.iter().map(|line| line.get(..3).unwrap_or_default()).collect();
+    assert_eq!(codes, ["220", "250", "250", "550", "550", "250", "354"][..7], "{replies:?}");
+    let stuffed = message.replace("\r\n.", "\r\n..");
+    let last = stranger.say(&format!("{stuffed}.\r\n"), 1).await;
+    assert!(last.concat().starts_with("250 2.0.0"), "{last:?}");
+    let inbox = post.inbox();
+    assert_eq!(inbox.len(), 1);
+    let stored = inbox.first().unwrap();
+    assert!(stored.ends_with(message), "{stored}");
+    assert!(stored.contains("Received: from mx.example.net ([127.0.0.1])\r\n"), "{stored}");
+}
+
+#[tokio::test]
+async fn our_own_sending_end_submits_over_starttls_and_over_tls() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    for (role, security) in
+        [(Role::Submission, Security::StartTls), (Role::Submissions, Security::Implicit)]
+    {
+        let address = post.listen(role).await;
+        let message = b"From: <alice@example.org>\r\nBcc: <secret@example.net>\r\n\r\nHello\r\n";
+        let mail = client::Mail {
+            from: "alice@example.org".parse().unwrap(),
+            to: vec!["alice@example.org".parse().unwrap(), "bob@example.net".parse().unwrap()],
+            size: message.len() as u64,
+        };
+        let target = target(address, security, "correct horse");
+        let report = post.client().send(&target, &mail, || Ok(message.as_slice())).await;
+        let verdicts = report.unwrap().verdicts;
+        assert!(matches!(verdicts.as_slice(), [Verdict::Deliver(_), Verdict::Deliver(_)]));
+        let stored = post.inbox().pop().unwrap();
+        assert!(stored.contains(" with ESMTPSA id "), "{stored}");
+        assert!(!stored.contains("secret"), "{stored}");
+        assert!(stored.contains("Message-ID: <") && stored.contains("Date: "), "{stored}");
+    }
+    assert_eq!(post.queue.list().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_wrong_password_sends_nothing() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    let address = post.listen(Role::Submission).await;
+    let mail = client::Mail {
+        from: "alice@example.org".parse().unwrap(),
+        to: vec!["bob@example.net".parse().unwrap()],
+        size: 3,
+    };
+    let target = target(address, Security::StartTls, "wrong horse");
+    let sent = post.client().send(&target, &mail, || Ok(b"x\r\n".as_slice())).await;
+    assert!(matches!(sent, Err(client::Fault::Login(_))), "{sent:?}");
+    assert!(post.queue.list().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_full_card_acknowledges_nothing() {
+    let full = Options { reserve: u64::MAX, ..Options::default() };
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await.reopen(full).await;
+    let mut stranger = post.call(Role::Mx).await;
+    let lines = "HELO x\r\nMAIL FROM:<b@example.net>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n";
+    stranger.say(lines, 5).await;
+    let reply = stranger.say("Subject: x\r\n\r\nx\r\n.\r\n", 1).await;
+    assert!(reply.concat().starts_with("452 4.3.1"), "{reply:?}");
+    assert!(post.inbox().is_empty());
+}
+
+#[tokio::test]
+async fn who_says_nothing_and_who_says_it_slowly_are_told_and_hung_up_on() {
+    let short = Duration::from_millis(150);
+    let timeouts = Timeouts { command: short, ..Timeouts::default() };
+    let post = PostOffice::open(Options::default(), timeouts).await;
+    let mut silent = post.call(Role::Mx).await;
+    assert!(silent.rest().await.contains("421 4.4.2"));
+    let mut slow = post.call(Role::Mx).await;
+    let began = Instant::now();
+    for _ in 0..40 {
+        if slow.0.write_all(b"N").await.and(slow.0.flush().await).is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if began.elapsed() > short * 2 {
+            break;
+        }
+    }
+    assert!(slow.rest().await.contains("421 4.4.2"));
+}
+
+#[tokio::test]
+async fn a_stop_is_told_to_everyone_connected() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    let mut idle = post.call(Role::Mx).await;
+    idle.say("EHLO x\r\n", 2).await;
+    post.stop.cancel();
+    assert!(idle.rest().await.contains("421 4.3.2"));
+    post.tasks.close();
+    timeout(Duration::from_secs(5), post.tasks.wait()).await.unwrap();
+}
+
+/// A whole post office in a temporary folder, with one account.
+struct PostOffice {
+    folder: TempDir,
+    server: Arc<Server>,
+    store: Store,
+    queue: Queue,
+    alice: AccountId,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl PostOffice {
+    async fn open(options: Options, timeouts: Timeouts) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::open_in(folder, options, timeouts).await
+    }
+
+    /// Closes and opens the same folder with other options.
+    async fn reopen(self, options: Options) -> Self {
+        let Self { folder, server, store, queue, .. } = self;
+        drop((server, queue));
+        store.close().await.unwrap();
+        Self::open_in(folder, options, Timeouts::default()).await
+    }
+
+    async fn open_in(folder: TempDir, options: Options, timeouts: Timeouts) -> Self {
+        let domain: Domain = "example.org".parse().unwrap();
+        let hostname: Domain = "localhost".parse().unwrap();
+        let alice: Address = "alice@example.org".parse().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let store = Store::open(&path("store"), options).unwrap();
+        let accounts = Accounts::open(store.clone(), vec![domain.clone()]).unwrap();
+        if accounts.list().is_empty() {
+            let password = Password::new("correct horse".to_owned());
+            accounts.add(alice.clone(), password).await.unwrap();
+        }
+        let clock: SharedClock = Arc::new(SystemClock);
+        let queue = Queue::new(QueueParts {
+            store: store.clone(),
+            accounts: accounts.clone(),
+            resolver: Resolver::new(&["127.0.0.1:9".parse().unwrap()]).unwrap(),
+            keys: SigningKeys::open_or_create(&path("keys"), &[domain]).unwrap(),
+            hostname: hostname.clone(),
+            outbound: Outbound { mode: OutboundMode::Hold, mx_port: 25 },
+            listens: Vec::new(),
+            clock: Arc::clone(&clock),
+            schedule: Schedule::default(),
+        })
+        .unwrap();
+        let tls = Tls::self_signed(&path("tls"), std::slice::from_ref(&hostname)).unwrap();
+        let Lookup::Account(account) = accounts.lookup(&alice) else { panic!("no alice") };
+        let settings =
+            ServerSettings { hostname, postmaster: alice, message_size: 1 << 20, timeouts };
+        let house = House { tls, accounts, queue: queue.clone(), store: store.clone(), clock };
+        Self {
+            folder,
+            server: Arc::new(Server::new(settings, house)),
+            store,
+            queue,
+            alice: account,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Serves connections of one role on a port of the system's choice.
+    async fn listen(&self, role: Role) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let local = listener.local_addr().unwrap();
+        let (server, stop) = (Arc::clone(&self.server), self.stop.clone());
+        let serve = async move {
+            while let Some(Ok((stream, from))) = stop.run_until_cancelled(listener.accept()).await {
+                let peer = Peer { address: from.ip(), local };
+                let (server, stop) = (Arc::clone(&server), stop.clone());
+                tokio::spawn(async move { server.serve(stream, peer, role, stop).await });
+            }
+        };
+        self.tasks.spawn(serve);
+        local
+    }
+
+    async fn call(&self, role: Role) -> Caller {
+        let address = self.listen(role).await;
+        Caller(BufStream::new(TcpStream::connect(address).await.unwrap()))
+    }
+
+    fn client(&self) -> Client {
+        let certificate = self.folder.path().join("tls/certificate.pem");
+        let root = CertificateDer::from_pem_file(certificate).unwrap();
+        let hello = "client.example.net".parse().unwrap();
+        Client::new(hello, &[root], client::Timeouts::default()).unwrap()
+    }
+
+    /// The messages in Alice's inbox, oldest first.
+    fn inbox(&self) -> Vec<String> {
+        let inbox = self.store.find_mailbox(self.alice, &MailboxName::inbox()).unwrap().unwrap();
+        let text = |content: &crate::store::Content| {
+            let mut text = String::new();
+            self.store.read(content).unwrap().read_to_string(&mut text).unwrap();
+            text
+        };
+        self.store.messages(inbox.id).unwrap().iter().map(|m| text(&m.content)).collect()
+    }
+}
+
+/// Someone who speaks SMTP by hand.
+struct Caller(BufStream<TcpStream>);
+
+impl Caller {
+    /// Sends text, then reads so many lines.
+    async fn say(&mut self, text: &str, lines: usize) -> Vec<String> {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+        self.0.flush().await.unwrap();
+        let mut replies = Vec::new();
+        for _ in 0..lines {
+            let mut line = String::new();
+            let read = timeout(Duration::from_secs(20), self.0.read_line(&mut line)).await;
+            assert!(read.unwrap().unwrap() > 0, "hung up after {replies:?}");
+            replies.push(line);
+        }
+        replies
+    }
+
+    /// Everything until the server hangs up.
+    async fn rest(&mut self) -> String {
+        let mut text = String::new();
+        let mut reader = BufReader::new(&mut self.0);
+        timeout(Duration::from_secs(10), reader.read_to_string(&mut text)).await.unwrap().unwrap();
+        text
+    }
+}
+
+fn target(address: SocketAddr, security: Security, password: &str) -> Target {
+    let login = ("alice@example.org".to_owned(), Password::new(password.to_owned()));
+    Target { address, name: "localhost".parse().unwrap(), security, login: Some(login) }
+}

@@ -1,0 +1,259 @@
+//! What the card itself does to the store: rot, full cards, foreign and forged bytes. Driven on the
+//! simulated disk, one scene at a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::batch::Batch;
+use super::body::{Body, Packed, Parts};
+use super::disk::{Disk, read_exact_at};
+use super::error::StoreError;
+use super::index;
+use super::model::Model;
+use super::open::Refused;
+use super::power::{Trial, open};
+use super::record::{self, Kind, Place, SEGMENT_HEADER, SegmentHeader};
+use super::segment::{self, Found, Walk};
+use super::sim::{Rng, SimDisk};
+use super::types::{AccountId, BodyId, MailboxId, Outcome};
+use super::verify::verify;
+use super::writer::Writer;
+use crate::mail::{Flags, MailboxName};
+
+const INBOX: MailboxId = MailboxId(1);
+
+fn small_body(writer: &Writer, bytes: &[u8]) -> Body {
+    let id = BodyId(writer.shared.next_body.fetch_add(1, Ordering::Relaxed));
+    let tail = Some(Packed::new(bytes).unwrap());
+    Body::new(id, bytes.len() as u64, Parts { written: Vec::new(), tail })
+}
+
+fn add(writer: &mut Writer, bytes: &[u8]) -> Result<Vec<Outcome>, StoreError> {
+    let (body, mut batch) = (small_body(writer, bytes), Batch::new());
+    batch.add_message(INBOX, b"", &body, Flags::none(), super::model::NOW);
+    writer.commit(&[batch]).remove(0)
+}
+
+/// A store whose inbox has messages of these bytes, each from a commit of its own.
+fn filled(disk: &SimDisk, messages: &[&[u8]]) -> Writer {
+    let mut writer = open(disk, false).unwrap();
+    let mut batch = Batch::new();
+    batch.create_mailbox(AccountId(1), MailboxName::inbox(), None);
+    writer.commit(&[batch]).remove(0).unwrap();
+    for bytes in messages {
+        add(&mut writer, bytes).unwrap();
+    }
+    writer
+}
+
+/// Where the commits and chunks of the first segment begin.
+fn offsets(disk: &SimDisk, kind: Kind) -> Vec<u64> {
+    let file = disk.open(&segment::name(1), false).unwrap();
+    let start = Place { segment: 1, offset: 0 };
+    let mut walk = Walk::new(&*file, &[7; 32], start, true).unwrap();
+    let mut offsets = Vec::new();
+    while let Some(found) = walk.next().unwrap() {
+        match found {
+            Found::Record { offset, commit, .. } if commit.is_some() == (kind == Kind::Commit) => {
+                offsets.push(offset);
+            }
+            _ => {}
+        }
+    }
+    offsets
+}
+
+fn uids(writer: &Writer) -> Vec<u32> {
+    let messages = writer.shared.index.messages(INBOX).unwrap();
+    messages.iter().map(|message| message.uid.get()).collect()
+}
+
+#[test]
+fn a_damaged_commit_does_not_hide_its_neighbours() {
+    // In the header, where the next record has to be found anew, and in the payload.
+    for within in [1, 9, 20, 40] {
+        let disk = SimDisk::new(0);
+        drop(filled(&disk, &[b"one", b"two", b"three", b"four"]));
+        let second = offsets(&disk, Kind::Commit)[2];
+        disk.rot(&segment::name(1), usize::try_from(second).unwrap() + within, 0x10);
+        let writer = open(&disk, true).unwrap();
+        assert_eq!(uids(&writer), [1, 3, 4], "byte {within}");
+        assert_eq!(writer.shared.segments.damaged.load(Ordering::Relaxed), 1);
+        let found = verify(&writer.shared).unwrap();
+        assert_eq!((found.damage.len(), found.messages.len()), (1, 0));
+        assert_eq!(found.damage[0].offset, second);
+    }
+}
+
+#[test]
+fn a_damaged_body_is_told_and_named_and_the_rest_is_read() {
+    let disk = SimDisk::new(0);
+    let writer = filled(&disk, &[b"one", b"two", b"three"]);
+    let second = offsets(&disk, Kind::Chunk)[1];
+    disk.rot(&segment::name(1), usize::try_from(second).unwrap() + 30, 1);
+    let messages = writer.shared.index.messages(INBOX).unwrap();
+    let read = |at: usize| {
+        let content = &messages[at].content;
+        let stored = writer.shared.index.body(content.body).unwrap().unwrap();
+        let shared = Arc::clone(&writer.shared);
+        let mut reader = super::MessageReader::new(shared, content, stored).unwrap();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut reader, &mut bytes).map(|_| bytes)
+    };
+    assert_eq!(read(0).unwrap(), b"one");
+    assert_eq!(read(1).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+    assert_eq!(read(2).unwrap(), b"three");
+    let found = verify(&writer.shared).unwrap();
+    assert_eq!(found.damage.len(), 1);
+    assert_eq!(found.messages, [(INBOX, messages[1].uid)]);
+}
+
+#[test]
+fn bytes_that_look_like_a_record_are_not_believed() {
+    // Somebody who knows the format and even the place, but not the key; then one who knows it.
+    for (key, believed) in [([8; 32], false), ([7; 32], true)] {
+        let disk = SimDisk::new(0);
+        let mut writer = filled(&disk, &[]);
+        let commit = super::event::Commit {
+            group: 99,
+            events: vec![super::event::Event::Setting("admin".to_owned(), b"mallory".to_vec())],
+        };
+        let codec = 5;
+        let offset = disk.len(&segment::name(1)) + record::RECORD_HEADER + codec;
+        let place = Place { segment: 1, offset: offset as u64 };
+        let (mut forged, mut rng) = (Vec::new(), Rng(1));
+        let payload = record::pack(&commit.encode()).unwrap();
+        record::append(&mut forged, &key, place, Kind::Commit, &payload).unwrap();
+        // Incompressible, so that it lies in the log as it is.
+        forged.extend((0..2000).map(|_| rng.next().to_le_bytes()[0]));
+        add(&mut writer, &forged).unwrap();
+        add(&mut writer, b"after").unwrap();
+        drop(writer);
+        let chunk = offsets(&disk, Kind::Chunk)[0];
+        disk.rot(&segment::name(1), usize::try_from(chunk).unwrap(), 0xff);
+        let writer = open(&disk, true).unwrap();
+        assert_eq!(writer.shared.index.setting("admin").unwrap().is_some(), believed);
+        assert_eq!(uids(&writer), [1, 2]);
+    }
+}
+
+#[test]
+fn a_full_card_refuses_mail_and_still_lets_go_of_it() {
+    let disk = SimDisk::new(0);
+    let mut writer = filled(&disk, &[b"one", b"two"]);
+    drop(writer);
+    writer = open(&disk, false).unwrap();
+    disk.set_free(1 << 20);
+    assert!(matches!(add(&mut writer, b"three"), Err(StoreError::Full)));
+    let chunk = Packed::new(b"chunk").unwrap();
+    assert!(matches!(writer.append(&chunk), Err(StoreError::Full)));
+    let (mut adding, mut expunging) = (Batch::new(), Batch::new());
+    let body = small_body(&writer, b"four");
+    adding.enqueue(b"", &body, Vec::new());
+    expunging.expunge(INBOX, vec![crate::mail::Uid::FIRST]);
+    let results = writer.commit(&[adding, expunging]);
+    assert!(matches!(results[0], Err(StoreError::Full)));
+    assert!(matches!(results[1], Ok(ref done) if done.len() == 1));
+    assert_eq!(uids(&writer), [2]);
+}
+
+#[test]
+fn a_failing_batch_does_not_hurt_its_neighbours_and_they_share_one_sync() {
+    let disk = SimDisk::new(0);
+    let mut writer = filled(&disk, &[]);
+    let batches: Vec<_> = (0..10)
+        .map(|number| {
+            let mut batch = Batch::new();
+            let body = small_body(&writer, format!("message {number}").as_bytes());
+            batch.add_message(INBOX, b"", &body, Flags::none(), super::model::NOW);
+            if number % 3 == 1 {
+                // Comes too late: the message before it must not stay.
+                batch.create_mailbox(AccountId(1), MailboxName::inbox(), None);
+            }
+            batch
+        })
+        .collect();
+    let before = disk.syncs();
+    let results = writer.commit(&batches);
+    assert_eq!(disk.syncs() - before, 1);
+    for (number, result) in results.iter().enumerate() {
+        assert_eq!(matches!(result, Err(StoreError::MailboxExists)), number % 3 == 1);
+    }
+    assert_eq!(uids(&writer), (1..=7).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_newer_format_is_refused_and_left_alone() {
+    let disk = SimDisk::new(0);
+    drop(filled(&disk, &[b"one"]));
+    let file = disk.open(&segment::name(1), false).unwrap();
+    let mut header = [0; SEGMENT_HEADER];
+    read_exact_at(&*file, &mut header, 0).unwrap();
+    header[8] += 1;
+    let check = blake3::hash(&header[..48]);
+    header[48..].copy_from_slice(&check.as_bytes()[..16]);
+    assert_eq!(SegmentHeader::parse(&header, 1), SegmentHeader::Newer(record::FORMAT + 1));
+    file.write_at(&header, 0).unwrap();
+    let before = disk.len(&segment::name(1));
+    assert!(matches!(open(&disk, false), Err(Refused::Newer(found)) if found == 2));
+    assert_eq!(disk.len(&segment::name(1)), before);
+}
+
+#[test]
+fn a_ruined_index_is_made_anew() {
+    let disk = SimDisk::new(0);
+    let writer = filled(&disk, &[b"one", b"two"]);
+    let dump = writer.shared.index.dump();
+    drop(writer);
+    for at in 0..disk.len(index::FILE).min(8192) {
+        disk.rot(index::FILE, at, 0xa5);
+    }
+    let writer = open(&disk, false).unwrap();
+    assert_eq!(writer.shared.index.dump(), dump);
+}
+
+#[test]
+fn a_lost_segment_header_costs_nothing_but_a_notice() {
+    let disk = SimDisk::new(0);
+    let writer = filled(&disk, &[b"one", b"two"]);
+    let dump = writer.shared.index.dump();
+    drop(writer);
+    // The index still knows the key.
+    disk.rot(&segment::name(1), 20, 1);
+    let writer = open(&disk, false).unwrap();
+    assert_eq!(writer.shared.index.dump(), dump);
+    assert_eq!(writer.shared.segments.damaged.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn numbers_never_return() {
+    let disk = SimDisk::new(0);
+    let mut writer = filled(&disk, &[b"one"]);
+    let old = writer.shared.index.mailbox(INBOX).unwrap().unwrap();
+    let mut batch = Batch::new();
+    batch.delete_mailbox(INBOX);
+    batch.create_mailbox(AccountId(1), MailboxName::inbox(), None);
+    writer.commit(&[batch]).remove(0).unwrap();
+    drop(writer);
+    let writer = open(&disk, true).unwrap();
+    let new = writer.shared.index.mailboxes(AccountId(1)).unwrap().remove(0);
+    assert!(new.uid_validity > old.uid_validity && new.id > old.id);
+    assert_eq!(new.messages, 0);
+}
+
+#[test]
+fn the_same_seed_is_the_same_trial() {
+    let run = || {
+        let mut trial = Trial::new(5);
+        trial.disk.cut_power_after(60);
+        let mut writer = trial.open().unwrap();
+        while trial.step(&mut writer) {}
+        trial.disk.restart();
+        drop(writer);
+        let writer = trial.open().unwrap();
+        Model::observe(&writer.shared, &trial.bodies)
+    };
+    assert_eq!(run(), run());
+    assert_ne!(run(), Model { settings: BTreeMap::new(), ..Model::new().0 });
+}

@@ -1,0 +1,57 @@
+//! Looking at every byte: the walk behind `store verify`. It reads beside the running store, one
+//! record at a time, and changes nothing.
+
+use super::disk::read_exact_at;
+use super::error::StoreError;
+use super::event::ChunkRef;
+use super::record::{Place, SEGMENT_HEADER, SegmentHeader};
+use super::segment::{self, Found, Walk};
+use super::types::{Damage, Verify};
+use super::writer::Shared;
+
+/// Checks everything up to the last commit.
+pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {
+    let segments = &shared.segments;
+    let failed = |error| segments.failed("read a segment", error);
+    let mut verify = Verify::default();
+    // What is behind the last commit may be half-written at this moment.
+    let Some(end) = shared.index.state()?.map(|state| state.position) else { return Ok(verify) };
+    let numbers = segment::numbers(&*segments.disk).map_err(failed)?;
+    for number in numbers.into_iter().filter(|number| *number <= end.segment) {
+        let file = segments.file(number)?;
+        let mut header = [0; SEGMENT_HEADER];
+        let read = read_exact_at(&*file, &mut header, 0);
+        if read.is_err() || SegmentHeader::parse(&header, number) != segments.header() {
+            let len = SEGMENT_HEADER as u64;
+            verify.damage.push(Damage { segment: number, offset: 0, len });
+        }
+        let place = Place { segment: number, offset: 0 };
+        let mut walk = Walk::new(&*file, &segments.key, place, true).map_err(failed)?;
+        while let Some(found) = walk.next().map_err(failed)? {
+            match found {
+                Found::Record { offset, .. } | Found::Damage { offset, .. }
+                    if number == end.segment && offset >= end.offset =>
+                {
+                    break;
+                }
+                Found::Record { offset, end, .. } => {
+                    verify.records += 1;
+                    verify.bytes += end - offset;
+                }
+                Found::Damage { offset, end } => {
+                    verify.damage.push(Damage { segment: number, offset, len: end - offset });
+                }
+            }
+        }
+        verify.segments += 1;
+    }
+    let harmed = |chunk: &ChunkRef| {
+        let end = chunk.offset + u64::from(chunk.stored);
+        verify.damage.iter().any(|damage| {
+            let overlaps = chunk.offset < damage.offset + damage.len && damage.offset < end;
+            damage.segment == chunk.segment && overlaps
+        })
+    };
+    verify.messages = shared.index.messages_with(harmed)?;
+    Ok(verify)
+}
