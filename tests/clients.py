@@ -200,7 +200,7 @@ Port {PORT["imaps"]}
 User {ALICE}
 Pass {PASSWORD[ALICE]}
 SSLType IMAPS
-CertificateFile {demo.data}/home/tls/certificate.pem
+CertificateFile {demo.data}/home/tls/mail.home.test/certificate.pem
 
 IMAPStore far
 Account demo
@@ -265,7 +265,7 @@ set imap_user = "{ALICE}"
 set imap_pass = "{PASSWORD[ALICE]}"
 set ssl_verify_host = no
 set ssl_verify_dates = no
-set certificate_file = "{demo.data}/home/tls/certificate.pem"
+set certificate_file = "{demo.data}/home/tls/mail.home.test/certificate.pem"
 set spoolfile = "+INBOX"
 set quit = yes
 set confirmappend = no

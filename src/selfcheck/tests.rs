@@ -39,7 +39,7 @@ impl Setup {
         world.load("example.org.", HEALTHY).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let hostname = domain("mail.example.org");
-        Tls::self_signed(folder.path(), std::slice::from_ref(&hostname)).unwrap();
+        Tls::self_signed(folder.path(), &hostname).unwrap();
         let key = |name: &str, value: &str| (domain(name), value.to_owned());
         let inputs = Inputs {
             resolver: Resolver::new(&[world.local()]).unwrap(),
