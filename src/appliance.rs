@@ -337,7 +337,7 @@ pub(crate) fn log_to_stderr(level: &str) {
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// The DNS changes slowly, and a check asks servers of other people.
-const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
+const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Why the services do not run.
 #[derive(Debug, thiserror::Error)]
