@@ -210,7 +210,7 @@ async fn mail_services(
             }
         };
         // A new name needs a new certificate, on the pages' ports too.
-        tls.renew(certificate(office, &service.config)?);
+        tls.renew(&certificate(office, &service.config)?);
         let running = mail::Services::start(office, &service, tls)?;
         recheck.notify_one();
         tracing::info!(hostname = %service.site.hostname, "open for mail");

@@ -59,12 +59,12 @@ fn link_local(address: &IpAddr) -> bool {
 
 fn show(folder: &Path, stage: Stage, urls: &[String], code: &ClaimCode) {
     let code = (stage == Stage::Unclaimed).then(|| code.to_string());
-    let state = match stage {
+    let title = match stage {
         Stage::Unclaimed => "This box waits to be set up. Open one of these in a browser at home:",
         Stage::Claimed => "This box is being set up.",
         Stage::Done => "This box is in use. Its state is shown here:",
     };
-    let mut lines = vec!["Pillarbox", "", state, "http://pillarbox.local"];
+    let mut lines = vec!["Pillarbox", "", title, "http://pillarbox.local"];
     lines.extend(urls.iter().map(String::as_str));
     if urls.is_empty() {
         lines.push("(no address yet: is the network cable plugged in?)");
