@@ -16,7 +16,8 @@ use crate::net::{Peer, Stream, Tls};
 use crate::store::{Change, Store};
 
 use super::desk::{Desk, send};
-use super::session::{Answer, Effect, Question, Session};
+use super::question::{Answer, Question};
+use super::session::{Effect, Session};
 
 /// Connections that may read messages at once: each holds a thread and some buffers.
 const READERS: usize = 4;

@@ -14,7 +14,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, broadcast};
 
 use super::desk::Desk;
-use super::session::{Answer, Effect, Question, Session};
+use super::question::{Answer, Question};
+use super::session::{Effect, Session};
 use crate::accounts::{AuthError, Login};
 use crate::clock::{Clock, ClockTrust};
 use crate::mail::{Flags, MailboxName, SpecialUse};
@@ -46,7 +47,8 @@ fn a_large_message_passes_in_pieces() {
     let mut client = house.client(993);
     client.log_in();
     client.send(b"s SELECT INBOX\r\n", usize::MAX);
-    let body: String = (0..60_000).map(|i| format!("line {i} of a large message\r\n")).collect();
+    let line = |i| format!("line {i} of a large message\r\n");
+    let body = (0..60_000).map(line).collect::<Vec<_>>().concat();
     let message = format!("Subject: large\r\n\r\n{body}");
     let append = format!("a APPEND INBOX {{{}+}}\r\n{message}\r\n", message.len());
     client.out.clear();
