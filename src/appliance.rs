@@ -21,10 +21,11 @@ use tokio_util::task::TaskTracker;
 
 use self::light::Light;
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::{Config, FILE_NAME, Seed};
+use crate::config::{self, Config, FILE_NAME, Part, Seed, TlsMode};
 use crate::control::{self, ControlError};
+use crate::mail::Domain;
 use crate::net::{Limits, ListenError, Listener, Tls, TlsError};
-use crate::office::{Office, OfficeError};
+use crate::office::{NEW_NAME, Office, OfficeError};
 use crate::web::{self, ClaimCode, Stage};
 
 /// How to run.
@@ -81,6 +82,7 @@ pub(crate) fn stop_on_signal() -> Result<CancellationToken, RunError> {
 pub struct Appliance {
     office: Arc<Office>,
     options: RunOptions,
+    parts: board::Settings,
     control: control::Server,
     pages: Vec<(Listener, bool)>,
     tls: Tls,
@@ -98,12 +100,13 @@ impl Appliance {
             return Err(RunError::NoConfig(file.clone()));
         }
         let file = options.config.clone().unwrap_or_else(|| options.data.join(FILE_NAME));
-        let config = crate::config::load(&file).map_err(OfficeError::from)?;
+        let config = config::load(&file).map_err(OfficeError::from)?;
         let office = Office::open_with(&options.data, file, clock)?;
         if let Some(seed) = &options.seed {
             take_up_seed(&office, seed).await;
         }
         let config = office.service().map_or(config, |service| service.config.clone());
+        let parts = board_settings(&config.board);
         let tls = certificate(&office, &config)?;
         let mut pages = Vec::new();
         for address in &config.listen.http {
@@ -114,7 +117,7 @@ impl Appliance {
         }
         let control = control::Server::bind(&options.data)?;
         let code = ClaimCode::random().map_err(|_| RunError::Random)?;
-        Ok(Self { office: Arc::new(office), options, control, pages, tls, code })
+        Ok(Self { office: Arc::new(office), options, parts, control, pages, tls, code })
     }
 
     /// The opened parts, for whoever runs this appliance inside another program.
@@ -129,13 +132,11 @@ impl Appliance {
 
     /// Runs until `stop`, then lets what is under way come to its end.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { office, options, control, pages, tls, code } = self;
+        let Self { office, options, parts, control, pages, tls, code } = self;
         let tasks = TaskTracker::new();
         let recheck = Arc::new(Notify::new());
-        let stage = watch::Sender::new(match office.service() {
-            Some(_) => Stage::Done,
-            None => Stage::Unclaimed,
-        });
+        // The pages set it: they know whether a set-up was left half way.
+        let stage = watch::Sender::new(Stage::Unclaimed);
 
         tasks.spawn(control.run(Arc::clone(&office), stop.clone(), tasks.clone()));
         let http: Vec<SocketAddr> = pages
@@ -144,7 +145,7 @@ impl Appliance {
             .map(|(listener, _)| listener.local())
             .collect();
         let light = Light::start(
-            board::Board::detect(options.board, &board::Settings::default()),
+            board::Board::detect(options.board, &parts),
             light::Sources {
                 office: Arc::clone(&office),
                 stage: stage.subscribe(),
@@ -179,7 +180,7 @@ impl Appliance {
         }
         tasks.spawn(tell_the_service_manager(stop.clone()));
 
-        let served = mail_services(&office, &tls, &stage, &recheck, &stop).await;
+        let served = mail_services(&office, &tls, &recheck, &stop).await;
         // A failure of the mail services stops all of it: a service manager starts it anew.
         stop.cancel();
         tasks.close();
@@ -196,7 +197,6 @@ impl Appliance {
 async fn mail_services(
     office: &Arc<Office>,
     tls: &Tls,
-    stage: &watch::Sender<Stage>,
     recheck: &Notify,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
@@ -209,8 +209,9 @@ async fn mail_services(
                 _ = generations.changed() => continue,
             }
         };
+        // A new name needs a new certificate, on the pages' ports too.
+        tls.renew(certificate(office, &service.config)?);
         let running = mail::Services::start(office, &service, tls)?;
-        stage.send_replace(Stage::Done);
         recheck.notify_one();
         tracing::info!(hostname = %service.site.hostname, "open for mail");
         tokio::select! {
@@ -285,17 +286,32 @@ async fn take_up_seed(office: &Office, path: &Path) {
 }
 
 fn certificate(office: &Office, config: &Config) -> Result<Tls, RunError> {
-    use crate::config::TlsMode;
     Ok(match &config.tls {
         TlsMode::Files { certificate, key } => Tls::load(certificate, key)?,
-        TlsMode::SelfSigned => {
-            let names = match &config.site {
-                Some(site) => vec![site.hostname.clone()],
-                None => Vec::new(),
-            };
-            Tls::self_signed(&office.tls_folder(), &names)?
-        }
+        TlsMode::SelfSigned => Tls::self_signed(&office.tls_folder(config), &host_name(config)?)?,
     })
+}
+
+/// What the owner said about LED and display, in the board's words.
+fn board_settings(said: &config::Board) -> board::Settings {
+    let choice = |part: &Part| match part {
+        Part::Auto => board::Choice::Auto,
+        Part::None => board::Choice::Off,
+        Part::Named(path) => board::Choice::At(path.into()),
+    };
+    board::Settings {
+        led: choice(&said.led),
+        display: choice(&said.display),
+        ..board::Settings::default()
+    }
+}
+
+/// The name people type: before the set-up, the one the box has in the house.
+fn host_name(config: &Config) -> Result<Domain, RunError> {
+    match &config.site {
+        Some(site) => Ok(site.hostname.clone()),
+        None => NEW_NAME.parse().map_err(|_| RunError::Name),
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<Listener, RunError> {
@@ -353,6 +369,9 @@ pub enum RunError {
     /// The system refused an event loop or a signal handler.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
+    /// Our own name is no name.
+    #[error("{NEW_NAME} is not a name")]
+    Name,
     /// The system has no random numbers to give.
     #[error("the system gives no random numbers")]
     Random,

@@ -270,6 +270,8 @@ enum QueueArgs {
 enum StoreArgs {
     /// Sizes and counts
     Stats,
+    /// Read every record and name what is damaged
+    Verify,
 }
 
 /// Where the service keeps its data.
@@ -309,6 +311,7 @@ impl Cli {
             Command::Store { at, command } => {
                 let request = match command {
                     StoreArgs::Stats => Request::StoreStats,
+                    StoreArgs::Verify => Request::StoreVerify,
                 };
                 ask(&at, &request)
             }

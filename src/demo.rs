@@ -19,31 +19,29 @@ use crate::config::{self, DnsTable, DomainTable, FILE_NAME, ListenTable, OwnerTa
 use crate::dns::world::{World, ZoneError};
 use crate::mail::{Address, AddressError};
 use crate::office::{Office, OfficeError};
+use crate::selfcheck::{Scope, own_addresses};
 
 /// Runs the demo until Ctrl-C. `new` leaves the household's box to be set up in the browser.
 pub fn run(data: &Path, base: u16, new: bool) -> Result<(), DemoError> {
     appliance::log_to_stderr("error");
     appliance::runtime()?.block_on(async {
         let stop = appliance::stop_on_signal()?;
-        let world = World::start(loopback(base + 53))
-            .await
-            .map_err(|source| DemoError::World { address: loopback(base + 53), source })?;
-        world.load(".", WORLD)?;
-
+        let worlds = Worlds::start(base).await?;
         let home = Place { data: data.join("home"), base, host: Ipv4Addr::LOCALHOST };
-        let far = Place { data: data.join("neighbour"), base: base + 1000, host: FAR_HOST };
-        home.prepare(HOME, far.port(25), &world, new)?;
-        far.prepare(FAR, home.port(25), &world, false)?;
+        let far = Place { data: data.join("neighbour"), base: base + FAR_PORTS, host: FAR_HOST };
+        home.prepare(HOME, far.port(25), &worlds.home, new)?;
+        far.prepare(FAR, home.port(25), &worlds.far, false)?;
         let far_box = far.open(board::Kind::None).await?;
         settle(far_box.office(), FAR).await?;
-        publish(&world, far_box.office())?;
+        worlds.publish(far_box.office())?;
 
         let home_box = home.open(board::Kind::Simulated).await?;
-        if new {
-            tokio::spawn(publish_later(world.clone(), Arc::clone(home_box.office()), stop.clone()));
-        } else {
+        if home_box.office().service().is_some() {
             settle(home_box.office(), HOME).await?;
-            publish(&world, home_box.office())?;
+            worlds.publish_home(home_box.office())?;
+        } else {
+            let office = Arc::clone(home_box.office());
+            tokio::spawn(publish_later(worlds.clone(), office, stop.clone()));
         }
         greet(&home, &home_box, new);
         let (home, far) = tokio::join!(home_box.serve(stop.clone()), far_box.serve(stop));
@@ -150,36 +148,93 @@ async fn settle(office: &Office, household: Household) -> Result<(), DemoError> 
     Ok(())
 }
 
-/// Puts the records a box asks for into the DNS world.
-fn publish(world: &World, office: &Office) -> Result<(), DemoError> {
-    for record in office.records().unwrap_or_default() {
-        // The addresses of the demo's hosts are given.
-        if matches!(&*record.kind, "A" | "AAAA") {
-            continue;
+/// The DNS as each box sees it. To the neighbour the household is on this computer; the household
+/// sees itself where it would be on the internet, so that its self-check has a healthy world.
+#[derive(Clone)]
+struct Worlds {
+    home: World,
+    far: World,
+    /// Where the household is said to be.
+    public: Vec<IpAddr>,
+}
+
+impl Worlds {
+    async fn start(base: u16) -> Result<Self, DemoError> {
+        let start = async |port| {
+            let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+            let started = World::start(address).await;
+            started.map_err(|source| DemoError::World { address, source })
+        };
+        // Mail leaves from the addresses this computer has; behind a router it knows none of them.
+        let mut public = own_addresses();
+        public.retain(|address| Scope::of(*address) == Scope::Public);
+        if public.is_empty() {
+            public.push(IpAddr::V4(PUBLIC));
         }
-        world.load(".", &record.zone_line())?;
+        let worlds = Self {
+            home: start(base + 53).await?,
+            far: start(base + FAR_PORTS + 53).await?,
+            public,
+        };
+        for world in [&worlds.home, &worlds.far] {
+            world.load(".", &address_lines("mail.neighbour.test", &[IpAddr::V4(FAR_HOST)]))?;
+        }
+        Ok(worlds)
     }
-    Ok(())
+
+    /// Puts the records a box asks for into both worlds.
+    fn publish(&self, office: &Office) -> Result<(), DemoError> {
+        for record in office.records().unwrap_or_default() {
+            // Where the demo's hosts are is said apart.
+            if matches!(&*record.kind, "A" | "AAAA") {
+                continue;
+            }
+            for world in [&self.home, &self.far] {
+                world.load(".", &(record.zone_line() + "\n"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_home(&self, office: &Office) -> Result<(), DemoError> {
+        let Some(service) = office.service() else { return Ok(()) };
+        let hostname = service.site.hostname.as_str();
+        self.home.load(".", &address_lines(hostname, &self.public))?;
+        self.far.load(".", &address_lines(hostname, &[IpAddr::V4(Ipv4Addr::LOCALHOST)]))?;
+        self.publish(office)
+    }
+}
+
+/// Address records and the way back.
+fn address_lines(hostname: &str, addresses: &[IpAddr]) -> String {
+    let lines = addresses.iter().map(|address| {
+        let (kind, back) = match address {
+            IpAddr::V4(v4) => {
+                let [a, b, c, d] = v4.octets();
+                ("A", format!("{d}.{c}.{b}.{a}.in-addr.arpa"))
+            }
+            IpAddr::V6(v6) => {
+                let nibbles = v6.octets().into_iter().rev().flat_map(|b| [b & 15, b >> 4]);
+                let labels: Vec<String> = nibbles.map(|nibble| format!("{nibble:x}")).collect();
+                ("AAAA", format!("{}.ip6.arpa", labels.join(".")))
+            }
+        };
+        format!("{hostname}. 5 IN {kind} {address}\n{back}. 5 IN PTR {hostname}.\n")
+    });
+    lines.collect()
 }
 
 /// In the wizard's demo, somebody publishes the records a little later, so that they can be seen
 /// to appear.
-async fn publish_later(world: World, office: Arc<Office>, stop: CancellationToken) {
+async fn publish_later(worlds: Worlds, office: Arc<Office>, stop: CancellationToken) {
     let mut generations = office.generations();
     while generations.changed().await.is_ok() {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(Duration::from_secs(20)) => {}
         }
-        let Some(service) = office.service() else { continue };
-        let hostname = &service.site.hostname;
-        let address = format!("{hostname}. 5 IN A {NEW_ADDRESS}\n");
-        let pointer = format!("{NEW_POINTER}. 5 IN PTR {hostname}.\n");
-        let published = publish(&world, &office)
-            .and_then(|()| Ok(world.load(".", &address)?))
-            .and_then(|()| Ok(world.load(".", &pointer)?));
-        if let Err(error) = published {
-            tracing::warn!(%error, "the demo's DNS does not take the records");
+        if let Err(error) = worlds.publish_home(&office) {
+            tracing::error!(%error, "the demo's DNS does not take the records");
         }
     }
 }
@@ -209,10 +264,6 @@ fn greet(place: &Place, appliance: &Appliance, new: bool) {
     println!("\n  Data in {}, kept for the next start\n", place.data.display());
 }
 
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
-}
-
 const HOME: Household = Household {
     domain: "home.test",
     people: &[("alice@home.test", "demo-alice"), ("bob@home.test", "demo-bob")],
@@ -225,17 +276,11 @@ const FAR: Household =
 /// address on the internet.
 const FAR_HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// Where a box set up in the wizard of the demo is said to be.
-const NEW_ADDRESS: &str = "127.0.0.1";
-const NEW_POINTER: &str = "1.0.0.127.in-addr.arpa";
+/// The neighbour's ports are this much higher.
+const FAR_PORTS: u16 = 1000;
 
-/// What stands in this world's DNS from the beginning.
-const WORLD: &str = "\
-mail.home.test. 5 IN A 127.0.0.1
-mail.neighbour.test. 5 IN A 127.0.0.2
-1.0.0.127.in-addr.arpa. 5 IN PTR mail.home.test.
-2.0.0.127.in-addr.arpa. 5 IN PTR mail.neighbour.test.
-";
+/// Stands for the household's line when this computer's address is a private one (RFC 5737).
+const PUBLIC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 25);
 
 const SERVICES: [(&str, u16); 9] = [
     ("http", 80),

@@ -138,7 +138,8 @@ impl Office {
         let make_keys = move |domains: &[Domain]| {
             SigningKeys::open_or_create(&keys, domains).map(drop).map_err(|e| e.to_string())
         };
-        let config = setup::apply(answers, replaces, &self.data, &self.accounts, make_keys).await?;
+        let config =
+            setup::apply(answers, replaces, &self.config_file, &self.accounts, make_keys).await?;
         self.assume(config.clone())?;
         self.generation.send_modify(|count| *count += 1);
         Ok(config)
@@ -178,9 +179,10 @@ impl Office {
         ))
     }
 
-    /// Where the box's own certificate is kept.
-    pub fn tls_folder(&self) -> PathBuf {
-        self.data.join("tls")
+    /// Where the box's own certificate is kept: each name has its own.
+    pub fn tls_folder(&self, config: &Config) -> PathBuf {
+        let name = config.site.as_ref().map_or(NEW_NAME, |site| site.hostname.as_str());
+        self.data.join("tls").join(name)
     }
 
     /// Closes the store; what is committed stays in any case.
@@ -191,7 +193,7 @@ impl Office {
 
     fn certificate(&self, config: &Config) -> PathBuf {
         match &config.tls {
-            config::TlsMode::SelfSigned => self.tls_folder().join("certificate.pem"),
+            config::TlsMode::SelfSigned => self.tls_folder(config).join("certificate.pem"),
             config::TlsMode::Files { certificate, .. } => certificate.clone(),
         }
     }
@@ -233,6 +235,9 @@ impl Office {
         &self.config_file
     }
 }
+
+/// The name a box has in the house before it has one in the world.
+pub const NEW_NAME: &str = "pillarbox.local";
 
 /// Why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]

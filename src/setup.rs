@@ -12,25 +12,24 @@ use crate::mail::{Address, Domain};
 
 /// Checks the answers and carries them out.
 ///
-/// `replaces` is an account that a former run of the same set-up made and whose address turned out
+/// `path` is the configuration file. `replaces` is an account that a former run of the same set-up made and whose address turned out
 /// to be a slip; it is removed unless it is the owner's still. `make_keys` makes the DKIM keys of
 /// domains that have none, and says in words why it cannot.
 pub async fn apply<H: Household>(
     mut answers: ConfigFile,
     replaces: Option<&Address>,
-    data: &Path,
+    path: &Path,
     household: &H,
     make_keys: impl FnOnce(&[Domain]) -> Result<(), String> + Send,
 ) -> Result<Config, SetupError> {
-    let path = data.join(FILE_NAME);
-    answers.keep_secrets_of(&config::load_file(&path)?);
+    answers.keep_secrets_of(&config::load_file(path)?);
     let site = answers.resolve(FILE_NAME)?.site.ok_or(SetupError::NothingSaid)?;
     let password = answers.owner.as_ref().and_then(|owner| owner.password.clone());
 
     // The configuration last: a box that has one counts as set up.
     owner(&site, password, replaces, household).await?;
     make_keys(&site.domains).map_err(SetupError::Keys)?;
-    Ok(config::save(&path, &answers)?)
+    Ok(config::save(path, &answers)?)
 }
 
 async fn owner<H: Household>(
@@ -203,7 +202,7 @@ mod tests {
     }
 
     async fn run(house: &House, data: &Path, answers: ConfigFile) -> Result<Config, SetupError> {
-        apply(answers, None, data, house, |_| Ok(())).await
+        apply(answers, None, &data.join(FILE_NAME), house, |_| Ok(())).await
     }
 
     #[tokio::test]
@@ -239,7 +238,7 @@ mod tests {
         assert!(house.accounts.lock().unwrap().is_empty());
 
         let right = answers("alice@example.org", "open sesame");
-        let keyless = apply(right.clone(), None, data.path(), &house, |_| Err("no room".into()));
+        let keyless = apply(right.clone(), None, &path, &house, |_| Err("no room".into()));
         assert!(said(keyless.await).contains("no room"));
         assert!(!path.exists(), "a box without keys must not count as set up");
         run(&house, data.path(), right).await.unwrap();
@@ -257,7 +256,7 @@ mod tests {
         };
         for _ in 0..2 {
             let answers = answers("alice@example.org", "open sesame");
-            apply(answers, None, data.path(), &accounts, make_keys).await.unwrap();
+            apply(answers, None, &data.path().join(FILE_NAME), &accounts, make_keys).await.unwrap();
         }
         let (password, peer) = (Password::new("open sesame".into()), [192, 0, 2, 1].into());
         let login = accounts.authenticate("alice@example.org", password, peer).await.unwrap();
@@ -273,13 +272,15 @@ mod tests {
         let slip: Address = "alice@exmaple.org".parse().unwrap();
         for _ in 0..2 {
             let right = answers("alice@example.org", "open sesame");
-            apply(right, Some(&slip), data.path(), &house, |_| Ok(())).await.unwrap();
+            apply(right, Some(&slip), &data.path().join(FILE_NAME), &house, |_| Ok(()))
+                .await
+                .unwrap();
         }
         assert!(house.password("alice@exmaple.org").is_none());
         // The same address again is not removed.
         let (right, same) =
             (answers("alice@example.org", ""), "Alice@example.org".parse().unwrap());
-        apply(right, Some(&same), data.path(), &house, |_| Ok(())).await.unwrap();
+        apply(right, Some(&same), &data.path().join(FILE_NAME), &house, |_| Ok(())).await.unwrap();
         assert!(house.password("alice@example.org").is_some());
     }
 }

@@ -8,6 +8,7 @@ No root needed.
 import imaplib
 import os
 import poplib
+import shlex
 import shutil
 import signal
 import smtplib
@@ -199,7 +200,7 @@ Port {PORT["imaps"]}
 User {ALICE}
 Pass {PASSWORD[ALICE]}
 SSLType IMAPS
-CertificateFile {demo.data}/home/tls/certificate.pem
+CertificateFile {demo.data}/home/tls/mail.home.test/certificate.pem
 
 IMAPStore far
 Account demo
@@ -264,7 +265,7 @@ set imap_user = "{ALICE}"
 set imap_pass = "{PASSWORD[ALICE]}"
 set ssl_verify_host = no
 set ssl_verify_dates = no
-set certificate_file = "{demo.data}/home/tls/certificate.pem"
+set certificate_file = "{demo.data}/home/tls/mail.home.test/certificate.pem"
 set spoolfile = "+INBOX"
 set quit = yes
 set confirmappend = no
@@ -275,10 +276,11 @@ set mbox = "+Archive"
 set move = no
 """)
     before = len(subjects(mailbox="Archive"))
-    demo.run("mutt", "-n", "-F", config, "-e",
-             'push "<search>from-mbsync<enter><save-message>=Archive<enter><sync-mailbox><quit>"',
-             env={**os.environ, "HOME": demo.work, "TERM": "xterm", "LINES": "24", "COLUMNS": "80"},
-             stdin=subprocess.DEVNULL if not sys.stdin.isatty() else None)
+    keys = "<search>from-mbsync<enter><save-message>=Archive<enter><sync-mailbox><quit>"
+    # mutt wants a terminal, which script(1) gives it.
+    command = shlex.join(["mutt", "-n", "-F", config, "-e", f'push "{keys}"'])
+    demo.run("script", "-qec", command, "/dev/null", stdin=subprocess.DEVNULL,
+             env={**os.environ, "HOME": demo.work, "TERM": "xterm"})
     assert len(subjects(mailbox="Archive")) == before + 1
     assert "from-mbsync" not in subjects()
 

@@ -82,7 +82,7 @@ pub(super) fn answer(request: &Request, value: &Value) {
             items(value).for_each(queue_item);
         }
         Request::Queue(QueueCommand::Show { .. }) => queue_item(value),
-        Request::StoreStats => {
+        Request::StoreStats | Request::StoreVerify => {
             for (key, value) in value.as_object().into_iter().flatten() {
                 println!("{:<18} {value}", key.replace('_', " "));
             }

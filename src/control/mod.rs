@@ -38,6 +38,8 @@ pub enum Request {
     Queue(QueueCommand),
     /// Sizes and counts.
     StoreStats,
+    /// Read every record.
+    StoreVerify,
 }
 
 /// What can be asked about accounts.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use rustls::ServerConfig;
@@ -23,7 +23,7 @@ use crate::mail::Domain;
 /// The box's certificate, ready to accept TLS connections; cheap to clone.
 #[derive(Clone)]
 pub struct Tls {
-    acceptor: TlsAcceptor,
+    acceptor: Arc<RwLock<TlsAcceptor>>,
 }
 
 impl Tls {
@@ -39,14 +39,15 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(TlsError::Unusable)?;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)) })
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(Self { acceptor: Arc::new(RwLock::new(acceptor)) })
     }
 
-    /// Loads the self-signed certificate in `folder`, making one for `names` when there is none.
-    pub fn self_signed(folder: &Path, names: &[Domain]) -> Result<Self, TlsError> {
+    /// Loads the self-signed certificate in `folder`, making one for `name` when there is none.
+    pub fn self_signed(folder: &Path, name: &Domain) -> Result<Self, TlsError> {
         let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
         if !certificate.exists() || !key.exists() {
-            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            let names = [name.to_string()];
             let made = rcgen::generate_simple_self_signed(names).map_err(TlsError::Generate)?;
             let write = |path: &Path, pem: String| {
                 write_private(path, pem.as_bytes()).map_err(|error| TlsError::File {
@@ -67,7 +68,14 @@ impl Tls {
 
     /// Performs the server's side of the handshake.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Stream> {
-        Ok(Stream::Tls(Box::new(self.acceptor.accept(stream).await?)))
+        let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Stream::Tls(Box::new(acceptor.accept(stream).await?)))
+    }
+
+    /// Takes another's certificate for all connections from now on, on every clone of this one.
+    pub fn renew(&self, other: Self) {
+        let new = other.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 }
 

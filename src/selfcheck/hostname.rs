@@ -54,14 +54,16 @@ async fn one(inputs: &Inputs, address: IpAddr, advice: &str) -> Found {
     let hostname = &inputs.site.hostname;
     let own = inputs.addresses.contains(&address);
     match Scope::of(address) {
+        // Loopback is never among a real box's addresses; the demo has it there.
+        Scope::Host if own => Found::ok().saw(format!("{address} is this computer")),
+        // The DNS asked here knows this very network: its own world, whole in itself.
+        Scope::Private if own && is_named(inputs, address).await => {
+            Found::ok().saw(format!("{address} is this box, in a network with a DNS of its own"))
+        }
         Scope::Host | Scope::Link => Found::broken(
             format!("{hostname} leads to {address}, which nobody else can reach"),
             advice,
         ),
-        Scope::Private if own && is_named(inputs, address).await => {
-            // The DNS asked here knows this very network: its own world, whole in itself.
-            Found::ok().saw(format!("{address} is this box, in a network with a DNS of its own"))
-        }
         Scope::Private => Found::attention(
             format!("{hostname} leads to {address}, an address inside a house or a provider"),
             format!(

@@ -269,7 +269,7 @@ async fn run_one(check: &dyn Check, inputs: &Inputs) -> Finding {
 
 /// From where an address can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
+pub enum Scope {
     /// This machine alone.
     Host,
     /// The cable alone.
@@ -281,7 +281,8 @@ enum Scope {
 }
 
 impl Scope {
-    fn of(address: IpAddr) -> Self {
+    /// Of this address.
+    pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) if v4.is_loopback() || v4.is_unspecified() => Self::Host,
             IpAddr::V4(v4) if v4.is_link_local() => Self::Link,

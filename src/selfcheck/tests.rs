@@ -39,7 +39,7 @@ impl Setup {
         world.load("example.org.", HEALTHY).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let hostname = domain("mail.example.org");
-        Tls::self_signed(folder.path(), std::slice::from_ref(&hostname)).unwrap();
+        Tls::self_signed(folder.path(), &hostname).unwrap();
         let key = |name: &str, value: &str| (domain(name), value.to_owned());
         let inputs = Inputs {
             resolver: Resolver::new(&[world.local()]).unwrap(),
@@ -149,6 +149,11 @@ async fn healthy_boxes_that_differ_are_ready_too() {
     inner.name_address("fd91::10", "mail.example.org");
     inner.inputs.addresses = vec![ip("10.91.0.10"), ip("fd91::10")];
 
+    let mut demo = Setup::healthy().await;
+    demo.forget("mail.example.org");
+    demo.publish("mail A 127.0.0.1");
+    demo.inputs.addresses = vec![ip("127.0.0.1")];
+
     for (name, setup) in [
         ("IPv4 only", four),
         ("IPv6 only", six),
@@ -157,7 +162,8 @@ async fn healthy_boxes_that_differ_are_ready_too() {
         ("another name in the MX record", alias),
         ("backup MX", backup),
         ("hold", hold),
-        ("a world of its own", inner),
+        ("a network with a DNS of its own", inner),
+        ("the demo on one computer", demo),
     ] {
         let report = setup.all().await;
         assert_eq!(report.exit_code(), 0, "{name}: {report:#?}");
@@ -355,7 +361,9 @@ async fn a_certificate_is_judged_by_name_and_date() {
     std::fs::write(&setup.inputs.certificate, made("mail.example.org", 2024)).unwrap();
     setup.inputs.clock = Arc::new(At("2026-12-24T18:00:00Z", ClockTrust::Rough));
     assert_eq!(word(&setup.one("tls.certificate").await), "unknown");
-    setup.inputs.certificate.push("gone");
+    std::fs::remove_file(&setup.inputs.certificate).unwrap();
+    assert_eq!(word(&setup.one("tls.certificate").await), "unknown");
+    std::fs::create_dir(&setup.inputs.certificate).unwrap();
     assert_eq!(word(&setup.one("tls.certificate").await), "broken");
 }
 

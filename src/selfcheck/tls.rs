@@ -41,6 +41,10 @@ async fn check(inputs: &Inputs) -> Found {
     let advice = advice(&inputs.certificate);
     let pem = match tokio::fs::read(&inputs.certificate).await {
         Ok(pem) => pem,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Found::unknown("there is no certificate yet: the box makes it when it starts")
+                .saw(format!("no file {}", inputs.certificate.display()));
+        }
         Err(error) => {
             let what = format!("{} cannot be read: {error}", inputs.certificate.display());
             return Found::broken(what, advice);

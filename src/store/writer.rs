@@ -364,7 +364,8 @@ impl Writer {
         let segments = &self.shared.segments;
         if let Err(error) = self.file.write_at(bytes, self.len) {
             let error = segments.failed("write to the log", error);
-            let cut = self.file.set_len(self.len);
+            // Synced, so that what is refused now does not appear after a power cut.
+            let cut = self.file.set_len(self.len).and_then(|()| self.file.sync());
             let cut = cut.map_err(|error| segments.failed("shorten the log", error));
             cut.inspect_err(|error| self.stop(error))?;
             return Err(error);

@@ -216,8 +216,9 @@ def test_no_relay_for_strangers(lab):
 
 
 def test_ipv6_is_served(lab):
-    lab.far.run("swaks", "--server", f"[{BOX6}]", "--from", "stranger@far.test",
-                "--to", "alice@home.test", "--header", "Subject: over-six")
+    send = ("import smtplib; s = smtplib.SMTP('%s'); s.sendmail('stranger@far.test', "
+            "['alice@home.test'], 'From: stranger@far.test\\r\\nSubject: over-six\\r\\n\\r\\nHi\\r\\n')")
+    lab.far.run(sys.executable, "-c", send % BOX6)
     message = lab.wait_inbox("over-six")
     assert "fd91::21" in message, message
 

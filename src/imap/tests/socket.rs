@@ -22,8 +22,7 @@ async fn a_phone_logs_in_after_starttls_and_is_told_of_new_mail() {
     let address = "alice@example.org".parse().unwrap();
     let account = accounts.add(address, Password::new("wonderland-7".into())).await.unwrap();
     let hostname = "mail.example.org".parse().unwrap();
-    let tls =
-        Tls::self_signed(&folder.path().join("tls"), std::slice::from_ref(&hostname)).unwrap();
+    let tls = Tls::self_signed(&folder.path().join("tls"), &hostname).unwrap();
     let server = Server::new(hostname, tls, accounts, store.clone(), Arc::new(Noon), 1 << 20);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let local = listener.local_addr().unwrap();

@@ -35,7 +35,7 @@ async fn house() -> House {
 async fn house_with(patience: Patience) -> House {
     let folder = tempfile::tempdir().unwrap();
     let host: Domain = HOST.parse().unwrap();
-    let tls = Tls::self_signed(folder.path(), std::slice::from_ref(&host)).unwrap();
+    let tls = Tls::self_signed(folder.path(), &host).unwrap();
     let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
     let accounts = Accounts::open(store.clone(), vec!["x.org".parse().unwrap()]).unwrap();
     let account = accounts.add(alice(), Password::new("correct horse".into())).await.unwrap();

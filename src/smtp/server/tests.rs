@@ -180,7 +180,7 @@ impl PostOffice {
             schedule: Schedule::default(),
         })
         .unwrap();
-        let tls = Tls::self_signed(&path("tls"), std::slice::from_ref(&hostname)).unwrap();
+        let tls = Tls::self_signed(&path("tls"), &hostname).unwrap();
         let Lookup::Account(account) = accounts.lookup(&alice) else { panic!("no alice") };
         let settings =
             ServerSettings { hostname, postmaster: alice, message_size: 1 << 20, timeouts };
