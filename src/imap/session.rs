@@ -150,6 +150,11 @@ impl Session {
         }
     }
 
+    /// Whether nobody has logged in yet.
+    pub(super) fn is_guest(&self) -> bool {
+        matches!(self.state, State::Guest(_))
+    }
+
     pub(super) fn capability(&self) -> String {
         match (&self.state, self.tls) {
             (State::Guest(_), true) => format!("{CAPABILITY} AUTH=PLAIN"),
