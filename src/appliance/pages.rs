@@ -19,7 +19,7 @@ use crate::web::{self, Patience, Setup};
 pub(super) async fn serve(
     listener: Listener,
     tls: Option<Tls>,
-    router: axum::Router,
+    router: web::Router,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {

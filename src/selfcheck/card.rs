@@ -27,7 +27,7 @@ impl Check for Card {
                 Ok(stats) => stats,
                 Err(why) => return Found::unknown(format!("the store could not be asked: {why}")),
             };
-            let advice = "Make a backup of your mail now (pillarbox export), and put in a new \
+            let advice = "Copy your mail to a computer now, with a mail program, and put in a new \
                           card. Then see which messages are damaged: pillarbox store verify";
             if stats.io_errors > 0 {
                 Found::broken("the card fails to read or write", advice)

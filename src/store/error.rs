@@ -18,8 +18,8 @@ pub enum StoreError {
     /// A stored record does not match its checksum.
     #[error("stored data is damaged ({0})")]
     Damaged(String),
-    /// The index failed; `store rebuild` makes it anew.
-    #[error("the index failed ({0}); `pillarbox store rebuild` makes it anew")]
+    /// The index failed; an opening that cannot use it makes it anew.
+    #[error("the index failed ({0}); your mail is not in it: start the box again to make it anew")]
     Index(String),
     /// No such mailbox: it may have been deleted meanwhile.
     #[error("the mailbox does not exist")]
