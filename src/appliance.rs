@@ -210,7 +210,7 @@ async fn mail_services(
             }
         };
         // A new name needs a new certificate, on the pages' ports too.
-        tls.renew(certificate(office, &service.config)?);
+        tls.renew(&certificate(office, &service.config)?);
         let running = mail::Services::start(office, &service, tls)?;
         recheck.notify_one();
         tracing::info!(hostname = %service.site.hostname, "open for mail");
@@ -337,7 +337,7 @@ pub(crate) fn log_to_stderr(level: &str) {
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// The DNS changes slowly, and a check asks servers of other people.
-const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
+const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Why the services do not run.
 #[derive(Debug, thiserror::Error)]

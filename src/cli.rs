@@ -307,7 +307,7 @@ impl Cli {
             Command::Check(args) => check(args),
             Command::Dns(args) => dns(&args),
             Command::Account { at, command } => account(&at, command),
-            Command::Queue { at, command } => queue(&at, command),
+            Command::Queue { at, command } => queue(&at, &command),
             Command::Store { at, command } => {
                 let request = match command {
                     StoreArgs::Stats => Request::StoreStats,
@@ -410,8 +410,8 @@ fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {
     ask(at, &Request::Account(command))
 }
 
-fn queue(at: &At, command: QueueArgs) -> Result<ExitCode, Failure> {
-    let command = match command {
+fn queue(at: &At, command: &QueueArgs) -> Result<ExitCode, Failure> {
+    let command = match *command {
         QueueArgs::List => QueueCommand::List,
         QueueArgs::Show { id } => QueueCommand::Show { id },
         QueueArgs::Retry { id } => QueueCommand::Retry { id },

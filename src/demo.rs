@@ -86,27 +86,27 @@ impl Place {
         let outbound = file.outbound.get_or_insert_default();
         outbound.ports = Some(PortsTable { mx: Some(mx_port) });
         file.listen = Some(ListenTable {
-            http: self.addresses(80),
-            https: self.addresses(443),
-            smtp: self.addresses(25),
-            submission: self.addresses(587),
-            submissions: self.addresses(465),
-            imap: self.addresses(143),
-            imaps: self.addresses(993),
-            pop3: self.addresses(110),
-            pop3s: self.addresses(995),
+            http: Some(self.addresses(80)),
+            https: Some(self.addresses(443)),
+            smtp: Some(self.addresses(25)),
+            submission: Some(self.addresses(587)),
+            submissions: Some(self.addresses(465)),
+            imap: Some(self.addresses(143)),
+            imaps: Some(self.addresses(993)),
+            pop3: Some(self.addresses(110)),
+            pop3s: Some(self.addresses(995)),
         });
         config::save(&path, &file).map_err(OfficeError::from)?;
         Ok(())
     }
 
-    fn addresses(&self, service: u16) -> Option<Vec<String>> {
+    fn addresses(&self, service: u16) -> Vec<String> {
         let port = self.port(service);
         let mut addresses = vec![format!("{}:{port}", self.host)];
         if self.host == Ipv4Addr::LOCALHOST {
             addresses.push(format!("[::1]:{port}"));
         }
-        Some(addresses)
+        addresses
     }
 
     async fn open(&self, board: board::Kind) -> Result<Appliance, DemoError> {

@@ -17,5 +17,5 @@ fn main() -> ExitCode {
     }
 }
 
-/// EX_USAGE of sysexits.h: 0 to 3 are results of `check`.
+/// `EX_USAGE` of sysexits.h: 0 to 3 are results of `check`.
 const USAGE: u8 = 64;

@@ -135,8 +135,12 @@ impl Office {
         replaces: Option<&Address>,
     ) -> Result<Config, OfficeError> {
         let keys = self.keys_folder();
-        let make_keys = move |domains: &[Domain]| {
-            SigningKeys::open_or_create(&keys, domains).map(drop).map_err(|e| e.to_string())
+        // Finding two large primes takes seconds on a Pi.
+        let make_keys = async move |domains: Vec<Domain>| {
+            let made = tokio::task::spawn_blocking(move || {
+                SigningKeys::open_or_create(&keys, &domains).map(drop).map_err(|e| e.to_string())
+            });
+            made.await.map_err(|error| error.to_string())?
         };
         let config =
             setup::apply(answers, replaces, &self.config_file, &self.accounts, make_keys).await?;

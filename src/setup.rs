@@ -20,7 +20,7 @@ pub async fn apply<H: Household>(
     replaces: Option<&Address>,
     path: &Path,
     household: &H,
-    make_keys: impl FnOnce(&[Domain]) -> Result<(), String> + Send,
+    make_keys: impl AsyncFnOnce(Vec<Domain>) -> Result<(), String>,
 ) -> Result<Config, SetupError> {
     answers.keep_secrets_of(&config::load_file(path)?);
     let site = answers.resolve(FILE_NAME)?.site.ok_or(SetupError::NothingSaid)?;
@@ -28,7 +28,7 @@ pub async fn apply<H: Household>(
 
     // The configuration last: a box that has one counts as set up.
     owner(&site, password, replaces, household).await?;
-    make_keys(&site.domains).map_err(SetupError::Keys)?;
+    make_keys(site.domains.clone()).await.map_err(SetupError::Keys)?;
     Ok(config::save(path, &answers)?)
 }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     async fn run(house: &House, data: &Path, answers: ConfigFile) -> Result<Config, SetupError> {
-        apply(answers, None, &data.join(FILE_NAME), house, |_| Ok(())).await
+        apply(answers, None, &data.join(FILE_NAME), house, async |_| Ok(())).await
     }
 
     #[tokio::test]
@@ -238,7 +238,7 @@ mod tests {
         assert!(house.accounts.lock().unwrap().is_empty());
 
         let right = answers("alice@example.org", "open sesame");
-        let keyless = apply(right.clone(), None, &path, &house, |_| Err("no room".into()));
+        let keyless = apply(right.clone(), None, &path, &house, async |_| Err("no room".into()));
         assert!(said(keyless.await).contains("no room"));
         assert!(!path.exists(), "a box without keys must not count as set up");
         run(&house, data.path(), right).await.unwrap();
@@ -251,10 +251,11 @@ mod tests {
         let store = Store::open(data.path(), Options::default()).unwrap();
         let accounts = Accounts::open(store, Vec::new()).unwrap();
         let keys = data.path().join("keys");
-        let make_keys = |domains: &[Domain]| {
-            SigningKeys::open_or_create(&keys, domains).map(drop).map_err(|error| error.to_string())
-        };
         for _ in 0..2 {
+            let make_keys = async |domains: Vec<Domain>| {
+                let made = SigningKeys::open_or_create(&keys, &domains);
+                made.map(drop).map_err(|error| error.to_string())
+            };
             let answers = answers("alice@example.org", "open sesame");
             apply(answers, None, &data.path().join(FILE_NAME), &accounts, make_keys).await.unwrap();
         }
@@ -272,7 +273,7 @@ mod tests {
         let slip: Address = "alice@exmaple.org".parse().unwrap();
         for _ in 0..2 {
             let right = answers("alice@example.org", "open sesame");
-            apply(right, Some(&slip), &data.path().join(FILE_NAME), &house, |_| Ok(()))
+            apply(right, Some(&slip), &data.path().join(FILE_NAME), &house, async |_| Ok(()))
                 .await
                 .unwrap();
         }
@@ -280,7 +281,9 @@ mod tests {
         // The same address again is not removed.
         let (right, same) =
             (answers("alice@example.org", ""), "Alice@example.org".parse().unwrap());
-        apply(right, Some(&same), &data.path().join(FILE_NAME), &house, |_| Ok(())).await.unwrap();
+        apply(right, Some(&same), &data.path().join(FILE_NAME), &house, async |_| Ok(()))
+            .await
+            .unwrap();
         assert!(house.password("alice@example.org").is_some());
     }
 }

@@ -26,6 +26,8 @@ use software::Blinker;
 pub const LEASE: Duration = Duration::from_secs(20);
 /// Armed again no later than this long before its end, at rest or not.
 const MARGIN: Duration = Duration::from_secs(8);
+/// How long udev may take to hand us the files of a trigger.
+const UDEV: Duration = Duration::from_secs(1);
 
 /// The lamps of a Pi: the activity lamp by its new and old name, then the power lamp.
 const NAMES: [&str; 4] = ["ACT", "led0", "PWR", "led1"];
@@ -89,9 +91,10 @@ impl Led {
             }
             _ => {
                 self.armed = None;
-                self.lamp.write("trigger", "pattern")?;
-                self.lamp.write("repeat", &repeats(pattern).to_string())?;
-                self.lamp.write("pattern", &kernel_pattern(pattern, self.lamp.brightest()))?;
+                self.lamp.take_trigger("pattern")?;
+                let shape = kernel_pattern(pattern, self.lamp.brightest());
+                self.lamp.write_when_allowed("repeat", &repeats(pattern).to_string())?;
+                self.lamp.write_when_allowed("pattern", &shape)?;
             }
         }
         self.armed = Some(Armed { pattern, since: now });
@@ -155,12 +158,42 @@ impl Lamp {
             .map_err(|source| PanelError::Light { path, source })
     }
 
+    /// [`Lamp::write`] for a file that came with the trigger: until udev has heard of it, it
+    /// belongs to root alone.
+    fn write_when_allowed(&self, file: &str, value: &str) -> Result<(), PanelError> {
+        let end = Instant::now() + UDEV;
+        loop {
+            let result = self.write(file, value);
+            match &result {
+                Err(PanelError::Light { source, .. })
+                    if matches!(
+                        source.kind(),
+                        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound
+                    ) && Instant::now() < end => {}
+                _ => return result,
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn knows_trigger(&self, name: &str) -> Result<bool, PanelError> {
-        let path = self.directory.join("trigger");
-        let list =
-            fs::read_to_string(&path).map_err(|source| PanelError::Light { path, source })?;
-        // The one in use stands in brackets.
+        let list = self.triggers()?;
         Ok(list.split_whitespace().any(|word| word.trim_matches(['[', ']']) == name))
+    }
+
+    /// Gives the lamp to a trigger. Not when it has it already: its files would be made anew, and
+    /// be root's again.
+    fn take_trigger(&self, name: &str) -> Result<(), PanelError> {
+        if self.triggers()?.split_whitespace().any(|word| word == format!("[{name}]")) {
+            return Ok(());
+        }
+        self.write("trigger", name)
+    }
+
+    /// All triggers; the one in use stands in brackets.
+    fn triggers(&self) -> Result<String, PanelError> {
+        let path = self.directory.join("trigger");
+        fs::read_to_string(&path).map_err(|source| PanelError::Light { path, source })
     }
 
     /// The number that means fully on: 1 for lamps on a pin, 255 for most others.

@@ -58,23 +58,22 @@ fn link_local(address: &IpAddr) -> bool {
 }
 
 fn show(folder: &Path, stage: Stage, urls: &[String], code: &ClaimCode) {
-    let mut text = String::from("Pillarbox\n\n");
-    match stage {
-        Stage::Unclaimed => {
-            text.push_str("This box waits to be set up. Open one of these in a browser at home:\n");
-        }
-        Stage::Claimed => text.push_str("This box is being set up.\n"),
-        Stage::Done => text.push_str("This box is in use. Its state is shown here:\n"),
-    }
-    text.push_str("  http://pillarbox.local\n");
-    urls.iter().for_each(|url| text.push_str(&format!("  {url}\n")));
-    if urls.is_empty() {
-        text.push_str("  (no address yet: is the network cable plugged in?)\n");
-    }
     let code = (stage == Stage::Unclaimed).then(|| code.to_string());
-    if let Some(code) = &code {
-        text.push_str(&format!("\nThe page asks for this code:  {code}\n"));
+    let title = match stage {
+        Stage::Unclaimed => "This box waits to be set up. Open one of these in a browser at home:",
+        Stage::Claimed => "This box is being set up.",
+        Stage::Done => "This box is in use. Its state is shown here:",
+    };
+    let mut lines = vec!["Pillarbox", "", title, "http://pillarbox.local"];
+    lines.extend(urls.iter().map(String::as_str));
+    if urls.is_empty() {
+        lines.push("(no address yet: is the network cable plugged in?)");
     }
+    let asked = code.as_ref().map(|code| format!("The page asks for this code:  {code}"));
+    if let Some(asked) = &asked {
+        lines.extend(["", asked]);
+    }
+    let text = lines.join("\n") + "\n";
     write(&folder.join("banner"), &text);
     let file = folder.join("claim-code");
     match code {

@@ -134,7 +134,7 @@ fn path(data: &Path) -> PathBuf {
 const MAX_LINE: u64 = 1 << 20;
 
 /// A self-check asks far-away servers; anything slower is stuck.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Why a request was not answered.
 #[derive(Debug, thiserror::Error)]

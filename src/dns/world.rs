@@ -14,6 +14,7 @@ use hickory_proto::op::{Metadata, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{LowerName, Name, RData, Record, RecordType, RrKey};
 use hickory_proto::serialize::txt::Parser;
+use hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use hickory_server::Server;
 use hickory_server::net::runtime::Time;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
@@ -45,6 +46,12 @@ impl World {
     /// Where to ask.
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The same for a library that brings its own resolver.
+    pub fn config(&self) -> (ResolverConfig, ResolverOpts) {
+        let config = ResolverConfig::from_name_servers(vec![super::server(&self.local)]);
+        (config, ResolverOpts::default())
     }
 
     /// Adds the records of a zone text (RFC 1035 §5), names relative to `origin` (`.` for none). Each

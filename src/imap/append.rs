@@ -7,8 +7,9 @@ use crate::store::{AccountId, MailboxId, Outcome, StoreError};
 
 use super::command::{AppendHead, Refused, Tag};
 use super::input::Marker;
+use super::question::Question;
 use super::respond::refusal;
-use super::session::{Effect, Mode, Question, Session};
+use super::session::{Effect, Mode, Session};
 use super::view::Expunges;
 
 /// An APPEND whose message is coming.

@@ -17,12 +17,12 @@ use crate::mail::structure::Structure;
 use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, StoreError};
 
 use super::fetch::{Chunk, Source, read, render};
+use super::question::{Answer, FetchJob, Fetched, Question, SearchJob, Snapshot};
 use super::search::matches;
-use super::session::{Answer, FetchJob, Fetched, Question, SearchJob, Snapshot};
 use super::view::{Entry, Target};
 
 /// A client that takes no bytes for so long is gone.
-const WRITE_PATIENCE: Duration = Duration::from_secs(120);
+const WRITE_PATIENCE: Duration = Duration::from_mins(2);
 /// Responses are sent when there are so many bytes of them.
 const BATCH: usize = 64 << 10;
 /// Messages looked through in one step of a search.
@@ -225,8 +225,8 @@ impl Library {
             made.next += 1;
             let rendered = match self.store.message(job.mailbox, target.uid) {
                 Ok(Some(message)) => {
-                    let shelf = Shelf { library: self, mailbox: job.mailbox, message: &message };
-                    render(*target, &message, &job.items, &shelf)
+                    let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
+                    render(*target, &message, &job.items, &source)
                 }
                 Ok(None) => {
                     made.fetched.missing = true;
@@ -260,8 +260,8 @@ impl Library {
         let mut found = Vec::new();
         for target in job.targets.iter().skip(first).take(SEARCH_STEP) {
             let Some(message) = self.store.message(job.mailbox, target.uid)? else { continue };
-            let shelf = Shelf { library: self, mailbox: job.mailbox, message: &message };
-            match matches(&job.key, *target, &message, &shelf) {
+            let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
+            match matches(&job.key, *target, &message, &source) {
                 Ok(true) => found.push(*target),
                 Ok(false) => {}
                 // One damaged message must not hide all others.
@@ -285,13 +285,13 @@ impl Chunk {
 }
 
 /// One message of the library.
-struct Shelf<'a> {
+struct Shelved<'a> {
     library: &'a Library,
     mailbox: MailboxId,
     message: &'a Message,
 }
 
-impl Source for Shelf<'_> {
+impl Source for Shelved<'_> {
     type Reader = MessageReader;
 
     fn open(&self) -> io::Result<MessageReader> {

@@ -12,8 +12,9 @@ use crate::store::{Batch, FlagChange, Message, Outcome};
 use super::command::{
     FetchItem, HeaderFilter, Label, Partial, Section, SectionKind, SequenceSet, Tag,
 };
+use super::question::{FetchJob, Fetched};
 use super::respond::Output;
-use super::session::{FetchJob, Fetched, Session, State};
+use super::session::{Session, State};
 use super::view::{Expunges, Target};
 
 /// Parts up to this size are put into the response at once; larger ones are streamed.

@@ -83,16 +83,12 @@ impl Input {
             self.command.clear();
             return Some(Event::Bad("The command is too long"));
         }
-        match Marker::at_end_of(&line) {
-            Some((marker, before)) => {
-                self.command.extend_from_slice(line.get(..before).unwrap_or_default());
-                Some(Event::Literal(marker))
-            }
-            None => {
-                self.command.extend_from_slice(&line);
-                Some(Event::Command(std::mem::take(&mut self.command)))
-            }
-        }
+        let Some((marker, before)) = Marker::at_end_of(&line) else {
+            self.command.extend_from_slice(&line);
+            return Some(Event::Command(std::mem::take(&mut self.command)));
+        };
+        self.command.extend_from_slice(line.get(..before).unwrap_or_default());
+        Some(Event::Literal(marker))
     }
 
     /// What stands before the literal that was announced.

@@ -1,7 +1,7 @@
-//! IMAP4rev1 (RFC 3501) for phones and mail programs, with the extensions of `respond::CAPABILITY`.
+//! IMAP version 4rev1 (RFC 3501) for phones and mail programs, with the extensions of `respond::CAPABILITY`.
 //!
 //! `command` turns bytes into types. `session` is the protocol without I/O: it takes bytes and
-//! answers, and gives effects; what it has to know it asks as a [`session::Question`], one at a
+//! answers, and gives effects; what it has to know it asks as a [`question::Question`], one at a
 //! time. One file per family of commands holds the steps of each. `view` is what the client
 //! believes its mailbox to be. `desk` answers questions out of the store, `server` owns the
 //! connection. `respond` and `utf7` write what goes over the wire.
@@ -16,6 +16,7 @@ mod idle;
 mod input;
 mod listing;
 mod mailboxes;
+mod question;
 mod respond;
 mod search;
 mod select;

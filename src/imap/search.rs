@@ -12,7 +12,8 @@ use crate::store::Message;
 
 use super::command::{AddressField, SearchKey, Tag};
 use super::fetch::{Source, read};
-use super::session::{SearchJob, Session, State};
+use super::question::SearchJob;
+use super::session::{Session, State};
 use super::view::{Expunges, Target};
 
 /// Longest header looked at.
@@ -51,7 +52,9 @@ fn resolve(key: &mut SearchKey, last_number: u32, last_uid: u32) {
             resolve(other, last_number, last_uid);
         }
         SearchKey::And(keys) => {
-            keys.iter_mut().for_each(|key| resolve(key, last_number, last_uid));
+            for key in keys {
+                resolve(key, last_number, last_uid);
+            }
         }
         _ => {}
     }
@@ -187,15 +190,14 @@ impl<S: Source> Text<'_, S> {
     }
 
     fn header(&mut self) -> io::Result<&[u8]> {
-        let header = match self.header.take() {
-            Some(header) => header,
-            None => {
-                let reader = self.reader()?;
-                let length = reader.seek(SeekFrom::End(0))?;
-                reader.seek(SeekFrom::Start(0))?;
-                let range = Structure::scan_head(&mut *reader, length)?.root().header.clone();
-                read(reader, range.start..range.end.min(MAX_HEADER))?
-            }
+        let header = if let Some(header) = self.header.take() {
+            header
+        } else {
+            let reader = self.reader()?;
+            let length = reader.seek(SeekFrom::End(0))?;
+            reader.seek(SeekFrom::Start(0))?;
+            let range = Structure::scan_head(&mut *reader, length)?.root().header.clone();
+            read(reader, range.start..range.end.min(MAX_HEADER))?
         };
         Ok(self.header.insert(header))
     }

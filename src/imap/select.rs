@@ -7,7 +7,8 @@ use crate::mail::{Flag, MailboxName, SystemFlag, Uid};
 use crate::store::{AccountId, Batch, MailboxId, Outcome};
 
 use super::command::{SequenceSet, Tag};
-use super::session::{Session, Snapshot, State};
+use super::question::Snapshot;
+use super::session::{Session, State};
 use super::view::{Entry, Expunges, View};
 
 impl Session {

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
@@ -16,10 +18,16 @@ use crate::net::{Peer, Stream, Tls};
 use crate::store::{Change, Store};
 
 use super::desk::{Desk, send};
-use super::session::{Answer, Effect, Question, Session};
+use super::question::{Answer, Question};
+use super::session::{Effect, Session};
 
 /// Connections that may read messages at once: each holds a thread and some buffers.
 const READERS: usize = 4;
+
+/// Time for a stranger to log in, however busily it talks.
+const GUEST_TIME: Duration = Duration::from_mins(3);
+/// Time for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// Serves IMAP connections; cheap to clone.
 #[derive(Clone)]
@@ -67,6 +75,7 @@ impl Server {
         let mut session = Session::new(&self.hostname, stream.is_tls(), self.message_size);
         let readers = Arc::clone(&self.readers);
         let mut desk = Desk::new(self.store.clone(), Arc::clone(&self.clock), readers);
+        let guest_until = Instant::now() + GUEST_TIME;
         let mut buffer = vec![0; 16 << 10];
         loop {
             catch_up(&mut session, &mut changes);
@@ -81,7 +90,8 @@ impl Server {
                     Effect::DropBody => desk.drop_body(),
                     Effect::StartTls => {
                         stream.flush().await?;
-                        stream = stream.start_tls(&self.tls).await?;
+                        let begun = stream.start_tls(&self.tls);
+                        stream = timeout(HANDSHAKE, begun).await??;
                         session.tls_started();
                     }
                     Effect::Close => return stream.shutdown().await,
@@ -99,8 +109,9 @@ impl Server {
                     Err(RecvError::Closed) => session.bye("The box is shutting down"),
                 },
                 () = stop.cancelled() => session.bye("The box is shutting down"),
-                () = tokio::time::sleep(session.patience()) => {
-                    session.bye("Nothing was said for too long");
+                () = sleep(session.patience()) => session.bye("Nothing was said for too long"),
+                () = sleep_until(guest_until), if session.is_guest() => {
+                    session.bye("Logging in took too long");
                 }
             }
         }

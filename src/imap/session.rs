@@ -2,23 +2,19 @@
 //! session asks one question at a time and takes no further command until it is answered.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use jiff::Timestamp;
-
 use crate::accounts::sasl::Exchange;
-use crate::accounts::{AuthError, Login, Password};
-use crate::mail::{Domain, Flags, MailboxName};
-use crate::store::{AccountId, Batch, Change, Mailbox, MailboxId, Outcome, StoreError};
+use crate::mail::Domain;
+use crate::store::{AccountId, Change, StoreError};
 
 use super::append::Append;
 use super::auth::Failures;
-use super::command::{self, Body, Command, FetchItem, Reason, Refused, SearchKey, Tag};
+use super::command::{self, Body, Command, Reason, Refused, Tag};
 use super::input::{Event, Input, Limits, Marker};
+use super::question::{Question, Waiting};
 use super::respond::{CAPABILITY, Output, refusal};
-use super::view::{Entry, Expunges, Target, View};
+use super::view::{Expunges, View};
 
 /// What the world has to do for the session.
 #[derive(Debug)]
@@ -33,91 +29,6 @@ pub(super) enum Effect {
     StartTls,
     /// Send what is left and end the connection.
     Close,
-}
-
-/// What the session has to know or have done. One at a time; the answer has the same name.
-#[derive(Debug)]
-pub(super) enum Question {
-    Login {
-        user: String,
-        password: Password,
-    },
-    Mailboxes(AccountId),
-    Mailbox(AccountId, MailboxName),
-    Snapshot(MailboxId),
-    Commit(Batch),
-    /// Begin to take in a message.
-    BodyStart,
-    BodyBytes(Bytes),
-    /// The message is complete: keep it. Answered as a commit.
-    Append {
-        mailbox: MailboxId,
-        flags: Flags,
-        date: Option<Timestamp>,
-    },
-    Fetch(FetchJob),
-    Search(SearchJob),
-}
-
-/// The answer to a question.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Login(Result<Login, AuthError>),
-    Mailboxes(Result<Vec<Mailbox>, StoreError>),
-    Mailbox(Result<Option<Mailbox>, StoreError>),
-    /// Nothing when the mailbox is gone.
-    Snapshot(Result<Option<Snapshot>, StoreError>),
-    Commit(Result<Vec<Outcome>, StoreError>),
-    Body(Result<(), StoreError>),
-    /// The responses were sent already.
-    Fetch(Fetched),
-    Search(Result<Vec<Target>, StoreError>),
-}
-
-/// A mailbox with all its messages.
-#[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) mailbox: Mailbox,
-    pub(super) entries: Vec<Entry>,
-}
-
-/// FETCH responses to make and send.
-#[derive(Debug)]
-pub(super) struct FetchJob {
-    pub(super) mailbox: MailboxId,
-    pub(super) items: Arc<[FetchItem]>,
-    pub(super) targets: Vec<Target>,
-}
-
-/// How a FETCH went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Fetched {
-    /// Some messages were expunged by others meanwhile.
-    pub(super) missing: bool,
-    /// Some messages cannot be read.
-    pub(super) damaged: bool,
-}
-
-/// Messages to look through.
-#[derive(Debug)]
-pub(super) struct SearchJob {
-    pub(super) mailbox: MailboxId,
-    pub(super) key: Arc<SearchKey>,
-    pub(super) targets: Vec<Target>,
-}
-
-/// What goes on with the answer to a question.
-type Then<T> = Box<dyn FnOnce(&mut Session, T) + Send>;
-
-enum Waiting {
-    Login(Then<Result<Login, AuthError>>),
-    Mailboxes(Then<Result<Vec<Mailbox>, StoreError>>),
-    Mailbox(Then<Result<Option<Mailbox>, StoreError>>),
-    Snapshot(Then<Result<Option<Snapshot>, StoreError>>),
-    Commit(Then<Result<Vec<Outcome>, StoreError>>),
-    Body(Then<Result<(), StoreError>>),
-    Fetch(Then<Fetched>),
-    Search(Then<Result<Vec<Target>, StoreError>>),
 }
 
 /// RFC 3501 §3.
@@ -151,7 +62,7 @@ pub(super) struct Session {
     pub(super) message_size: u64,
     /// The mailbox may have changed since the client was last told.
     pub(super) stale: bool,
-    waiting: Option<Waiting>,
+    pub(super) waiting: Option<Waiting>,
     effects: VecDeque<Effect>,
 }
 
@@ -195,21 +106,6 @@ impl Session {
         }
     }
 
-    /// The answer to the question asked last.
-    pub(super) fn answer(&mut self, answer: Answer) {
-        match (self.waiting.take(), answer) {
-            (Some(Waiting::Login(then)), Answer::Login(answer)) => then(self, answer),
-            (Some(Waiting::Mailboxes(then)), Answer::Mailboxes(answer)) => then(self, answer),
-            (Some(Waiting::Mailbox(then)), Answer::Mailbox(answer)) => then(self, answer),
-            (Some(Waiting::Snapshot(then)), Answer::Snapshot(answer)) => then(self, answer),
-            (Some(Waiting::Commit(then)), Answer::Commit(answer)) => then(self, answer),
-            (Some(Waiting::Body(then)), Answer::Body(answer)) => then(self, answer),
-            (Some(Waiting::Fetch(then)), Answer::Fetch(answer)) => then(self, answer),
-            (Some(Waiting::Search(then)), Answer::Search(answer)) => then(self, answer),
-            _ => self.bye("[SERVERBUG] The box lost its thread: connect again"),
-        }
-    }
-
     /// Something changed in the store, or news were missed.
     pub(super) fn changed(&mut self, change: Option<&Change>) {
         self.stale |= match (&self.state, change) {
@@ -248,10 +144,15 @@ impl Session {
     /// How long the client may be silent (RFC 3501 §5.4: at least 30 minutes once logged in).
     pub(super) fn patience(&self) -> Duration {
         match self.state {
-            State::Guest(_) => Duration::from_secs(60),
+            State::Guest(_) => Duration::from_mins(1),
             // Some seconds more, so that a client that comes back after exactly 30 is in time.
-            _ => Duration::from_secs(30 * 60 + 30),
+            _ => Duration::from_mins(30) + Duration::from_secs(30),
         }
+    }
+
+    /// Whether nobody has logged in yet.
+    pub(super) fn is_guest(&self) -> bool {
+        matches!(self.state, State::Guest(_))
     }
 
     pub(super) fn capability(&self) -> String {
@@ -384,8 +285,9 @@ impl Session {
             (_, Body::StartTls | Body::Authenticate { .. } | Body::Login { .. }) => {
                 self.bad(&tag, "You are logged in already");
             }
-            (State::Authenticated(account), body) => self.with_account(tag, *account, body),
-            (State::Selected(account, _), body) => self.with_account(tag, *account, body),
+            (State::Authenticated(account) | State::Selected(account, _), body) => {
+                self.with_account(tag, *account, body);
+            }
             (State::Over, _) => {}
         }
     }
@@ -493,85 +395,5 @@ impl Session {
     /// The store refused.
     pub(super) fn failed(&mut self, tag: &Tag, error: &StoreError) {
         self.no(tag, refusal(error));
-    }
-
-    pub(super) fn ask_login(
-        &mut self,
-        user: String,
-        password: Password,
-        then: impl FnOnce(&mut Self, Result<Login, AuthError>) + Send + 'static,
-    ) {
-        self.ask(Question::Login { user, password }, Waiting::Login(Box::new(then)));
-    }
-
-    pub(super) fn ask_mailboxes(
-        &mut self,
-        account: AccountId,
-        then: impl FnOnce(&mut Self, Result<Vec<Mailbox>, StoreError>) + Send + 'static,
-    ) {
-        self.ask(Question::Mailboxes(account), Waiting::Mailboxes(Box::new(then)));
-    }
-
-    pub(super) fn ask_mailbox(
-        &mut self,
-        account: AccountId,
-        name: MailboxName,
-        then: impl FnOnce(&mut Self, Result<Option<Mailbox>, StoreError>) + Send + 'static,
-    ) {
-        self.ask(Question::Mailbox(account, name), Waiting::Mailbox(Box::new(then)));
-    }
-
-    pub(super) fn ask_snapshot(
-        &mut self,
-        mailbox: MailboxId,
-        then: impl FnOnce(&mut Self, Result<Option<Snapshot>, StoreError>) + Send + 'static,
-    ) {
-        self.ask(Question::Snapshot(mailbox), Waiting::Snapshot(Box::new(then)));
-    }
-
-    pub(super) fn ask_commit(
-        &mut self,
-        batch: Batch,
-        then: impl FnOnce(&mut Self, Result<Vec<Outcome>, StoreError>) + Send + 'static,
-    ) {
-        self.ask(Question::Commit(batch), Waiting::Commit(Box::new(then)));
-    }
-
-    /// [`Question::BodyStart`] and [`Question::BodyBytes`].
-    pub(super) fn ask_body(
-        &mut self,
-        question: Question,
-        then: impl FnOnce(&mut Self, Result<(), StoreError>) + Send + 'static,
-    ) {
-        self.ask(question, Waiting::Body(Box::new(then)));
-    }
-
-    pub(super) fn ask_append(
-        &mut self,
-        question: Question,
-        then: impl FnOnce(&mut Self, Result<Vec<Outcome>, StoreError>) + Send + 'static,
-    ) {
-        self.ask(question, Waiting::Commit(Box::new(then)));
-    }
-
-    pub(super) fn ask_fetch(
-        &mut self,
-        job: FetchJob,
-        then: impl FnOnce(&mut Self, Fetched) + Send + 'static,
-    ) {
-        self.ask(Question::Fetch(job), Waiting::Fetch(Box::new(then)));
-    }
-
-    pub(super) fn ask_search(
-        &mut self,
-        job: SearchJob,
-        then: impl FnOnce(&mut Self, Result<Vec<Target>, StoreError>) + Send + 'static,
-    ) {
-        self.ask(Question::Search(job), Waiting::Search(Box::new(then)));
-    }
-
-    fn ask(&mut self, question: Question, waiting: Waiting) {
-        self.waiting = Some(waiting);
-        self.effect(Effect::Ask(question));
     }
 }

@@ -96,13 +96,10 @@ impl LineBuffer {
 
     fn find_crlf(&mut self) -> Option<usize> {
         let found = self.bytes[self.scanned..].windows(2).position(|pair| pair == b"\r\n");
-        match found {
-            Some(at) => Some(self.scanned + at),
-            None => {
-                self.scanned = self.bytes.len().saturating_sub(1);
-                None
-            }
+        if found.is_none() {
+            self.scanned = self.bytes.len().saturating_sub(1);
         }
+        found.map(|at| self.scanned + at)
     }
 }
 

@@ -73,7 +73,7 @@ impl Tls {
     }
 
     /// Takes another's certificate for all connections from now on, on every clone of this one.
-    pub fn renew(&self, other: Self) {
+    pub fn renew(&self, other: &Self) {
         let new = other.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
         *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = new;
     }

@@ -249,8 +249,11 @@ mod tests {
     #[test]
     fn a_return_tells_people_and_programs_why() {
         let text = notice(&[recipient("bob@example.net", "550 no such üser")], Kind::Failure);
-        let parsed = mail_parser::MessageParser::new().parse(text.as_bytes()).unwrap();
-        assert_eq!(parsed.attachments.len() + parsed.text_body.len(), 3, "{text}");
+        assert!(text.contains("boundary=\"=_pb_0123456789abcdef\"\r\n\r\n--=_pb_"), "{text}");
+        let parts: Vec<&str> = text.split("\r\n--=_pb_0123456789abcdef").skip(1).collect();
+        assert_eq!(parts.len(), 4, "{text}");
+        assert!(parts[..3].iter().all(|part| part.starts_with("\r\nContent-Type: ")));
+        assert_eq!(parts[3], "--\r\n");
         for part in [
             "Auto-Submitted: auto-replied\r\n",
             "report-type=delivery-status",

@@ -54,9 +54,10 @@ async fn one(inputs: &Inputs, address: IpAddr, advice: &str) -> Found {
     let hostname = &inputs.site.hostname;
     let own = inputs.addresses.contains(&address);
     match Scope::of(address) {
-        // The DNS asked here knows this very network: its own world, whole in itself. Loopback is
-        // never among a real box's addresses; the demo has it there.
-        Scope::Host | Scope::Private if own && is_named(inputs, address).await => {
+        // Loopback is never among a real box's addresses; the demo has it there.
+        Scope::Host if own => Found::ok().saw(format!("{address} is this computer")),
+        // The DNS asked here knows this very network: its own world, whole in itself.
+        Scope::Private if own && is_named(inputs, address).await => {
             Found::ok().saw(format!("{address} is this box, in a network with a DNS of its own"))
         }
         Scope::Host | Scope::Link => Found::broken(

@@ -65,6 +65,9 @@ async fn check(inputs: &Inputs) -> Found {
 }
 
 async fn one(inputs: &Inputs, address: IpAddr, hostname: &Domain) -> Found {
+    if Scope::of(address) == Scope::Host && inputs.addresses.contains(&address) {
+        return Found::not_applicable("mail stays on this computer, whose address has no name");
+    }
     let provider = format!(
         "Ask the provider of your internet address to name {address} \"{hostname}\" (a PTR \
          record; often a field called reverse DNS)."

@@ -152,7 +152,6 @@ async fn healthy_boxes_that_differ_are_ready_too() {
     let mut demo = Setup::healthy().await;
     demo.forget("mail.example.org");
     demo.publish("mail A 127.0.0.1");
-    demo.name_address("127.0.0.1", "mail.example.org");
     demo.inputs.addresses = vec![ip("127.0.0.1")];
 
     for (name, setup) in [

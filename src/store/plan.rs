@@ -195,7 +195,8 @@ impl<F: FnMut(&Body) -> Result<Stored, StoreError>> Planner<'_, '_, F> {
             uid_next: Uid::FIRST,
             highest_modseq: ModSeq(1),
             special_use,
-            subscribed: false,
+            // What every account has is what every phone shows.
+            subscribed: special_use.is_some() || name.is_inbox(),
             messages: 0,
             unseen: 0,
             size: 0,

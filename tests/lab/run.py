@@ -8,6 +8,7 @@ import imaplib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -231,6 +232,52 @@ def test_the_self_check_sees_this_world(lab):
     outcomes = {name: f["outcome"]["outcome"] for name, f in findings.items()}
     assert set(outcomes.values()) == {"ok"} and len(outcomes) >= 6, findings
     assert result.returncode == 0, result
+
+
+def test_a_full_card_refuses_mail_and_loses_none(lab):
+    """A second box on a file system of 110 MB: mail is refused in time, reading and deleting go on."""
+    small = f"{lab.work}/small"
+    os.makedirs(small)
+    lab.box.kill(lab.service)
+    run("mount", "-t", "tmpfs", "-o", "size=110M", "tmpfs", small)
+    data, lab.data = lab.data, f"{small}/data"
+    try:
+        lab.box.run(lab.pillarbox, "setup", "--data", lab.data, "--answers", f"{lab.work}/answers.toml")
+        lab.start_box()
+        # Letters that do not compress, until the box says no.
+        fill = (
+            "import base64, os, smtplib\n"
+            f"s = smtplib.SMTP('{BOX4}')\n"
+            "taken = 0\n"
+            "for n in range(200):\n"
+            "    text = base64.encodebytes(os.urandom(750000)).decode().replace('\\n', '\\r\\n')\n"
+            "    try:\n"
+            "        s.sendmail('stranger@far.test', ['alice@home.test'], f'Subject: fill-{n}\\r\\n\\r\\n{text}')\n"
+            "    except (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused) as e:\n"
+            "        print(taken, e); break\n"
+            "    taken += 1\n"
+        )
+        said = lab.far.run(sys.executable, "-c", fill).stdout
+        taken = int(said.split()[0])
+        assert taken >= 10 and "452" in said and "4.3.1" in said, said
+        assert len(lab.inbox()) == taken, (taken, len(lab.inbox()))
+        script = (
+            "import imaplib, ssl\n"
+            "ctx = ssl.create_default_context(); ctx.check_hostname = False; ctx.verify_mode = 0\n"
+            f"m = imaplib.IMAP4_SSL('{BOX4}', ssl_context=ctx)\n"
+            f"m.login('alice@home.test', '{PASSWORD}'); m.select('INBOX')\n"
+            "assert m.store('1', '+FLAGS', r'(\\Deleted)')[0] == 'OK'\n"
+            "assert m.expunge()[0] == 'OK'\n")
+        lab.box.run(sys.executable, "-c", script)
+        assert len(lab.inbox()) == taken - 1
+        # The power goes on the full card, and comes back.
+        lab.box.kill(lab.service, signal.SIGKILL)
+        lab.start_box()
+        assert len(lab.inbox()) == taken - 1
+    finally:
+        lab.box.kill(lab.service)
+        run("umount", "-l", small)
+        lab.data = data
 
 
 def main():

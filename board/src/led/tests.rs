@@ -173,3 +173,45 @@ fn without_the_trigger_a_thread_blinks_and_its_lease_ends_dark() {
     drop(blinker);
     wait_for("0");
 }
+
+#[test]
+fn files_of_the_trigger_that_udev_hands_over_late_are_waited_for() {
+    let class = class(&["ACT"], TRIGGERS);
+    let mut led = open(&class);
+    let lamp = class.path().join("ACT");
+    // Root may write everything, so the test takes the files away instead of the permission.
+    fs::remove_file(lamp.join("pattern")).unwrap();
+    fs::remove_file(lamp.join("repeat")).unwrap();
+    let udev = std::thread::spawn(move || {
+        sleep(Duration::from_millis(200));
+        fs::write(lamp.join("repeat"), "").unwrap();
+        sleep(Duration::from_millis(200));
+        fs::write(lamp.join("pattern"), "").unwrap();
+    });
+    led.show_at(&Status::new(State::Starting), Instant::now()).unwrap();
+    udev.join().unwrap();
+    assert_eq!(read(&class, "repeat"), "20");
+    assert_eq!(read(&class, "pattern"), "0 250 0 0 255 500 255 0 0 250 0 0");
+}
+
+#[test]
+fn files_that_never_come_are_an_error_within_two_seconds() {
+    let class = class(&["ACT"], TRIGGERS);
+    let mut led = open(&class);
+    fs::remove_file(class.path().join("ACT/repeat")).unwrap();
+    let begin = Instant::now();
+    led.show_at(&Status::new(State::Starting), begin).unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_trigger_that_is_ours_is_not_taken_again() {
+    let class = class(&["ACT"], TRIGGERS);
+    let mut led = open(&class);
+    // As the kernel shows it once it was taken.
+    let ours = "none timer [pattern] mmc0\n";
+    fs::write(class.path().join("ACT/trigger"), ours).unwrap();
+    led.show_at(&Status::new(State::Starting), Instant::now()).unwrap();
+    assert_eq!(read(&class, "trigger"), ours);
+    assert_eq!(read(&class, "repeat"), "20");
+}

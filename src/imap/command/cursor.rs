@@ -81,7 +81,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn astring(&mut self) -> Parsed<Vec<u8>> {
         match self.peek() {
             Some(b'"' | b'{') => self.string(),
-            _ => self.chars(|b| is_atom(b) || b == b']', "a text is missing").map(|s| s.into()),
+            _ => self.chars(|b| is_atom(b) || b == b']', "a text is missing").map(Into::into),
         }
     }
 

@@ -129,11 +129,8 @@ fn base64(raw: &[u8], bits: &mut u32, count: &mut u32, out: &mut Vec<u8>) {
 fn quoted_printable(raw: &[u8], escape: &mut Vec<u8>, out: &mut Vec<u8>) {
     for byte in raw {
         if escape.is_empty() {
-            if *byte == b'=' {
-                escape.push(*byte)
-            } else {
-                out.push(*byte)
-            }
+            let target = if *byte == b'=' { &mut *escape } else { &mut *out };
+            target.push(*byte);
             continue;
         }
         escape.push(*byte);

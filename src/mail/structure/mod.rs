@@ -152,11 +152,13 @@ impl Structure {
         }
         match (place, piece) {
             (Place::Message(part), Piece::Content) => Some(part.header.start..part.body.end),
-            (Place::Message(part), Piece::Header) => Some(part.header.clone()),
-            (Place::Message(part), Piece::Text) => Some(part.body.clone()),
             (Place::Message(_), Piece::Mime) => None,
-            (Place::Part(part), Piece::Content) => Some(part.body.clone()),
-            (Place::Part(part), Piece::Mime) => Some(part.header.clone()),
+            (Place::Message(part), Piece::Text) | (Place::Part(part), Piece::Content) => {
+                Some(part.body.clone())
+            }
+            (Place::Message(part), Piece::Header) | (Place::Part(part), Piece::Mime) => {
+                Some(part.header.clone())
+            }
             (Place::Part(part), Piece::Header) => {
                 self.inner_message(part).map(|inner| inner.header.clone())
             }

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use mail_auth::{DkimResult, MessageAuthenticator};
 
 use super::*;
@@ -26,12 +25,8 @@ async fn world(keys: &SigningKeys) -> (World, MessageAuthenticator) {
             .collect();
         world.load(".", &format!("$TTL 60\n{name}. TXT {}\n", strings.join(" "))).unwrap();
     }
-    let mut server = NameServerConfig::udp_and_tcp(world.local().ip());
-    for connection in &mut server.connections {
-        connection.port = world.local().port();
-    }
-    let config = ResolverConfig::from_name_servers(vec![server]);
-    let authenticator = MessageAuthenticator::new(config, ResolverOpts::default()).unwrap();
+    let (config, options) = world.config();
+    let authenticator = MessageAuthenticator::new(config, options).unwrap();
     (world, authenticator)
 }
 

@@ -1,0 +1,198 @@
+//! What a session asks of the world, and what goes on with each answer: steps of a command follow
+//! each other as closures, so that every command reads from top to bottom in its own file.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::accounts::{AuthError, Login, Password};
+use crate::mail::{Flags, MailboxName};
+use crate::store::{AccountId, Batch, Mailbox, MailboxId, Outcome, StoreError};
+
+use super::command::{FetchItem, SearchKey};
+use super::session::{Effect, Session};
+use super::view::{Entry, Target};
+
+/// What the session has to know or have done. One at a time; the answer has the same name.
+#[derive(Debug)]
+pub(super) enum Question {
+    Login {
+        user: String,
+        password: Password,
+    },
+    Mailboxes(AccountId),
+    Mailbox(AccountId, MailboxName),
+    Snapshot(MailboxId),
+    Commit(Batch),
+    /// Begin to take in a message.
+    BodyStart,
+    BodyBytes(Bytes),
+    /// The message is complete: keep it. Answered as a commit.
+    Append {
+        mailbox: MailboxId,
+        flags: Flags,
+        date: Option<Timestamp>,
+    },
+    Fetch(FetchJob),
+    Search(SearchJob),
+}
+
+/// The answer to a question.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Login(Result<Login, AuthError>),
+    Mailboxes(Result<Vec<Mailbox>, StoreError>),
+    Mailbox(Result<Option<Mailbox>, StoreError>),
+    /// Nothing when the mailbox is gone.
+    Snapshot(Result<Option<Snapshot>, StoreError>),
+    Commit(Result<Vec<Outcome>, StoreError>),
+    Body(Result<(), StoreError>),
+    /// The responses were sent already.
+    Fetch(Fetched),
+    Search(Result<Vec<Target>, StoreError>),
+}
+
+/// A mailbox with all its messages.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) mailbox: Mailbox,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// FETCH responses to make and send.
+#[derive(Debug)]
+pub(super) struct FetchJob {
+    pub(super) mailbox: MailboxId,
+    pub(super) items: Arc<[FetchItem]>,
+    pub(super) targets: Vec<Target>,
+}
+
+/// How a FETCH went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Fetched {
+    /// Some messages were expunged by others meanwhile.
+    pub(super) missing: bool,
+    /// Some messages cannot be read.
+    pub(super) damaged: bool,
+}
+
+/// Messages to look through.
+#[derive(Debug)]
+pub(super) struct SearchJob {
+    pub(super) mailbox: MailboxId,
+    pub(super) key: Arc<SearchKey>,
+    pub(super) targets: Vec<Target>,
+}
+
+/// What goes on with the answer to a question.
+pub(super) type Then<T> = Box<dyn FnOnce(&mut Session, T) + Send>;
+
+/// Which answer is waited for.
+pub(super) enum Waiting {
+    Login(Then<Result<Login, AuthError>>),
+    Mailboxes(Then<Result<Vec<Mailbox>, StoreError>>),
+    Mailbox(Then<Result<Option<Mailbox>, StoreError>>),
+    Snapshot(Then<Result<Option<Snapshot>, StoreError>>),
+    Commit(Then<Result<Vec<Outcome>, StoreError>>),
+    Body(Then<Result<(), StoreError>>),
+    Fetch(Then<Fetched>),
+    Search(Then<Result<Vec<Target>, StoreError>>),
+}
+
+impl Session {
+    /// The answer to the question asked last.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        match (self.waiting.take(), answer) {
+            (Some(Waiting::Login(then)), Answer::Login(answer)) => then(self, answer),
+            (Some(Waiting::Mailboxes(then)), Answer::Mailboxes(answer)) => then(self, answer),
+            (Some(Waiting::Mailbox(then)), Answer::Mailbox(answer)) => then(self, answer),
+            (Some(Waiting::Snapshot(then)), Answer::Snapshot(answer)) => then(self, answer),
+            (Some(Waiting::Commit(then)), Answer::Commit(answer)) => then(self, answer),
+            (Some(Waiting::Body(then)), Answer::Body(answer)) => then(self, answer),
+            (Some(Waiting::Fetch(then)), Answer::Fetch(answer)) => then(self, answer),
+            (Some(Waiting::Search(then)), Answer::Search(answer)) => then(self, answer),
+            _ => self.bye("[SERVERBUG] The box lost its thread: connect again"),
+        }
+    }
+
+    pub(super) fn ask_login(
+        &mut self,
+        user: String,
+        password: Password,
+        then: impl FnOnce(&mut Self, Result<Login, AuthError>) + Send + 'static,
+    ) {
+        self.ask(Question::Login { user, password }, Waiting::Login(Box::new(then)));
+    }
+
+    pub(super) fn ask_mailboxes(
+        &mut self,
+        account: AccountId,
+        then: impl FnOnce(&mut Self, Result<Vec<Mailbox>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Mailboxes(account), Waiting::Mailboxes(Box::new(then)));
+    }
+
+    pub(super) fn ask_mailbox(
+        &mut self,
+        account: AccountId,
+        name: MailboxName,
+        then: impl FnOnce(&mut Self, Result<Option<Mailbox>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Mailbox(account, name), Waiting::Mailbox(Box::new(then)));
+    }
+
+    pub(super) fn ask_snapshot(
+        &mut self,
+        mailbox: MailboxId,
+        then: impl FnOnce(&mut Self, Result<Option<Snapshot>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Snapshot(mailbox), Waiting::Snapshot(Box::new(then)));
+    }
+
+    pub(super) fn ask_commit(
+        &mut self,
+        batch: Batch,
+        then: impl FnOnce(&mut Self, Result<Vec<Outcome>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Commit(batch), Waiting::Commit(Box::new(then)));
+    }
+
+    /// [`Question::BodyStart`] and [`Question::BodyBytes`].
+    pub(super) fn ask_body(
+        &mut self,
+        question: Question,
+        then: impl FnOnce(&mut Self, Result<(), StoreError>) + Send + 'static,
+    ) {
+        self.ask(question, Waiting::Body(Box::new(then)));
+    }
+
+    pub(super) fn ask_append(
+        &mut self,
+        question: Question,
+        then: impl FnOnce(&mut Self, Result<Vec<Outcome>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(question, Waiting::Commit(Box::new(then)));
+    }
+
+    pub(super) fn ask_fetch(
+        &mut self,
+        job: FetchJob,
+        then: impl FnOnce(&mut Self, Fetched) + Send + 'static,
+    ) {
+        self.ask(Question::Fetch(job), Waiting::Fetch(Box::new(then)));
+    }
+
+    pub(super) fn ask_search(
+        &mut self,
+        job: SearchJob,
+        then: impl FnOnce(&mut Self, Result<Vec<Target>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Search(job), Waiting::Search(Box::new(then)));
+    }
+
+    fn ask(&mut self, question: Question, waiting: Waiting) {
+        self.waiting = Some(waiting);
+        self.effect(Effect::Ask(question));
+    }
+}
