@@ -135,7 +135,7 @@ impl Model {
                     uid_next: Uid::FIRST,
                     highest_modseq: ModSeq(1),
                     special_use: *special_use,
-                    subscribed: false,
+                    subscribed: true,
                     messages: 0,
                     unseen: 0,
                     size: 0,

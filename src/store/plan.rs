@@ -195,7 +195,8 @@ impl<F: FnMut(&Body) -> Result<Stored, StoreError>> Planner<'_, '_, F> {
             uid_next: Uid::FIRST,
             highest_modseq: ModSeq(1),
             special_use,
-            subscribed: false,
+            // Phones show only those by default, and made by an import it has nobody to subscribe it.
+            subscribed: true,
             messages: 0,
             unseen: 0,
             size: 0,
