@@ -36,14 +36,17 @@ pub fn run(data: &Path, base: u16, new: bool) -> Result<(), DemoError> {
         worlds.publish(far_box.office())?;
 
         let home_box = home.open(board::Kind::Simulated).await?;
-        if home_box.office().service().is_some() {
-            settle(home_box.office(), HOME).await?;
+        if let Some(service) = home_box.office().service() {
+            // A box set up in the wizard has people of its own.
+            if service.site.domains.iter().any(|domain| domain.as_str() == HOME.domain) {
+                settle(home_box.office(), HOME).await?;
+            }
             worlds.publish_home(home_box.office())?;
         } else {
             let office = Arc::clone(home_box.office());
             tokio::spawn(publish_later(worlds.clone(), office, stop.clone()));
         }
-        greet(&home, &home_box, new);
+        greet(&home, &home_box);
         let (home, far) = tokio::join!(home_box.serve(stop.clone()), far_box.serve(stop));
         home?;
         far?;
@@ -239,20 +242,25 @@ async fn publish_later(worlds: Worlds, office: Arc<Office>, stop: CancellationTo
     }
 }
 
-fn greet(place: &Place, appliance: &Appliance, new: bool) {
+fn greet(place: &Place, appliance: &Appliance) {
     let port = |service| place.port(service);
     println!("Pillarbox demo: a post office on this computer. Ctrl-C stops it.\n");
     println!("  Web page   http://localhost:{}", port(80));
     println!("  The board  http://localhost:{}/board", port(80));
-    if new && appliance.office().service().is_none() {
+    if appliance.office().service().is_none() {
         println!(
             "\n  This box is new. The web page asks for this code:  {}",
             appliance.claim_code()
         );
     } else {
         println!("\n  Accounts");
-        for (address, password) in HOME.people {
-            println!("    {address:<18} password {password}");
+        for account in appliance.office().accounts().list() {
+            let address = account.address.to_string();
+            let given = HOME.people.iter().find(|(known, _)| *known == address);
+            let password = given.map_or("the one you chose".to_owned(), |(_, password)| {
+                format!("{password} (unless you changed it)")
+            });
+            println!("    {address:<18} password: {password}");
         }
         println!("    and a neighbour, {}, on a box of her own", FAR.people[0].0);
     }

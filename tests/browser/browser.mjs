@@ -1,0 +1,100 @@
+// A real browser that looks at what a person would see: no console error, no request to another
+// host, nothing wider than the screen, nothing too small for a thumb. Every picture is taken at
+// the size of a phone and at that of a desktop.
+//
+// CHROMIUM names the browser; /usr/bin/chromium when it is not set.
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const PHONE = { width: 360, height: 740 };
+const DESKTOP = { width: 1280, height: 800 };
+
+// Opens a page, lets `walk` use it, and fails on whatever a person would stumble over. `secret`
+// may never stand in a page.
+export async function visit({ base, folder, title, secret }, walk) {
+  await mkdir(folder, { recursive: true });
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+      "--disable-background-networking", "--disable-component-update", "--no-first-run",
+    ],
+  });
+  const visitor = new Visitor(folder, secret);
+  try {
+    const context = await browser.newContext({
+      viewport: PHONE, hasTouch: true, isMobile: true, timezoneId: "Europe/Berlin",
+    });
+    visitor.follow(await context.newPage(), new URL(base).origin);
+    await walk(visitor, visitor.page);
+    assert.deepEqual(visitor.errors, []);
+    console.log(`${title} works in a browser; ${visitor.taken} pictures in ${folder}`);
+  } catch (error) {
+    console.error(`${title} failed in the browser: ${error.stack ?? error}`);
+    await visitor.page?.screenshot({ path: join(folder, "failure.png") }).catch(() => {});
+    process.exitCode = 1;
+  } finally {
+    await browser.close();
+  }
+}
+
+class Visitor {
+  errors = [];
+  taken = 0;
+  // A refusal is an error to the console: the status it has, while one is expected.
+  expected = null;
+
+  constructor(folder, secret) {
+    this.folder = folder;
+    this.secret = secret;
+  }
+
+  follow(page, origin) {
+    this.page = page;
+    page.setDefaultTimeout(30_000);
+    page.on("pageerror", (error) => this.errors.push(`script: ${error.message}`));
+    page.on("console", (message) => {
+      const expected = this.expected && message.text().includes(this.expected);
+      if (message.type() === "error" && !expected) {
+        this.errors.push(`console: ${message.text()}`);
+      }
+    });
+    page.on("request", (request) => {
+      const url = new URL(request.url());
+      if (url.protocol !== "data:" && url.origin !== origin) {
+        this.errors.push(`asked another host: ${url.host}`);
+      }
+    });
+  }
+
+  async heading(text) {
+    await this.page.getByRole("heading", { level: 1, name: text }).waitFor();
+    console.log(`- ${text}`);
+  }
+
+  async press(name) {
+    await this.page.getByRole("button", { name, exact: true }).click();
+  }
+
+  // Takes the pictures, after making sure that nobody has to scroll sideways or aim with a needle.
+  async shot(name) {
+    for (const [size, viewport] of [["desktop", DESKTOP], ["phone", PHONE]]) {
+      await this.page.setViewportSize(viewport);
+      const { wide, small, shown } = await this.page.evaluate((secret) => ({
+        wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
+        small: [...document.querySelectorAll("button, .button, .choice")]
+          .filter((element) => element.checkVisibility())
+          .filter((element) => element.getBoundingClientRect().height < 40)
+          .map((element) => element.textContent),
+        shown: Boolean(secret) && document.documentElement.outerHTML.includes(secret),
+      }), this.secret);
+      assert(!wide, `${name}: wider than the screen of a ${size}`);
+      assert.deepEqual(small, [], `${name}: too small for a thumb`);
+      assert(!shown, `${name}: shows the password`);
+      await this.page.screenshot({ path: join(this.folder, `${size}-${name}.png`), fullPage: true });
+      this.taken += 1;
+    }
+  }
+}
