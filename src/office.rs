@@ -218,7 +218,7 @@ impl Office {
         self.accounts.set_domains(site.domains.clone());
         let resolver = Resolver::new(&config.dns)?;
         let keys = SigningKeys::open_or_create(&self.keys_folder(), &site.domains)?;
-        let queue = Queue::new(QueueParts {
+        let parts = QueueParts {
             store: self.store.clone(),
             accounts: self.accounts.clone(),
             resolver: resolver.clone(),
@@ -228,7 +228,12 @@ impl Office {
             listens: config.listen.smtp.clone(),
             clock: Arc::clone(&self.clock),
             schedule: Schedule::default(),
-        })?;
+        };
+        // What the former queue is busy with must not be begun a second time.
+        let queue = match self.service() {
+            Some(former) => former.queue.successor(parts)?,
+            None => Queue::new(parts)?,
+        };
         let service = Service { config, site, resolver, keys, queue };
         *self.site.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(service));
         Ok(())
