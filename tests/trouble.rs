@@ -152,6 +152,23 @@ fn a_box_that_is_set_up_anew_is_back_on_its_ports_at_once() {
 }
 
 #[test]
+fn the_index_is_made_anew_from_the_mail_but_not_below_a_running_box() {
+    let post = PostOffice::start();
+    let busy = pillarbox(&["store", "rebuild", "--data", post.data()]);
+    assert!(text(&busy.stderr).contains("is using"), "{}", text(&busy.stderr));
+    let before = pillarbox(&["account", "list", "--data", post.data()]);
+    let folder = post.stop();
+    let data = folder.display().to_string();
+    fs::write(folder.join("index.redb"), "not an index").unwrap();
+    let rebuilt = pillarbox(&["store", "rebuild", "--json", "--data", &data]);
+    assert!(rebuilt.status.success(), "{}", text(&rebuilt.stderr));
+    assert!(text(&rebuilt.stdout).contains("\"damaged_records\": 0"));
+    let after = pillarbox(&["account", "list", "--data", &data]);
+    assert_eq!(text(&before.stdout), text(&after.stdout));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_slip_in_the_folders_name_makes_no_post_office() {
     let folder = tempfile::tempdir().unwrap();
     let slip = folder.path().join("pilarbox");

@@ -36,7 +36,7 @@ pub struct Resolver {
 #[derive(Clone)]
 enum Servers {
     /// The servers the owner named.
-    Named(TokioResolver),
+    Named(Box<TokioResolver>),
     /// The system's, as they are at the time of asking.
     System(Arc<System>),
 }
@@ -50,7 +50,7 @@ impl Resolver {
         }
         let config = ResolverConfig::from_name_servers(servers.iter().map(server).collect());
         let named = build(config).map_err(ResolverError)?;
-        Ok(Self { servers: Servers::Named(named) })
+        Ok(Self { servers: Servers::Named(Box::new(named)) })
     }
 
     /// Forgets every cached answer, so that a check after a change of records sees the change.
@@ -150,7 +150,7 @@ impl Resolver {
 
     fn present(&self) -> Result<TokioResolver, String> {
         match &self.servers {
-            Servers::Named(resolver) => Ok(resolver.clone()),
+            Servers::Named(resolver) => Ok(TokioResolver::clone(resolver)),
             Servers::System(system) => system.present(),
         }
     }

@@ -54,7 +54,7 @@ impl Inner {
                 let (inner, outgoing) = (Arc::clone(self), Arc::clone(&outgoing));
                 running.spawn(async move {
                     let heard = Box::pin(inner.try_group(&outgoing, domain.as_ref(), &to)).await;
-                    inner.note_surely(outgoing.id, &to, &heard).await
+                    inner.note_surely(outgoing.id, &to, &heard).await;
                 });
             }
             // All of them end: what one host took must be written down whatever befell another.

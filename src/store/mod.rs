@@ -110,6 +110,7 @@ impl Store {
 
     /// An empty store on a disk that can be made to fail: the function says after how many changes.
     #[cfg(test)]
+    #[allow(clippy::expect_used, reason = "a failed test")]
     pub(crate) fn on_a_failing_disk() -> (Self, impl Fn(u64)) {
         let disk = sim::SimDisk::new(0);
         let writer = power::open(&disk, false).expect("an empty disk");
