@@ -148,6 +148,17 @@ fn the_readme_shows_the_lights_as_they_are() {
     assert!(readme.contains(table.trim()), "README.md must hold this table:\n{table}");
 }
 
+#[test]
+fn the_readme_shows_a_file_that_the_box_understands() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let start = readme.find("```toml").expect("the file in README.md") + "```toml".len();
+    let text = readme[start..].split("```").next().expect("the end of the file");
+    let file = pillarbox::config::ConfigFile::parse(text, "README.md");
+    let config = file.and_then(|file| file.resolve("README.md"));
+    let site = config.expect("a file without mistakes").site.expect("a box that is set up");
+    assert_eq!(site.owner.to_string(), "alice@example.org");
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

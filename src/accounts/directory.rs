@@ -148,6 +148,11 @@ impl Directory {
         self.accounts.get(id).map(|entry| (*id, entry))
     }
 
+    /// The account of that number.
+    pub(super) fn entry(&self, id: AccountId) -> Option<&Entry> {
+        self.accounts.get(&id)
+    }
+
     pub(super) fn accounts(&self) -> impl Iterator<Item = (AccountId, &Entry)> {
         self.accounts.iter().map(|(id, entry)| (*id, entry))
     }

@@ -6,6 +6,7 @@
 
 mod directory;
 mod error;
+mod login;
 mod passwords;
 pub mod sasl;
 mod throttle;
@@ -13,6 +14,8 @@ mod throttle;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
+
+use tokio::sync::watch;
 
 use directory::{Alias, Device, Directory, Edit, Entry};
 use passwords::{Cost, DeviceHash, Hasher};
@@ -22,6 +25,7 @@ use crate::mail::{Address, Domain, MailboxName, SpecialUse};
 use crate::store::{AccountId, Batch, Store, StoreError};
 
 pub use error::{AccountError, AuthError};
+pub use login::Login;
 pub use passwords::{HashError, Password};
 
 /// The directory; cheap to clone.
@@ -38,6 +42,8 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     hasher: Hasher,
     throttle: Mutex<Throttle>,
+    /// Tells of changes of the directory.
+    changes: watch::Sender<()>,
     /// Keys the tags in the throttle's tables, so that memory holds no guess.
     tag_key: [u8; 32],
 }
@@ -58,6 +64,7 @@ impl Accounts {
             changing: tokio::sync::Mutex::new(()),
             hasher: Hasher::new(cost)?,
             throttle: Mutex::new(Throttle::new()),
+            changes: watch::Sender::new(()),
             tag_key,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -122,8 +129,9 @@ impl Accounts {
         match known {
             Some((account, ref entry)) if right => {
                 inner.throttle().succeeded(from, &tag, now());
+                let proof = inner.proof(entry, device);
                 let device = device.map(|device| device.name.clone());
-                Ok(Login { account, address: entry.address.clone(), device })
+                Ok(Login { account, address: entry.address.clone(), device, proof })
             }
             _ => {
                 inner.throttle().failed(from, tag, guess, now());
@@ -339,6 +347,7 @@ impl Accounts {
             }
             inner.store.commit(batch).await?;
             inner.write(|directory| edits.into_iter().for_each(|edit| directory.apply(edit)));
+            inner.changes.send_replace(());
             Ok(result)
         });
         task.await.unwrap_or(Err(AccountError::Store(StoreError::Closed)))
@@ -452,17 +461,6 @@ pub struct Account {
     pub address: Address,
     /// Names of the devices with a password of their own.
     pub devices: Vec<String>,
-}
-
-/// A successful login.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
-    /// The account.
-    pub account: AccountId,
-    /// Its address.
-    pub address: Address,
-    /// The device, when its own password was used.
-    pub device: Option<String>,
 }
 
 #[cfg(test)]

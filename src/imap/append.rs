@@ -105,7 +105,11 @@ impl Session {
             return false;
         };
         let Append { tag, mailbox, flags, date, failed, .. } = append;
-        let complete = line.is_ok_and(|line| line.trim_ascii().is_empty());
+        let complete = line.as_ref().is_ok_and(|line| line.trim_ascii().is_empty());
+        if let Some((marker, _)) = line.ok().and_then(|line| Marker::at_end_of(&line)) {
+            // A second message (RFC 3502), already under way, is no command.
+            self.input.refuse(marker);
+        }
         if let Some(text) = failed {
             self.effect(Effect::DropBody);
             self.no(&tag, text);

@@ -184,9 +184,14 @@ impl Desk {
 
 /// Sends bytes to a client that takes them.
 pub(super) async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    tokio::time::timeout(WRITE_PATIENCE, writer.write_all(bytes))
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    patiently(writer.write_all(bytes)).await
+}
+
+/// Waits for a client to take what it is sent; one that does not is gone. TLS holds back up to 64
+/// KiB, so that flushing and shutting down can wait as long as writing.
+pub(super) async fn patiently(step: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    let taken = tokio::time::timeout(WRITE_PATIENCE, step).await;
+    taken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 fn snapshot(store: &Store, id: MailboxId) -> Result<Option<Snapshot>, StoreError> {

@@ -1,6 +1,7 @@
 //! IDLE (RFC 2177): the client is told of changes as they happen.
 
 use super::command::Tag;
+use super::respond::refusal;
 use super::session::{Mode, Session};
 use super::view::Expunges;
 
@@ -16,10 +17,10 @@ impl Session {
     /// DONE stay in the input and are run next.
     pub(super) fn idle_step(&mut self, tag: Tag) -> bool {
         if self.stale && matches!(self.state, super::session::State::Selected(..)) {
-            self.news(Expunges::Told, move |session| {
-                if !matches!(session.state, super::session::State::Over) {
-                    session.mode = Mode::Idle(tag);
-                }
+            self.try_news(Expunges::Told, move |session, told| match told {
+                Ok(()) => session.mode = Mode::Idle(tag),
+                // Trying again at once would go on for ever.
+                Err(error) => session.bye(refusal(&error)),
             });
             return true;
         }

@@ -169,7 +169,7 @@ fn reason(error: LineError) -> &'static str {
 
 impl Marker {
     /// A literal announced at the end of a line, and where its brace is.
-    fn at_end_of(line: &[u8]) -> Option<(Self, usize)> {
+    pub(super) fn at_end_of(line: &[u8]) -> Option<(Self, usize)> {
         let inner = line.strip_suffix(b"}")?;
         let brace = inner.iter().rposition(|b| *b == b'{')?;
         let digits = inner.get(brace + 1..)?;

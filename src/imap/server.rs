@@ -8,21 +8,38 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Login};
 use crate::clock::SharedClock;
 use crate::mail::Domain;
 use crate::net::{Peer, Stream, Tls};
 use crate::store::{Change, Store};
 
-use super::desk::{Desk, send};
+use super::desk::{Desk, patiently, send};
 use super::question::{Answer, Question};
 use super::session::{Effect, Session};
 
 /// Connections that may read messages at once: each holds a thread and some buffers.
 const READERS: usize = 4;
+
+/// How long a client may be silent.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Before it has logged in.
+    guest: Duration,
+    /// RFC 3501 §5.4: at least 30 minutes.
+    user: Duration,
+}
+
+impl Patience {
+    const NORMAL: Self = Self {
+        guest: Duration::from_mins(1),
+        // Some seconds more, so that a client that comes back after exactly 30 is in time.
+        user: Duration::from_secs(30 * 60 + 30),
+    };
+}
 
 /// Time for a stranger to log in, however busily it talks.
 const GUEST_TIME: Duration = Duration::from_mins(3);
@@ -39,6 +56,7 @@ pub struct Server {
     clock: SharedClock,
     message_size: u64,
     readers: Arc<Semaphore>,
+    patience: Patience,
 }
 
 impl Server {
@@ -52,7 +70,8 @@ impl Server {
         message_size: u64,
     ) -> Self {
         let readers = Arc::new(Semaphore::new(READERS));
-        Self { hostname, tls, accounts, store, clock, message_size, readers }
+        let patience = Patience::NORMAL;
+        Self { hostname, tls, accounts, store, clock, message_size, readers, patience }
     }
 
     /// Serves one connection until either side ends it. A stream under TLS was accepted on an
@@ -63,6 +82,12 @@ impl Server {
             Ok(()) => tracing::debug!(peer = %peer.address, "IMAP connection ended"),
             Err(error) => tracing::debug!(peer = %peer.address, %error, "IMAP connection broke"),
         }
+    }
+
+    /// The same server, which bears logged-in clients that are silent for so long.
+    #[cfg(test)]
+    pub(super) fn with_patience(self, user: Duration) -> Self {
+        Self { patience: Patience { user, ..self.patience }, ..self }
     }
 
     async fn converse(
@@ -76,6 +101,11 @@ impl Server {
         let readers = Arc::clone(&self.readers);
         let mut desk = Desk::new(self.store.clone(), Arc::clone(&self.clock), readers);
         let guest_until = Instant::now() + GUEST_TIME;
+        let mut login: Option<Login> = None;
+        let mut directory = self.accounts.changes();
+        // The client's last word: news sent to it say nothing of whether it is still there.
+        let mut heard = Instant::now();
+        let mut spoken = false;
         let mut buffer = vec![0; 16 << 10];
         loop {
             catch_up(&mut session, &mut changes);
@@ -84,32 +114,50 @@ impl Server {
                     Effect::Output(bytes) => send(&mut stream, &bytes).await?,
                     Effect::Ask(question) => {
                         let answer = self.answer(question, peer, &mut desk, &mut stream).await?;
+                        if let Answer::Login(Ok(found)) = &answer {
+                            login = Some(found.clone());
+                        }
                         catch_up(&mut session, &mut changes);
                         session.answer(answer);
                     }
                     Effect::DropBody => desk.drop_body(),
                     Effect::StartTls => {
-                        stream.flush().await?;
+                        patiently(stream.flush()).await?;
                         let begun = stream.start_tls(&self.tls);
                         stream = timeout(HANDSHAKE, begun).await??;
                         session.tls_started();
                     }
-                    Effect::Close => return stream.shutdown().await,
+                    Effect::Close => return patiently(stream.shutdown()).await,
                 }
             }
-            stream.flush().await?;
+            patiently(stream.flush()).await?;
+            if spoken {
+                // A long answer was no silence of the client's.
+                heard = Instant::now();
+            }
+            spoken = false;
+            let Patience { guest, user } = self.patience;
+            let patience = if session.is_guest() { guest } else { user };
             tokio::select! {
                 read = stream.read(&mut buffer) => match read? {
                     0 => return Ok(()),
-                    read => session.receive(buffer.get(..read).unwrap_or_default()),
+                    read => {
+                        spoken = true;
+                        session.receive(buffer.get(..read).unwrap_or_default());
+                    }
                 },
                 change = changes.recv() => match change {
                     Ok(change) => session.changed(Some(&change)),
                     Err(RecvError::Lagged(_)) => session.changed(None),
                     Err(RecvError::Closed) => session.bye("The box is shutting down"),
                 },
+                Ok(()) = directory.changed() => {
+                    if login.as_ref().is_some_and(|login| !self.accounts.is_current(login)) {
+                        session.bye("This login is not valid any more");
+                    }
+                }
                 () = stop.cancelled() => session.bye("The box is shutting down"),
-                () = sleep(session.patience()) => session.bye("Nothing was said for too long"),
+                () = sleep_until(heard + patience) => session.bye("Nothing was said for too long"),
                 () = sleep_until(guest_until), if session.is_guest() => {
                     session.bye("Logging in took too long");
                 }

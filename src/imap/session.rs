@@ -2,7 +2,6 @@
 //! session asks one question at a time and takes no further command until it is answered.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::accounts::sasl::Exchange;
 use crate::mail::Domain;
@@ -139,15 +138,6 @@ impl Session {
         self.waiting = None;
         self.state = State::Over;
         self.effect(Effect::Close);
-    }
-
-    /// How long the client may be silent (RFC 3501 §5.4: at least 30 minutes once logged in).
-    pub(super) fn patience(&self) -> Duration {
-        match self.state {
-            State::Guest(_) => Duration::from_mins(1),
-            // Some seconds more, so that a client that comes back after exactly 30 is in time.
-            _ => Duration::from_mins(30) + Duration::from_secs(30),
-        }
     }
 
     /// Whether nobody has logged in yet.
@@ -357,26 +347,40 @@ impl Session {
         expunges: Expunges,
         then: impl FnOnce(&mut Self) + Send + 'static,
     ) {
-        let State::Selected(_, view) = &self.state else { return then(self) };
+        // When they cannot be read now, the next command tries again.
+        self.try_news(expunges, |session, _| then(session));
+    }
+
+    /// The same; goes on with whether the mailbox could be looked at.
+    pub(super) fn try_news(
+        &mut self,
+        expunges: Expunges,
+        then: impl FnOnce(&mut Self, Result<(), StoreError>) + Send + 'static,
+    ) {
+        let State::Selected(_, view) = &self.state else { return then(self, Ok(())) };
         if !self.stale {
-            return then(self);
+            return then(self, Ok(()));
         }
         let mailbox = view.mailbox;
         self.stale = false;
         self.ask_snapshot(mailbox, move |session, answer| {
-            match (answer, &mut session.state) {
+            let result = match (answer, &mut session.state) {
                 (Ok(Some(snapshot)), State::Selected(_, view)) => {
                     let held = view.update(snapshot.entries, expunges, &mut session.out);
                     session.stale |= held;
+                    Ok(())
                 }
                 (Ok(None), _) => {
                     // RFC 2180 §3: its numbers mean nothing any more.
                     return session.bye("The selected mailbox was deleted");
                 }
-                // The next command tries again.
-                _ => session.stale = true,
-            }
-            then(session);
+                (Ok(Some(_)), _) => Ok(()),
+                (Err(error), _) => {
+                    session.stale = true;
+                    Err(error)
+                }
+            };
+            then(session, result);
         });
     }
 

@@ -5,7 +5,7 @@ use crate::store::{Batch, FlagChange, Outcome};
 
 use super::command::{SequenceSet, Tag};
 use super::session::{Session, State};
-use super::view::Expunges;
+use super::view::{Entry, Expunges};
 
 impl Session {
     pub(super) fn store_flags(
@@ -27,7 +27,7 @@ impl Session {
         }
         let wanted = uids.len();
         let mut batch = Batch::new();
-        batch.set_flags(view.mailbox, uids, change, None);
+        batch.set_flags(view.mailbox, uids, change.clone(), None);
         self.ask_commit(batch, move |session, answer| {
             let changed = match answer {
                 Ok(outcomes) => outcomes.into_iter().find_map(|outcome| match outcome {
@@ -40,7 +40,9 @@ impl Session {
             let complete = changed.len() == wanted;
             let State::Selected(_, view) = &mut session.state else { return };
             for (message, flags, modseq) in changed {
-                if let Some((number, _)) = view.by_uid(message).filter(|_| !silent) {
+                // What others changed meanwhile is told even so (RFC 3501 §6.4.6).
+                let expected = |old: &Entry| silent && change.applied_to(&old.flags) == flags;
+                if let Some((number, _)) = view.by_uid(message).filter(|(_, old)| !expected(old)) {
                     session.out.fetch_flags(number, uid.then_some(message), &flags);
                 }
                 view.told(message, flags, modseq);

@@ -19,7 +19,7 @@ use super::session::{Effect, Session};
 use crate::accounts::{AuthError, Login};
 use crate::clock::{Clock, ClockTrust};
 use crate::mail::{Flags, MailboxName, SpecialUse};
-use crate::store::{AccountId, Batch, Change, Options, Store};
+use crate::store::{AccountId, Batch, Change, Options, Store, StoreError};
 
 mod socket;
 
@@ -110,6 +110,29 @@ fn nothing_in_a_message_or_name_can_begin_a_line() {
     assert_eq!(responses, 1, "{}", client.text());
     assert!(!client.text().contains("\r\n* BYE") && !client.text().contains("\r\n * BYE"));
     assert!(!client.text().contains('\0'));
+}
+
+#[test]
+fn a_store_that_fails_ends_idle_instead_of_being_asked_for_ever() {
+    let house = House::new();
+    let mut client = house.client(993);
+    client.log_in();
+    client.send(b"s SELECT INBOX\r\ni IDLE\r\n", usize::MAX);
+    client.session.changed(None);
+    let mut asked = 0;
+    while let Some(effect) = client.session.next() {
+        match effect {
+            Effect::Ask(_) if asked == 10 => panic!("asked on and on"),
+            Effect::Ask(_) => {
+                asked += 1;
+                client.session.answer(Answer::Snapshot(Err(StoreError::Closed)));
+            }
+            Effect::Output(bytes) => client.out.extend_from_slice(&bytes),
+            Effect::Close => client.closed = true,
+            effect => panic!("{effect:?}"),
+        }
+    }
+    assert!(client.closed && client.text().contains("* BYE [UNAVAILABLE]"), "{}", client.text());
 }
 
 proptest! {
@@ -341,6 +364,7 @@ impl Client<'_> {
                         account: ALICE,
                         address: "alice@example.org".parse().unwrap(),
                         device: None,
+                        proof: [0; 16],
                     };
                     let answer = if right { Ok(login) } else { Err(AuthError::Wrong) };
                     self.session.answer(Answer::Login(answer));

@@ -77,7 +77,9 @@ async fn one(resolver: &Resolver, domain: &Domain, hostname: &Domain) -> Found {
         .saw(seen);
     }
     let before = others.iter().filter(|(other, ..)| other.preference <= ours.preference);
-    let before: Vec<_> = before.map(|(_, host, _)| *host).collect();
+    let (unclear, before): (Vec<_>, Vec<_>) =
+        before.partition(|(.., here)| matches!(here, Here::CouldNotTell(_)));
+    let before: Vec<_> = before.into_iter().map(|(_, host, _)| *host).collect();
     if !before.is_empty() {
         return Found::attention(
             format!("mail for {domain} goes to {} first, or as often as here", list(&before)),
@@ -87,6 +89,9 @@ async fn one(resolver: &Resolver, domain: &Domain, hostname: &Domain) -> Found {
             ),
         )
         .saw(seen);
+    }
+    if let Some((.., Here::CouldNotTell(why))) = unclear.first() {
+        return Found::unknown(why.clone()).saw(seen);
     }
     let gone = others.iter().filter(|(_, _, here)| matches!(here, Here::Nowhere));
     let gone: Vec<_> = gone.map(|(_, host, _)| *host).collect();

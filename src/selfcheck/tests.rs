@@ -336,6 +336,15 @@ async fn a_dns_that_does_not_answer_is_neither_good_nor_bad_news() {
 }
 
 #[tokio::test]
+async fn another_exchanger_that_cannot_be_looked_up_is_no_bad_news() {
+    let setup = Setup::healthy().await;
+    setup.publish("@ MX 10 mail\n@ MX 5 mx");
+    setup.world.fail(&domain("mx.example.org"), true);
+    let finding = setup.one("dns.mx").await;
+    assert_eq!(word(&finding), "unknown", "{finding:?}");
+}
+
+#[tokio::test]
 async fn a_certificate_is_judged_by_name_and_date() {
     let made = |name: &str, until: i32| {
         let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();

@@ -63,7 +63,7 @@ impl Batch {
         self.push(Op::Expunge { mailbox, uids })
     }
 
-    /// Creates a mailbox, subscribed when it is the inbox or has a use: [`Outcome::Created`]; fails the batch when the name is taken.
+    /// Creates a mailbox, subscribed: [`Outcome::Created`]; fails the batch when the name is taken.
     pub fn create_mailbox(
         &mut self,
         account: AccountId,

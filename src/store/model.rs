@@ -135,7 +135,7 @@ impl Model {
                     uid_next: Uid::FIRST,
                     highest_modseq: ModSeq(1),
                     special_use: *special_use,
-                    subscribed: special_use.is_some() || name.is_inbox(),
+                    subscribed: true,
                     messages: 0,
                     unseen: 0,
                     size: 0,

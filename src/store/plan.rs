@@ -111,7 +111,7 @@ impl<F: FnMut(&Body) -> Result<Stored, StoreError>> Planner<'_, '_, F> {
                 modified.push(uid);
                 continue;
             }
-            let flags = changed_flags(&message.flags, change);
+            let flags = change.applied_to(&message.flags);
             if flags == message.flags {
                 changed.push((uid, flags, message.modseq));
             } else {
@@ -195,8 +195,8 @@ impl<F: FnMut(&Body) -> Result<Stored, StoreError>> Planner<'_, '_, F> {
             uid_next: Uid::FIRST,
             highest_modseq: ModSeq(1),
             special_use,
-            // What every account has is what every phone shows.
-            subscribed: special_use.is_some() || name.is_inbox(),
+            // Phones show only those by default, and made by an import it has nobody to subscribe it.
+            subscribed: true,
             messages: 0,
             unseen: 0,
             size: 0,
@@ -269,14 +269,4 @@ fn next_modseq(row: &Mailbox) -> ModSeq {
 /// The last number is never given, so that there is always a UIDNEXT.
 fn free_uid(row: &Mailbox) -> Result<Uid, StoreError> {
     if row.uid_next.get() == u32::MAX { Err(StoreError::TooLarge) } else { Ok(row.uid_next) }
-}
-
-fn changed_flags(old: &Flags, change: &FlagChange) -> Flags {
-    let mut flags = old.clone();
-    match change {
-        FlagChange::Replace(new) => flags.clone_from(new),
-        FlagChange::Add(new) => new.iter().for_each(|flag| flags.insert(flag)),
-        FlagChange::Remove(old) => old.iter().for_each(|flag| flags.remove(&flag)),
-    }
-    flags
 }

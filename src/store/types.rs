@@ -100,6 +100,19 @@ pub enum FlagChange {
     Remove(Flags),
 }
 
+impl FlagChange {
+    /// What it makes of these flags.
+    pub fn applied_to(&self, flags: &Flags) -> Flags {
+        let mut flags = flags.clone();
+        match self {
+            Self::Replace(new) => flags.clone_from(new),
+            Self::Add(new) => new.iter().for_each(|flag| flags.insert(flag)),
+            Self::Remove(old) => old.iter().for_each(|flag| flags.remove(&flag)),
+        }
+        flags
+    }
+}
+
 /// What became of one operation of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -7,6 +7,9 @@ use crate::mail::structure::Piece;
 /// Deepest part number taken, as deep as messages are taken apart.
 const MAX_PATH: usize = 100;
 
+/// Most items in one FETCH: the answer may hold 64 KiB of each.
+const MAX_ITEMS: usize = 100;
+
 /// One data item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::imap) enum FetchItem {
@@ -69,7 +72,11 @@ pub(in crate::imap) enum Label {
 pub(super) fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
     use FetchItem::{Body, Envelope, Flags, InternalDate, Size};
     if cursor.peek() == Some(b'(') {
-        return cursor.list(1, item);
+        let items = cursor.list(1, item)?;
+        if items.len() > MAX_ITEMS {
+            return Err(Reason::Syntax("too many FETCH items"));
+        }
+        return Ok(items);
     }
     for (name, items) in [
         ("ALL", &[Flags, InternalDate, Size, Envelope][..]),

@@ -37,6 +37,13 @@ fn a_refusal_names_its_command() {
 }
 
 #[test]
+fn a_fetch_has_so_many_items_at_most() {
+    let fetch = |count| format!("t FETCH 1 ({})", vec!["BODY.PEEK[]<0.65536>"; count].join(" "));
+    assert!(parse(fetch(100).as_bytes()).is_ok());
+    assert_eq!(reason(&fetch(101)), Reason::Syntax("too many FETCH items"));
+}
+
+#[test]
 fn mailbox_names_are_unicode_and_the_inbox_is_one() {
     let Body::Select { name, read_only } = body("EXAMINE iNBOX") else { panic!() };
     assert!(name.is_inbox() && read_only);

@@ -6,11 +6,13 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::*;
-use crate::accounts::{Accounts, Password};
+use crate::accounts::{Accounts, Lookup, Password};
 use crate::imap::Server;
+use crate::mail::Address;
 use crate::net::{Peer, Stream, Tls};
 
 #[tokio::test]
@@ -72,6 +74,107 @@ async fn a_phone_logs_in_after_starttls_and_is_told_of_new_mail() {
     stop.cancel();
     expect(&mut phone, "* BYE").await;
     serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn news_do_not_keep_a_silent_phone_connected() {
+    let house = Served::new(Duration::from_secs(2)).await;
+    let mut phone = house.phone("wonderland-7").await;
+    say(&mut phone, "b SELECT INBOX\r\nc IDLE\r\n").await;
+    while !line(&mut phone).await.starts_with("+ idling") {}
+    // News come more often than patience ends.
+    for _ in 0..15 {
+        house.deliver().await;
+        if line(&mut phone).await.starts_with("* BYE Nothing was said") {
+            return;
+        }
+        expect(&mut phone, "* 0 RECENT").await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("still connected");
+}
+
+#[tokio::test]
+async fn a_login_ends_when_its_password_is_taken_away() {
+    let house = Served::new(Duration::from_mins(30)).await;
+    let device = house.accounts.add_device(&house.address, "phone").await.unwrap();
+    let mut phone = house.phone(device.expose()).await;
+    let mut tablet = house.phone("wonderland-7").await;
+    say(&mut phone, "b SELECT INBOX\r\nc IDLE\r\n").await;
+    while !line(&mut phone).await.starts_with("+ idling") {}
+    house.accounts.add_device(&house.address, "other").await.unwrap();
+    house.deliver().await;
+    expect(&mut phone, "* 1 EXISTS").await;
+    expect(&mut phone, "* 0 RECENT").await;
+
+    house.accounts.revoke_device(&house.address, "phone").await.unwrap();
+    expect(&mut phone, "* BYE").await;
+    say(&mut tablet, "b NOOP\r\n").await;
+    expect(&mut tablet, "b OK").await;
+    let password = Password::new("looking-glass-8".into());
+    house.accounts.set_password(&house.address, password).await.unwrap();
+    expect(&mut tablet, "* BYE").await;
+}
+
+/// A box whose only account is Alice's, on a real port under TLS.
+struct Served {
+    folder: TempDir,
+    store: Store,
+    accounts: Accounts,
+    address: Address,
+    local: std::net::SocketAddr,
+    _stop: DropGuard,
+}
+
+impl Served {
+    async fn new(patience: Duration) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
+        let accounts = Accounts::open(store.clone(), vec!["example.org".parse().unwrap()]).unwrap();
+        let address: Address = "alice@example.org".parse().unwrap();
+        accounts.add(address.clone(), Password::new("wonderland-7".into())).await.unwrap();
+        let hostname = "mail.example.org".parse().unwrap();
+        let tls = Tls::self_signed(&folder.path().join("tls"), &hostname).unwrap();
+        let (ours, clock) = (accounts.clone(), Arc::new(Noon));
+        let server = Server::new(hostname, tls.clone(), ours, store.clone(), clock, 1 << 20)
+            .with_patience(patience);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let local = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let stream = tls.accept(stream).await.unwrap();
+                let (server, stop) = (server.clone(), stopped.clone());
+                let peer = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), local };
+                tokio::spawn(async move { server.serve(stream, peer, stop).await });
+            }
+        });
+        Self { folder, store, accounts, address, local, _stop: stop.drop_guard() }
+    }
+
+    async fn phone(&self, password: &str) -> BufReader<TlsStream<TcpStream>> {
+        let plain = TcpStream::connect(self.local).await.unwrap();
+        let name = ServerName::try_from("mail.example.org").unwrap();
+        let connector = connector(&self.folder.path().join("tls/certificate.pem"));
+        let mut phone = BufReader::new(connector.connect(name, plain).await.unwrap());
+        expect(&mut phone, "* OK").await;
+        say(&mut phone, &format!("a LOGIN {} {password}\r\n", self.address)).await;
+        expect(&mut phone, "a OK").await;
+        phone
+    }
+
+    async fn deliver(&self) {
+        let Lookup::Account(account) = self.accounts.lookup(&self.address) else { panic!() };
+        let inbox = self.store.find_mailbox(account, &MailboxName::inbox()).unwrap().unwrap();
+        let mut writer = self.store.new_body();
+        writer.write(b"Subject: hello\r\n\r\nhi\r\n").await.unwrap();
+        let body = writer.finish().await.unwrap();
+        let mut batch = Batch::new();
+        batch.add_message(inbox.id, b"", &body, Flags::none(), Noon.now());
+        self.store.commit(batch).await.unwrap();
+    }
 }
 
 fn connector(certificate: &Path) -> tokio_rustls::TlsConnector {
