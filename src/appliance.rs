@@ -23,9 +23,11 @@ use self::light::Light;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Config, FILE_NAME, Part, Seed, TlsMode};
 use crate::control::{self, ControlError};
+use crate::files::create_private_folder;
 use crate::mail::Domain;
 use crate::net::{Limits, ListenError, Listener, Tls, TlsError};
 use crate::office::{NEW_NAME, Office, OfficeError};
+use crate::store::Store;
 use crate::web::{self, ClaimCode, Stage};
 
 /// How to run.
@@ -92,7 +94,7 @@ pub struct Appliance {
 impl Appliance {
     /// Opens the data folder, takes up a seed, and binds what does not depend on the set-up.
     pub async fn open(options: RunOptions, clock: SharedClock) -> Result<Self, RunError> {
-        std::fs::create_dir_all(&options.data)
+        create_private_folder(&options.data)
             .map_err(|source| RunError::Folder { path: options.data.clone(), source })?;
         if let Some(file) = &options.config
             && !file.exists()
@@ -178,9 +180,11 @@ impl Appliance {
                 stop.clone(),
             ));
         }
-        tasks.spawn(tell_the_service_manager(stop.clone()));
+        let ready = CancellationToken::new();
+        let store = office.store().clone();
+        tasks.spawn(tell_the_service_manager(store, ready.clone(), stop.clone()));
 
-        let served = mail_services(&office, &tls, &recheck, &stop).await;
+        let served = mail_services(&office, &tls, &recheck, &ready, &stop).await;
         // A failure of the mail services stops all of it: a service manager starts it anew.
         stop.cancel();
         tasks.close();
@@ -193,17 +197,20 @@ impl Appliance {
     }
 }
 
-/// Starts the mail services whenever the box is set up or changed, until `stop`.
+/// Starts the mail services whenever the box is set up or changed, until `stop`. `ready` is told
+/// when every port that is to be there is bound.
 async fn mail_services(
     office: &Arc<Office>,
     tls: &Tls,
     recheck: &Notify,
+    ready: &CancellationToken,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
     let mut generations = office.generations();
     loop {
         generations.borrow_and_update();
         let Some(service) = office.service() else {
+            ready.cancel();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = generations.changed() => continue,
@@ -212,6 +219,7 @@ async fn mail_services(
         // A new name needs a new certificate, on the pages' ports too.
         tls.renew(&certificate(office, &service.config)?);
         let running = mail::Services::start(office, &service, tls)?;
+        ready.cancel();
         recheck.notify_one();
         tracing::info!(hostname = %service.site.hostname, "open for mail");
         tokio::select! {
@@ -240,28 +248,39 @@ async fn check_regularly(office: Arc<Office>, recheck: Arc<Notify>, stop: Cancel
     }
 }
 
-/// READY, then a sign of life at half the watchdog's time. The sign comes from the same event
-/// loop that serves mail: when that hangs, the watchdog hears nothing.
-async fn tell_the_service_manager(stop: CancellationToken) {
-    let tell = |state: &[NotifyState<'_>]| {
-        if let Err(error) = sd_notify::notify(state) {
-            tracing::debug!(%error, "no service manager listens");
+/// READY once the ports are bound, then signs of life until the end is near.
+async fn tell_the_service_manager(store: Store, ready: CancellationToken, stop: CancellationToken) {
+    let told = async {
+        ready.cancelled().await;
+        tell(&NotifyState::Ready);
+        match sd_notify::watchdog_enabled() {
+            None => std::future::pending().await,
+            Some(time) => give_signs_of_life(&store, time / 3).await,
         }
     };
-    tell(&[NotifyState::Ready]);
-    match sd_notify::watchdog_enabled() {
-        None => stop.cancelled().await,
-        Some(time) => {
-            let mut ticks = tokio::time::interval(time / 2);
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    _ = ticks.tick() => tell(&[NotifyState::Watchdog]),
-                }
-            }
-        }
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = told => {}
     }
-    tell(&[NotifyState::Stopping]);
+    tell(&NotifyState::Stopping);
+}
+
+/// A sign comes from the event loop that serves mail, after the store's writer answered: when
+/// either hangs, or the disk failed the store, the watchdog hears nothing and starts us anew.
+async fn give_signs_of_life(store: &Store, period: Duration) {
+    loop {
+        match store.alive().await {
+            Ok(()) => tell(&NotifyState::Watchdog),
+            Err(error) => tracing::error!(%error, "no mail can be kept: waiting to be restarted"),
+        }
+        tokio::time::sleep(period).await;
+    }
+}
+
+fn tell(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::debug!(%error, "no service manager listens");
+    }
 }
 
 /// A seed with a mistake must not keep the box from starting: the wizard is still there.

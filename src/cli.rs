@@ -17,8 +17,10 @@ use crate::control::{self, AccountCommand, QueueCommand, Request};
 use crate::mail::Address;
 use crate::selfcheck;
 use crate::selfcheck::records::Record;
+use crate::store::{OpenError, StoreError};
 
 mod show;
+mod store;
 
 /// A post office for the household: SMTP, IMAP and POP3 with a self-check and a status light.
 #[derive(Debug, Parser)]
@@ -73,7 +75,7 @@ enum Command {
         #[command(flatten)]
         at: At,
         #[command(subcommand)]
-        command: StoreArgs,
+        command: store::StoreArgs,
     },
 }
 
@@ -266,14 +268,6 @@ enum QueueArgs {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum StoreArgs {
-    /// Sizes and counts
-    Stats,
-    /// Read every record and name what is damaged
-    Verify,
-}
-
 /// Where the service keeps its data.
 const DEFAULT_DATA: &str = "/var/lib/pillarbox";
 
@@ -308,13 +302,7 @@ impl Cli {
             Command::Dns(args) => dns(&args),
             Command::Account { at, command } => account(&at, command),
             Command::Queue { at, command } => queue(&at, &command),
-            Command::Store { at, command } => {
-                let request = match command {
-                    StoreArgs::Stats => Request::StoreStats,
-                    StoreArgs::Verify => Request::StoreVerify,
-                };
-                ask(&at, &request)
-            }
+            Command::Store { at, command } => store::store(&at, &command),
         };
         result.unwrap_or_else(|failure| {
             // One line: what happened and what to do.
@@ -331,6 +319,10 @@ enum Failure {
     Appliance(#[from] appliance::RunError),
     #[error(transparent)]
     Control(#[from] control::ControlError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[cfg(feature = "demo")]
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),

@@ -11,7 +11,7 @@
 //! 7. [`imap`] and [`pop3`] hand it to the phone, which is told at once when it waits in IDLE.
 //!
 //! Beside that path: [`config`] and [`setup`] (what the owner decided), [`accounts`] (who lives
-//! here), [`selfcheck`] and [`panel`] (is all well, and the light that says so), [`web`] (wizard and
+//! here), [`files`] (kept whole and private), [`selfcheck`] and [`panel`] (is all well, and the light that says so), [`web`] (wizard and
 //! status), [`office`], [`control`] and [`appliance`] (all of it opened, commanded and run).
 //!
 //! # Invariants
@@ -31,6 +31,7 @@ pub mod deliver;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod dns;
+pub mod files;
 pub mod imap;
 pub mod mail;
 pub mod net;

@@ -13,7 +13,8 @@ use crate::accounts::{AccountError, Accounts};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Config, ConfigError, ConfigFile, FILE_NAME, Site};
 use crate::dns::{Resolver, ResolverError};
-use crate::mail::{Address, Domain};
+use crate::mail::Address;
+use crate::net::Tls;
 use crate::policy::dkim::{KeyError, SigningKeys};
 use crate::queue::{Queue, QueueError, QueueParts, Schedule};
 use crate::selfcheck::records::{Record, records};
@@ -30,6 +31,8 @@ pub struct Office {
     clock: SharedClock,
     /// What exists once the box is set up.
     site: RwLock<Option<Arc<Service>>>,
+    /// Answers are carried out one after the other.
+    taking_up: tokio::sync::Mutex<()>,
     /// Counts set-ups, so that the services start, or start anew.
     generation: watch::Sender<u64>,
     /// The last self-check.
@@ -73,6 +76,7 @@ impl Office {
             accounts,
             clock,
             site: RwLock::default(),
+            taking_up: tokio::sync::Mutex::default(),
             generation: watch::Sender::new(0),
             report: watch::Sender::new(None),
         };
@@ -134,16 +138,16 @@ impl Office {
         answers: ConfigFile,
         replaces: Option<&Address>,
     ) -> Result<Config, OfficeError> {
+        // Browser and command line at once would mix two answers.
+        let _turn = self.taking_up.lock().await;
         let keys = self.keys_folder();
         // Finding two large primes takes seconds on a Pi.
-        let make_keys = async move |domains: Vec<Domain>| {
-            let made = tokio::task::spawn_blocking(move || {
-                SigningKeys::open_or_create(&keys, &domains).map(drop).map_err(|e| e.to_string())
-            });
-            made.await.map_err(|error| error.to_string())?
+        let prepare = async move |config: Config| {
+            let made = tokio::task::spawn_blocking(move || prepare(&keys, &config));
+            made.await.map_err(|error| SetupError::Keys(error.to_string()))?
         };
         let config =
-            setup::apply(answers, replaces, &self.config_file, &self.accounts, make_keys).await?;
+            setup::apply(answers, replaces, &self.config_file, &self.accounts, prepare).await?;
         self.assume(config.clone())?;
         self.generation.send_modify(|count| *count += 1);
         Ok(config)
@@ -218,7 +222,7 @@ impl Office {
         self.accounts.set_domains(site.domains.clone());
         let resolver = Resolver::new(&config.dns)?;
         let keys = SigningKeys::open_or_create(&self.keys_folder(), &site.domains)?;
-        let queue = Queue::new(QueueParts {
+        let parts = QueueParts {
             store: self.store.clone(),
             accounts: self.accounts.clone(),
             resolver: resolver.clone(),
@@ -228,7 +232,12 @@ impl Office {
             listens: config.listen.smtp.clone(),
             clock: Arc::clone(&self.clock),
             schedule: Schedule::default(),
-        })?;
+        };
+        // What the former queue is busy with must not be begun a second time.
+        let queue = match self.service() {
+            Some(former) => former.queue.successor(parts)?,
+            None => Queue::new(parts)?,
+        };
         let service = Service { config, site, resolver, keys, queue };
         *self.site.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(service));
         Ok(())
@@ -238,6 +247,16 @@ impl Office {
     pub fn config_file(&self) -> &Path {
         &self.config_file
     }
+}
+
+/// Makes the signing keys, and tries the certificate.
+fn prepare(keys: &Path, config: &Config) -> Result<(), SetupError> {
+    if let config::TlsMode::Files { certificate, key } = &config.tls {
+        Tls::load(certificate, key)?;
+    }
+    let domains = config.site.as_ref().map(|site| site.domains.as_slice()).unwrap_or_default();
+    let made = SigningKeys::open_or_create(keys, domains);
+    made.map(drop).map_err(|error| SetupError::Keys(error.to_string()))
 }
 
 /// The name a box has in the house before it has one in the world.

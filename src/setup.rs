@@ -9,26 +9,29 @@ use std::path::Path;
 use crate::accounts::{AccountError, Accounts, Password};
 use crate::config::{self, Config, ConfigError, ConfigFile, FILE_NAME, Site};
 use crate::mail::{Address, Domain};
+use crate::net::TlsError;
 
 /// Checks the answers and carries them out.
 ///
-/// `path` is the configuration file. `replaces` is an account that a former run of the same set-up made and whose address turned out
-/// to be a slip; it is removed unless it is the owner's still. `make_keys` makes the DKIM keys of
-/// domains that have none, and says in words why it cannot.
+/// `path` is the configuration file. `replaces` is an account that a former run of the same set-up
+/// made and whose address turned out to be a slip; it is removed unless it is the owner's still.
+/// `prepare` makes what the configuration needs, such as keys, and tries what it names, so that a
+/// box never has a configuration it could not start with.
 pub async fn apply<H: Household>(
     mut answers: ConfigFile,
     replaces: Option<&Address>,
     path: &Path,
     household: &H,
-    make_keys: impl AsyncFnOnce(Vec<Domain>) -> Result<(), String>,
+    prepare: impl AsyncFnOnce(Config) -> Result<(), SetupError>,
 ) -> Result<Config, SetupError> {
     answers.keep_secrets_of(&config::load_file(path)?);
-    let site = answers.resolve(FILE_NAME)?.site.ok_or(SetupError::NothingSaid)?;
+    let wanted = answers.resolve(FILE_NAME)?;
+    let site = wanted.site.clone().ok_or(SetupError::NothingSaid)?;
     let password = answers.owner.as_ref().and_then(|owner| owner.password.clone());
 
     // The configuration last: a box that has one counts as set up.
     owner(&site, password, replaces, household).await?;
-    make_keys(site.domains.clone()).await.map_err(SetupError::Keys)?;
+    prepare(wanted).await?;
     Ok(config::save(path, &answers)?)
 }
 
@@ -133,6 +136,9 @@ pub enum SetupError {
     /// The account could not be made.
     #[error("the owner's account could not be made: {0}")]
     Account(#[from] AccountError),
+    /// The certificate named cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] TlsError),
     /// No signing keys.
     #[error("the keys that sign your mail could not be made: {0}")]
     Keys(String),
@@ -238,7 +244,9 @@ mod tests {
         assert!(house.accounts.lock().unwrap().is_empty());
 
         let right = answers("alice@example.org", "open sesame");
-        let keyless = apply(right.clone(), None, &path, &house, async |_| Err("no room".into()));
+        let keyless = apply(right.clone(), None, &path, &house, async |_| {
+            Err(SetupError::Keys("no room".into()))
+        });
         assert!(said(keyless.await).contains("no room"));
         assert!(!path.exists(), "a box without keys must not count as set up");
         run(&house, data.path(), right).await.unwrap();
@@ -252,9 +260,9 @@ mod tests {
         let accounts = Accounts::open(store, Vec::new()).unwrap();
         let keys = data.path().join("keys");
         for _ in 0..2 {
-            let make_keys = async |domains: Vec<Domain>| {
-                let made = SigningKeys::open_or_create(&keys, &domains);
-                made.map(drop).map_err(|error| error.to_string())
+            let make_keys = async |config: Config| {
+                let made = SigningKeys::open_or_create(&keys, &config.site.unwrap().domains);
+                made.map(drop).map_err(|error| SetupError::Keys(error.to_string()))
             };
             let answers = answers("alice@example.org", "open sesame");
             apply(answers, None, &data.path().join(FILE_NAME), &accounts, make_keys).await.unwrap();

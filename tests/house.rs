@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up: a unit may import only units of lower floors.
 /// `smtp::client` is a unit of its own: the queue stands on it, the SMTP server stands on the queue.
 const FLOORS: &[&[&str]] = &[
-    &["mail", "clock"],
+    &["mail", "clock", "files"],
     &["net", "dns", "store"],
     &["accounts"],
     &["config", "deliver", "smtp::client"],

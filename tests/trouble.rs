@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -89,6 +90,107 @@ fn a_port_that_is_taken_is_named() {
         pillarbox(&["run", "--board", "none", "--data", &folder.path().display().to_string()]);
     assert_eq!(run.status.code(), Some(1));
     assert!(text(&run.stderr).contains("another program has the port"), "{}", text(&run.stderr));
+}
+
+#[test]
+fn ready_is_told_once_the_ports_are_bound_and_never_when_one_is_taken() {
+    let post = PostOffice::start();
+    let ports = post.ports;
+    let folder = post.stop();
+    let manager = Manager::listen(&folder);
+    let taken = TcpListener::bind(local(ports[1])).unwrap();
+    let mut refused = manager.spawn(&folder);
+    assert_eq!(refused.wait().unwrap().code(), Some(1));
+    assert_eq!(manager.heard(), ["STOPPING=1"]);
+    drop(taken);
+
+    let mut running = manager.spawn(&folder);
+    assert_eq!(manager.next(), "READY=1");
+    for port in ports {
+        TcpStream::connect(local(port)).unwrap();
+    }
+    // A sign of life three times within the watchdog's second.
+    for _ in 0..3 {
+        assert_eq!(manager.next(), "WATCHDOG=1");
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_box_that_is_set_up_anew_is_back_on_its_ports_at_once() {
+    let post = PostOffice::start();
+    // Somebody is connected on each port, and stays.
+    let mut open = [post.smtp(), post.imap(), post.pop3()];
+    let answers = post.folder.join("answers");
+    let name = |domain: &str| format!("mail.{domain}.test");
+    let changed = fs::read_to_string(&answers).unwrap().replace(&name("home"), &name("new"));
+    fs::write(&answers, changed).unwrap();
+    let answers = answers.display().to_string();
+    let made = pillarbox(&["setup", "--data", post.data(), "--answers", &answers]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let end = Instant::now() + Duration::from_secs(8);
+    loop {
+        let stream = TcpStream::connect(local(post.ports[0])).ok();
+        let mut greeting = String::new();
+        if let Some(stream) = stream {
+            // One that is closing may still take us in.
+            let _ = BufReader::new(stream).read_line(&mut greeting);
+        }
+        if greeting.contains("mail.new.test") {
+            break;
+        }
+        assert!(Instant::now() < end, "not back: {greeting:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    post.wait();
+    let [smtp, imap, _] = &mut open;
+    assert!(smtp.hello().contains("mail.home.test"));
+    assert!(smtp.hello().starts_with("421 "));
+    assert!(imap.hello().starts_with("* OK") && imap.hello().starts_with("* BYE"));
+}
+
+#[test]
+fn the_index_is_made_anew_from_the_mail_but_not_below_a_running_box() {
+    let post = PostOffice::start();
+    let busy = pillarbox(&["store", "rebuild", "--data", post.data()]);
+    assert!(text(&busy.stderr).contains("is using"), "{}", text(&busy.stderr));
+    let before = pillarbox(&["account", "list", "--data", post.data()]);
+    let folder = post.stop();
+    let data = folder.display().to_string();
+    fs::write(folder.join("index.redb"), "not an index").unwrap();
+    let rebuilt = pillarbox(&["store", "rebuild", "--json", "--data", &data]);
+    assert!(rebuilt.status.success(), "{}", text(&rebuilt.stderr));
+    assert!(text(&rebuilt.stdout).contains("\"damaged_records\": 0"));
+    let after = pillarbox(&["account", "list", "--data", &data]);
+    assert_eq!(text(&before.stdout), text(&after.stdout));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_slip_in_the_folders_name_makes_no_post_office() {
+    let folder = tempfile::tempdir().unwrap();
+    let slip = folder.path().join("pilarbox");
+    let listed = pillarbox(&["account", "list", "--data", &slip.display().to_string()]);
+    assert_eq!(listed.status.code(), Some(1));
+    assert!(text(&listed.stderr).contains("no post office in"), "{}", text(&listed.stderr));
+    assert!(!slip.exists());
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_refused_while_there_is_another() {
+    let post = PostOffice::start();
+    let answers = post.folder.join("answers");
+    let with_files = fs::read_to_string(&answers).unwrap()
+        + "[tls]\nmode = \"files\"\ncertificate = \"/nowhere/c.pem\"\nkey = \"/nowhere/k.pem\"\n";
+    fs::write(&answers, with_files).unwrap();
+    let answers = answers.display().to_string();
+    let refused = pillarbox(&["setup", "--data", post.data(), "--answers", &answers]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("/nowhere/c.pem"), "{}", text(&refused.stderr));
+    let post = post.kill_and_restart();
+    assert!(post.smtp().hello().starts_with("220 "));
 }
 
 #[test]
@@ -297,6 +399,45 @@ impl Drop for PostOffice {
     }
 }
 
+/// The service manager's end: what it is told.
+struct Manager {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Manager {
+    fn listen(folder: &Path) -> Self {
+        let path = folder.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Self { socket, path }
+    }
+
+    fn spawn(&self, folder: &Path) -> Child {
+        let mut command = run_command(folder);
+        command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", "1000000");
+        command.spawn().unwrap()
+    }
+
+    fn next(&self) -> String {
+        let mut told = [0; 256];
+        let length = self.socket.recv(&mut told).unwrap();
+        text(&told[..length]).trim_end().to_owned()
+    }
+
+    /// All that was said until now.
+    fn heard(&self) -> Vec<String> {
+        self.socket.set_nonblocking(true).unwrap();
+        let mut heard = Vec::new();
+        let mut told = [0; 256];
+        while let Ok(length) = self.socket.recv(&mut told) {
+            heard.push(text(&told[..length]).trim_end().to_owned());
+        }
+        self.socket.set_nonblocking(false).unwrap();
+        heard
+    }
+}
+
 /// A conversation in the clear.
 struct Dialogue {
     stream: BufReader<TcpStream>,
@@ -353,15 +494,19 @@ fn pillarbox_with(args: &[&str], input: &str) -> Output {
 }
 
 fn spawn(folder: &Path) -> Child {
+    run_command(folder).spawn().unwrap()
+}
+
+fn run_command(folder: &Path) -> Command {
     let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_pillarbox"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pillarbox"));
+    command
         .args(["run", "--board", "none", "--data"])
         .arg(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap()
+        .stderr(log);
+    command
 }
 
 fn free_ports() -> [u16; 3] {

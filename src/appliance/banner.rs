@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::files::write_private;
 use crate::selfcheck::own_addresses;
 use crate::web::{ClaimCode, Stage};
 
@@ -87,10 +88,9 @@ fn show(folder: &Path, stage: Stage, urls: &[String], code: &ClaimCode) {
     }
 }
 
-/// Whole or not at all: a helper may read at any moment.
+/// Whole or not at all: a helper may read at any moment. Private: the claim code is in it.
 fn write(path: &Path, text: &str) {
-    let draft = path.with_extension("new");
-    if let Err(error) = fs::write(&draft, text).and_then(|()| fs::rename(&draft, path)) {
+    if let Err(error) = write_private(path, text.as_bytes()) {
         tracing::warn!(%error, path = %path.display(), "cannot write");
     }
 }

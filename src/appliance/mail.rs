@@ -100,7 +100,7 @@ impl Services {
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
-            tracing::warn!("some mail connections were cut: they did not end in time");
+            tracing::warn!("some mail connections have not ended in time");
         }
     }
 

@@ -82,11 +82,7 @@ pub(super) fn answer(request: &Request, value: &Value) {
             items(value).for_each(queue_item);
         }
         Request::Queue(QueueCommand::Show { .. }) => queue_item(value),
-        Request::StoreStats | Request::StoreVerify => {
-            for (key, value) in value.as_object().into_iter().flatten() {
-                println!("{:<18} {value}", key.replace('_', " "));
-            }
-        }
+        Request::StoreStats | Request::StoreVerify => table(value),
         _ => {
             for (key, value) in value.as_object().into_iter().flatten() {
                 match value {
@@ -96,6 +92,13 @@ pub(super) fn answer(request: &Request, value: &Value) {
                 }
             }
         }
+    }
+}
+
+/// Names and numbers.
+pub(super) fn table(value: &Value) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        println!("{:<18} {value}", key.replace('_', " "));
     }
 }
 

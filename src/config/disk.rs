@@ -1,11 +1,11 @@
 //! Where the configuration lies: read from, and replaced whole in, the data folder.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::{Config, ConfigError, ConfigFile};
+use crate::files::write_private;
 
 /// Its name in the data folder, on the boot partition, and in messages.
 pub const FILE_NAME: &str = "pillarbox.toml";
@@ -31,20 +31,4 @@ pub fn save(path: &Path, file: &ConfigFile) -> Result<Config, ConfigError> {
     write_private(path, text.as_bytes())
         .map_err(|source| ConfigError::Unsaved { path: path.to_owned(), source })?;
     Ok(config)
-}
-
-/// Replaces a file, readable by its owner alone. Durable when it returns; a power cut before that
-/// leaves the former content.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    match path.parent() {
-        // A rename is only durable once its folder is.
-        Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
 }

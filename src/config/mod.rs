@@ -15,7 +15,7 @@ mod seed;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use disk::{FILE_NAME, load, load_file, save, write_private};
+pub use disk::{FILE_NAME, load, load_file, save};
 pub use file::{
     BoardTable, ConfigFile, DnsTable, DomainTable, ListenTable, MachineTable, OutboundTable,
     OwnerTable, PortsTable, RelayTable, TlsTable, WifiTable,

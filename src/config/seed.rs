@@ -9,7 +9,8 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, ConfigFile, FILE_NAME, write_private};
+use super::{ConfigError, ConfigFile, FILE_NAME};
+use crate::files::write_private;
 
 /// A seed that waits to be applied.
 #[derive(Debug)]

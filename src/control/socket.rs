@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Reply, Request, answer};
+use crate::files::create_private_folder;
 use crate::office::{Office, OfficeError};
 
 /// Asks the post office that holds this data folder, or opens the folder when none runs.
@@ -32,6 +33,10 @@ pub fn ask(data: &Path, request: &Request) -> Result<Value, ControlError> {
                     io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
                 ) =>
             {
+                // Only a set-up makes a folder; a slip in its name must not.
+                if !data.is_dir() && !matches!(request, Request::Setup { .. }) {
+                    return Err(ControlError::NoFolder(data.to_owned()));
+                }
                 let office = Arc::new(Office::open(data)?);
                 let result = answer(&office, request).await;
                 if let Ok(office) = Arc::try_unwrap(office) {
@@ -55,13 +60,8 @@ impl Server {
     /// Opens the socket. The caller holds the store's lock, so a socket found here is stale.
     pub fn bind(data: &Path) -> Result<Self, ControlError> {
         let path = path(data);
-        let fail = |source| ControlError::Socket { path: path.clone(), source };
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path).map_err(fail)?;
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).map_err(fail)?;
+        let listener = bind_private(&data.join("control.new"), &path)
+            .map_err(|source| ControlError::Socket { path: path.clone(), source })?;
         Ok(Self { listener, path })
     }
 
@@ -74,9 +74,9 @@ impl Server {
             };
             match stream {
                 Ok((stream, _)) => {
-                    let office = Arc::clone(&office);
+                    let (office, stop) = (Arc::clone(&office), stop.clone());
                     tasks.spawn(async move {
-                        if let Err(error) = serve(stream, &office).await {
+                        if let Err(error) = serve(stream, &office, &stop).await {
                             tracing::debug!(%error, "control connection ended");
                         }
                     });
@@ -93,10 +93,35 @@ impl Server {
     }
 }
 
-async fn serve(stream: UnixStream, office: &Arc<Office>) -> io::Result<()> {
+/// Binds where nobody else can look until the socket has its mode, then puts it into its place,
+/// over a stale one.
+fn bind_private(folder: &Path, place: &Path) -> io::Result<UnixListener> {
+    create_private_folder(folder)?;
+    let socket = folder.join("s");
+    match std::fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&socket)?;
+    std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o600))?;
+    std::fs::rename(&socket, place)?;
+    std::fs::remove_dir(folder)?;
+    Ok(listener)
+}
+
+async fn serve(
+    stream: UnixStream,
+    office: &Arc<Office>,
+    stop: &CancellationToken,
+) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
-    (&mut stream).take(MAX_LINE).read_line(&mut line).await?;
+    let mut limited = (&mut stream).take(MAX_LINE);
+    tokio::select! {
+        // Who has not asked by now asks the next one.
+        () = stop.cancelled() => return Ok(()),
+        read = limited.read_line(&mut line) => read?,
+    };
     let reply = match serde_json::from_str::<Request>(&line) {
         Ok(request) => match answer(office, &request).await {
             Ok(value) => Reply::Ok(value),
@@ -112,7 +137,7 @@ async fn serve(stream: UnixStream, office: &Arc<Office>) -> io::Result<()> {
 async fn exchange(mut stream: UnixStream, request: &Request) -> Result<Value, ControlError> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    let answered = timeout(PATIENCE, async {
+    let answered = timeout(patience(request), async {
         stream.write_all(&line).await?;
         let mut answer = Vec::new();
         BufReader::new(stream).read_until(b'\n', &mut answer).await?;
@@ -126,15 +151,22 @@ async fn exchange(mut stream: UnixStream, request: &Request) -> Result<Value, Co
     }
 }
 
+/// How long an answer may take.
+fn patience(request: &Request) -> Duration {
+    match request {
+        // Reads every byte of the card.
+        Request::StoreVerify => Duration::from_hours(24),
+        // A self-check asks far-away servers; anything slower is stuck.
+        _ => Duration::from_mins(2),
+    }
+}
+
 fn path(data: &Path) -> PathBuf {
     data.join("control.sock")
 }
 
 /// Longest request in bytes: an answers file fits many times.
 const MAX_LINE: u64 = 1 << 20;
-
-/// A self-check asks far-away servers; anything slower is stuck.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Why a request was not answered.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +175,9 @@ pub enum ControlError {
     /// The request is understood and cannot be done; the message says why.
     #[error("{0}")]
     Refused(String),
+    /// There is no such folder.
+    #[error("there is no post office in {}: name its folder with --data, or set one up", .0.display())]
+    NoFolder(PathBuf),
     /// The folder cannot be opened.
     #[error(transparent)]
     Office(#[from] OfficeError),
@@ -163,4 +198,25 @@ pub enum ControlError {
     /// The system refused an event loop.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_is_its_owners_alone_and_takes_the_place_of_a_stale_one() {
+        let data = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let server = Server::bind(data.path()).unwrap();
+            let place = path(data.path());
+            let mode = std::fs::metadata(&place).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let (_asking, asked) =
+                tokio::join!(UnixStream::connect(&place), server.listener.accept());
+            asked.unwrap();
+            assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 1);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Questions to the DNS with three outcomes: yes, no, and could not tell. The only user of
-//! hickory. An answer says whether DNSSEC proved it; only our own validation counts.
+//! hickory. Nothing here is proved by DNSSEC, and nobody may take it for that: a bit set by a
+//! server along the way proves nothing.
 //!
 //! A timeout, a refusal and a failing server all mean *could not tell*: mail waits for a later
 //! attempt then, and a check lights neither green nor red. [`world`] is the other side: a name
@@ -9,48 +10,53 @@
 pub mod world;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::{Name, RData, RecordType};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
-use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::system_conf::parse_resolv_conf;
 
-use crate::clock::{ClockTrust, SharedClock};
 use crate::mail::Domain;
 
 /// The resolver; cheap to clone, one cache.
 #[derive(Clone)]
 pub struct Resolver {
-    /// Asks without proof, so that a router which drops signatures does not stop all mail.
-    plain: TokioResolver,
-    /// Validates from the root key; asked second, for the proof alone.
-    proof: Option<(TokioResolver, SharedClock)>,
+    servers: Servers,
+}
+
+/// Who is asked.
+#[derive(Clone)]
+enum Servers {
+    /// The servers the owner named.
+    Named(Box<TokioResolver>),
+    /// The system's, as they are at the time of asking.
+    System(Arc<System>),
 }
 
 impl Resolver {
-    /// Asks these servers, or the system's when the list is empty.
+    /// Asks these servers, or the system's when the list is empty. The system's need not be known
+    /// yet, and may change: a box starts before its cable is plugged in, and moves house.
     pub fn new(servers: &[SocketAddr]) -> Result<Self, ResolverError> {
-        Ok(Self { plain: build(servers, false)?, proof: None })
-    }
-
-    /// Also has each positive answer proved by DNSSEC, from the root key down. Costs further
-    /// questions. Says [`Proof::Insecure`] while the clock is not synchronised: signatures are
-    /// valid between two dates.
-    pub fn validating(servers: &[SocketAddr], clock: SharedClock) -> Result<Self, ResolverError> {
-        Ok(Self { plain: build(servers, false)?, proof: Some((build(servers, true)?, clock)) })
+        if servers.is_empty() {
+            return Ok(Self { servers: Servers::System(Arc::new(System::new(SYSTEM_FILE))) });
+        }
+        let config = ResolverConfig::from_name_servers(servers.iter().map(server).collect());
+        let named = build(config).map_err(ResolverError)?;
+        Ok(Self { servers: Servers::Named(Box::new(named)) })
     }
 
     /// Forgets every cached answer, so that a check after a change of records sees the change.
     pub fn forget(&self) {
-        self.plain.clear_cache();
-        if let Some((proof, _)) = &self.proof {
-            proof.clear_cache();
+        if let Ok(resolver) = self.present() {
+            resolver.clear_cache();
         }
     }
 
@@ -89,11 +95,11 @@ impl Resolver {
             }),
         );
         match (v4, v6) {
-            (Answer::Yes(mut all, a), Answer::Yes(more, b)) => {
+            (Answer::Yes(mut all), Answer::Yes(more)) => {
                 all.extend(more);
-                Answer::Yes(all, a.min(b))
+                Answer::Yes(all)
             }
-            (Answer::Yes(all, proof), _) | (_, Answer::Yes(all, proof)) => Answer::Yes(all, proof),
+            (Answer::Yes(all), _) | (_, Answer::Yes(all)) => Answer::Yes(all),
             (Answer::CouldNotTell(why), _) | (_, Answer::CouldNotTell(why)) => {
                 Answer::CouldNotTell(why)
             }
@@ -130,33 +136,23 @@ impl Resolver {
             Ok(name) => name,
             Err(why) => return Answer::CouldNotTell(why),
         };
-        let found = match self.plain.lookup(name.clone(), kind).await {
+        let resolver = match self.present() {
+            Ok(resolver) => resolver,
+            Err(why) => return Answer::CouldNotTell(why),
+        };
+        let found = match resolver.lookup(name.clone(), kind).await {
             Ok(lookup) => lookup,
             Err(error) => return failure(&name, &error),
         };
         let picked: Vec<T> = found.answers().iter().filter_map(|r| pick(&r.data)).collect();
-        if picked.is_empty() {
-            return Answer::No(Absence::NoRecord);
-        }
-        let proof = self.prove(name, kind, &found).await;
-        Answer::Yes(picked, proof)
+        if picked.is_empty() { Answer::No(Absence::NoRecord) } else { Answer::Yes(picked) }
     }
 
-    /// Whether the validating resolver finds the very same records, all of them proved.
-    async fn prove(&self, name: Name, kind: RecordType, found: &Lookup) -> Proof {
-        let Some((resolver, clock)) = &self.proof else { return Proof::Insecure };
-        if clock.trust() != ClockTrust::Synced {
-            return Proof::Insecure;
+    fn present(&self) -> Result<TokioResolver, String> {
+        match &self.servers {
+            Servers::Named(resolver) => Ok(TokioResolver::clone(resolver)),
+            Servers::System(system) => system.present(),
         }
-        let Ok(proved) = resolver.lookup(name, kind).await else { return Proof::Insecure };
-        let same = |record: &Record| {
-            proved
-                .answers()
-                .iter()
-                .any(|other| other.data == record.data && other.proof.is_secure())
-        };
-        let mut of_kind = found.answers().iter().filter(|r| r.record_type() == kind);
-        if of_kind.all(same) { Proof::Secure } else { Proof::Insecure }
     }
 }
 
@@ -164,7 +160,7 @@ impl Resolver {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<T> {
     /// There is such a record.
-    Yes(T, Proof),
+    Yes(T),
     /// There certainly is none.
     No(Absence),
     /// Nobody could say; try again later. In words for people.
@@ -175,7 +171,7 @@ impl<T> Answer<T> {
     /// Changes what was found, if anything was.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
         match self {
-            Self::Yes(found, proof) => Answer::Yes(change(found), proof),
+            Self::Yes(found) => Answer::Yes(change(found)),
             Self::No(absence) => Answer::No(absence),
             Self::CouldNotTell(why) => Answer::CouldNotTell(why),
         }
@@ -189,15 +185,6 @@ pub enum Absence {
     NoName,
     /// The name exists, without such a record (NODATA).
     NoRecord,
-}
-
-/// Whether DNSSEC proved an answer to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Proof {
-    /// Unsigned, or not validated.
-    Insecure,
-    /// Validated by our own resolver.
-    Secure,
 }
 
 /// A mail exchanger.
@@ -216,26 +203,50 @@ pub struct ResolverError(pub String);
 
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolver")
-            .field("validating", &self.proof.is_some())
-            .finish_non_exhaustive()
+        f.write_str("Resolver")
     }
 }
 
-fn build(servers: &[SocketAddr], validate: bool) -> Result<TokioResolver, ResolverError> {
-    let mut builder = if servers.is_empty() {
-        TokioResolver::builder_tokio().map_err(|error| ResolverError(error.to_string()))?
-    } else {
-        let servers = servers.iter().map(server).collect();
-        let config = ResolverConfig::from_name_servers(servers);
-        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-    };
-    settings(builder.options_mut(), validate);
-    builder.build().map_err(|error| ResolverError(error.to_string()))
+/// The servers named in the system's file, read again whenever it changes.
+struct System {
+    file: PathBuf,
+    read: Mutex<Option<(Vec<u8>, TokioResolver)>>,
 }
 
-fn settings(options: &mut ResolverOpts, validate: bool) {
-    options.validate = validate;
+impl System {
+    fn new(file: impl Into<PathBuf>) -> Self {
+        Self { file: file.into(), read: Mutex::default() }
+    }
+
+    fn present(&self) -> Result<TokioResolver, String> {
+        // Some hundred bytes in memory: cheaper than to be wrong about when they changed.
+        let text = std::fs::read(&self.file).unwrap_or_default();
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, resolver)) = &*read
+            && *known == text
+        {
+            return Ok(resolver.clone());
+        }
+        let (config, _) = parse_resolv_conf(&text).map_err(|_| NO_SERVER.to_owned())?;
+        let resolver = build(config)?;
+        *read = Some((text, resolver.clone()));
+        Ok(resolver)
+    }
+}
+
+/// Where a system names its servers (resolv.conf(5)).
+const SYSTEM_FILE: &str = "/etc/resolv.conf";
+
+const NO_SERVER: &str =
+    "no DNS server is known: is the network cable plugged in, and does the router name a server?";
+
+fn build(config: ResolverConfig) -> Result<TokioResolver, String> {
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    settings(builder.options_mut());
+    builder.build().map_err(|error| error.to_string())
+}
+
+fn settings(options: &mut ResolverOpts) {
     options.timeout = Duration::from_secs(3);
     options.attempts = 1;
     options.cache_size = 1024;

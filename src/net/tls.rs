@@ -1,9 +1,7 @@
 //! TLS for every listener: one certificate, made at the first start when none is given, and one
 //! stream type so that a protocol server does not care when STARTTLS happens.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::files::{create_private_folder, write_private};
 use crate::mail::Domain;
 
 /// The box's certificate, ready to accept TLS connections; cheap to clone.
@@ -55,7 +54,7 @@ impl Tls {
                     reason: error.to_string(),
                 })
             };
-            fs::create_dir_all(folder).map_err(|error| TlsError::File {
+            create_private_folder(folder).map_err(|error| TlsError::File {
                 path: folder.to_owned(),
                 reason: error.to_string(),
             })?;
@@ -167,14 +166,4 @@ pub enum TlsError {
     /// No certificate could be made.
     #[error("no certificate could be made: {0}")]
     Generate(#[source] rcgen::Error),
-}
-
-/// Writes a file only its owner can read, whole or not at all.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)
 }

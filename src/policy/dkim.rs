@@ -8,9 +8,8 @@
 mod canonical;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +22,7 @@ use ring::digest::{Context, SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 
+use crate::files::{create_private_folder, write_private};
 use crate::mail::Domain;
 use canonical::{BodyHash, Header};
 
@@ -38,7 +38,7 @@ impl SigningKeys {
     /// published.
     pub fn open_or_create(folder: &Path, domains: &[Domain]) -> Result<Self, KeyError> {
         let io = |source| KeyError::File { path: folder.to_owned(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+        create_private_folder(folder).map_err(io)?;
         let keys = domains.iter().map(|domain| {
             let keys = DomainKeys::open_or_create(folder, domain)?;
             Ok((domain.clone(), keys))
@@ -268,17 +268,6 @@ fn read_or_make(
     let der = make().map_err(KeyError::Generate)?;
     write_private(path, &der).map_err(fail)?;
     Ok(der)
-}
-
-/// Writes a file only its owner can read, whole or not at all, there after a power cut.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// A DER element (X.690 §8.1.3: long lengths are preceded by their own length).

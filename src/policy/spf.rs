@@ -67,7 +67,7 @@ impl Walk<'_> {
     /// `Err` ends the whole evaluation, however deep it is.
     async fn check(&mut self, domain: &Domain) -> Result<Spf, Spf> {
         let txt = match self.resolver.txt(domain).await {
-            Answer::Yes(txt, _) => txt,
+            Answer::Yes(txt) => txt,
             Answer::No(_) => return Ok(Spf::None),
             Answer::CouldNotTell(why) => return Err(Spf::TempError(why)),
         };
@@ -179,10 +179,10 @@ impl Walk<'_> {
 
     /// Names of the address that lead back to it (RFC 7208 §5.5); failures count as no name.
     async fn validated_names(&mut self) -> Vec<Domain> {
-        let Answer::Yes(names, _) = self.resolver.ptr(self.ip).await else { return Vec::new() };
+        let Answer::Yes(names) = self.resolver.ptr(self.ip).await else { return Vec::new() };
         let mut validated = Vec::new();
         for name in names.into_iter().take(MAX_HOSTS) {
-            if let Answer::Yes(addresses, _) = self.resolver.addresses(&name).await
+            if let Answer::Yes(addresses) = self.resolver.addresses(&name).await
                 && addresses.contains(&self.ip)
             {
                 validated.push(name);
@@ -218,7 +218,7 @@ impl Walk<'_> {
 
 fn known<T>(answer: Answer<Vec<T>>) -> Result<Vec<T>, Spf> {
     match answer {
-        Answer::Yes(found, _) => Ok(found),
+        Answer::Yes(found) => Ok(found),
         Answer::No(_) => Ok(Vec::new()),
         Answer::CouldNotTell(why) => Err(Spf::TempError(why)),
     }

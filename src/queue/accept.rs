@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::states::{Hold, Problem, Recipient, State};
-use super::{AcceptError, Incoming, Inner};
+use super::{AcceptError, Incoming, Inner, Source};
 use crate::accounts::{Accounts, Lookup};
 use crate::config::OutboundMode;
 use crate::deliver;
@@ -28,6 +28,13 @@ impl Inner {
         incoming: &Incoming,
     ) -> Result<usize, AcceptError> {
         let Expansion { local, remote } = expand(&self.accounts, &incoming.envelope.to)?;
+        // Asked at the door too; here nothing gets past.
+        let passed_on = || remote.iter().find(|one| one.via.is_none() && !one.failed);
+        if incoming.source == Source::Stranger
+            && let Some(recipient) = passed_on()
+        {
+            return Err(AcceptError::Relay(recipient.address.clone()));
+        }
         let Incoming { envelope, trace, body, received, .. } = incoming;
         for (account, recipient) in &local {
             deliver::place(

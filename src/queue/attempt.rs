@@ -10,11 +10,13 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::runner::LONGEST_WAIT;
 use super::states::{Origin, Problem, Recipient, State};
 use super::{Incoming, Inner, QueueError, Source, bounce, route};
 use crate::clock::ClockTrust;
 use crate::config::{OutboundMode, Relay, RelayTls};
 use crate::mail::{Address, Domain, Envelope, ReversePath};
+use crate::policy::dkim::SignError;
 use crate::smtp::client::{Fault, Mail, Security, Target, Trouble, Verdict};
 use crate::store::{Batch, Body, Content, QueueId, StoreError};
 
@@ -38,6 +40,8 @@ impl Inner {
         let (record, state) = self.load(id)?;
         let groups = self.groups(&state);
         if !groups.is_empty() {
+            // Nothing goes out while nothing can be written down: it would go out again and again.
+            self.store.alive().await?;
             let signature = self.sign(&record.content, &state).await?;
             let outgoing = Arc::new(Outgoing {
                 id,
@@ -50,17 +54,16 @@ impl Inner {
                 let (inner, outgoing) = (Arc::clone(self), Arc::clone(&outgoing));
                 running.spawn(async move {
                     let heard = Box::pin(inner.try_group(&outgoing, domain.as_ref(), &to)).await;
-                    inner.note(outgoing.id, &to, heard).await
+                    inner.note_surely(outgoing.id, &to, &heard).await;
                 });
             }
             // All of them end: what one host took must be written down whatever befell another.
             let mut failure = None;
             while let Some(ended) = running.join_next().await {
-                let ended = ended.map_err(|error| QueueError::Stopped(error.to_string()));
-                failure = failure.or(ended.and_then(|noted| noted).err());
+                failure = failure.or(ended.err());
             }
             if let Some(error) = failure {
-                return Err(error);
+                return Err(QueueError::Stopped(error.to_string()));
             }
         }
         self.conclude(id).await
@@ -92,9 +95,10 @@ impl Inner {
         let at = (self.clock.trust() != ClockTrust::Unknown).then(|| self.clock.now());
         let (store, keys, content) = (self.store.clone(), self.keys.clone(), content.clone());
         let signed = tokio::task::spawn_blocking(move || {
-            Ok::<_, StoreError>(keys.sign(store.read(&content)?, at))
+            let stored = store.read(&content).map_err(io::Error::other).map_err(SignError::Read)?;
+            keys.sign(stored, at)
         });
-        match signed.await.map_err(|error| QueueError::Stopped(error.to_string()))?? {
+        match signed.await.map_err(|error| QueueError::Stopped(error.to_string()))? {
             Ok(signature) => Ok(signature.unwrap_or_default()),
             Err(error) => {
                 tracing::warn!(%error, "a message goes out without DKIM signature");
@@ -115,7 +119,7 @@ impl Inner {
             Some(turns) => turns.acquire().await.ok(),
             None => None,
         };
-        let _place = self.places.acquire().await;
+        let _place = self.marks.places.acquire().await;
         let result = match (domain, &self.outbound.mode) {
             // It became ours while the message waited.
             (Some(domain), _) if self.accounts.is_ours(domain) => {
@@ -250,7 +254,7 @@ impl Inner {
             |error: &dyn std::fmt::Display| (Problem::new("4.3.0", error.to_string()), false);
         let body = self.copy(&outgoing.content).await.map_err(|error| fail(&error))?;
         // Delivery and the end of waiting are one commit.
-        let _turn = self.edit.lock().await;
+        let _turn = self.marks.edit.lock().await;
         let (_, mut state) = self.load(outgoing.id).map_err(|error| fail(&error))?;
         let gone = |r: &Recipient| !r.failed && to.contains(&r.address);
         state.recipients.retain(|recipient| !gone(recipient));
@@ -294,9 +298,18 @@ impl Inner {
         }
     }
 
+    /// Writes down what was heard, and does not give up: until it is written, the record is busy,
+    /// and nobody whose host said yes is sent it twice.
+    async fn note_surely(&self, id: QueueId, to: &[Address], heard: &[Heard]) {
+        while let Err(error) = self.note(id, to, heard).await {
+            tracing::error!(id = id.0, %error, "what became of a message cannot be written down");
+            tokio::time::sleep(LONGEST_WAIT).await;
+        }
+    }
+
     /// Writes down what was heard about some recipients, durable before anything else is tried.
-    async fn note(&self, id: QueueId, to: &[Address], heard: Vec<Heard>) -> Result<(), QueueError> {
-        let _turn = self.edit.lock().await;
+    async fn note(&self, id: QueueId, to: &[Address], heard: &[Heard]) -> Result<(), QueueError> {
+        let _turn = self.marks.edit.lock().await;
         let (_, mut state) = match self.load(id) {
             // Dropped by the owner while it was tried.
             Err(QueueError::Missing(_)) => return Ok(()),
@@ -309,7 +322,7 @@ impl Inner {
                 Heard::Problem { problem, last } => {
                     for recipient in state.recipients.iter_mut().filter(|r| of_address(r)) {
                         recipient.last = Some(problem.clone());
-                        recipient.failed = last;
+                        recipient.failed = *last;
                     }
                 }
             }
@@ -322,7 +335,7 @@ impl Inner {
 
     /// The turns of one domain; unused ones of others are forgotten.
     fn turns(&self, domain: &Domain) -> Arc<Semaphore> {
-        let mut all = self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut all = self.marks.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.retain(|_, turns| Arc::strong_count(turns) > 1);
         let turns =
             all.entry(domain.clone()).or_insert_with(|| Arc::new(Semaphore::new(PER_DOMAIN)));

@@ -1,7 +1,8 @@
 //! The way out, and the one door through which messages are taken: what was accepted is made
 //! durable in one commit, local recipients' copies and the outbound record together. A record
-//! is tried by schedule, its recipients grouped by where they go (MX hosts by priority, or the relay), each signed with DKIM on
-//! the way, and it ends delivered, or returned to its sender with a reason, never in silence.
+//! is tried by schedule, its recipients grouped by where they go (MX hosts by priority, or the
+//! relay), each signed with DKIM on the way, and it ends delivered, or returned to its sender with a
+//! reason, never in silence.
 
 mod accept;
 mod attempt;
@@ -72,6 +73,12 @@ struct Inner {
     clock: SharedClock,
     schedule: Schedule,
     client: Client,
+    marks: Arc<Marks>,
+}
+
+/// What is under way in one data folder; a queue with other settings takes it over, so that what
+/// the former one is still busy with is not begun twice.
+struct Marks {
     /// Something may be due.
     wake: Notify,
     /// A record's state is read and written by one at a time.
@@ -86,6 +93,23 @@ struct Inner {
 impl Queue {
     /// A queue over these parts. It takes messages at once; [`Queue::run`] sends them.
     pub fn new(parts: QueueParts) -> Result<Self, QueueError> {
+        let marks = Marks {
+            wake: Notify::new(),
+            edit: tokio::sync::Mutex::default(),
+            busy: Mutex::default(),
+            places: Semaphore::new(PLACES),
+            turns: Mutex::default(),
+        };
+        Self::with(parts, Arc::new(marks))
+    }
+
+    /// A queue over the same records with other settings. Both may be used: what one of them is
+    /// busy with the other leaves alone.
+    pub fn successor(&self, parts: QueueParts) -> Result<Self, QueueError> {
+        Self::with(parts, Arc::clone(&self.inner.marks))
+    }
+
+    fn with(parts: QueueParts, marks: Arc<Marks>) -> Result<Self, QueueError> {
         let client = Client::new(parts.hostname.clone(), &[], Timeouts::default())
             .map_err(QueueError::Tls)?;
         let inner = Inner {
@@ -99,16 +123,12 @@ impl Queue {
             clock: parts.clock,
             schedule: parts.schedule,
             client,
-            wake: Notify::new(),
-            edit: tokio::sync::Mutex::default(),
-            busy: Mutex::default(),
-            places: Semaphore::new(PLACES),
-            turns: Mutex::default(),
+            marks,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Sends what is due until `stop`. To be run once for each data folder.
+    /// Sends what is due until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         Box::pin(self.inner.run(stop)).await;
     }
@@ -124,7 +144,7 @@ impl Queue {
             _ => None,
         });
         if queued.is_some() {
-            self.inner.wake.notify_one();
+            self.inner.marks.wake.notify_one();
         }
         Ok(Accepted { queued, delivered })
     }
@@ -202,7 +222,7 @@ impl Queue {
 
     /// Removes a record; nobody is told.
     pub async fn discard(&self, id: QueueId) -> Result<(), QueueError> {
-        let _turn = self.inner.edit.lock().await;
+        let _turn = self.inner.marks.edit.lock().await;
         self.inner.record(id)?;
         let mut batch = Batch::new();
         batch.dequeue(id);
@@ -213,8 +233,7 @@ impl Queue {
 
 impl Inner {
     fn record(&self, id: QueueId) -> Result<QueueRecord, QueueError> {
-        let found = self.store.queue()?.into_iter().find(|record| record.id == id);
-        found.ok_or(QueueError::Missing(id.0))
+        self.store.queued(id)?.ok_or(QueueError::Missing(id.0))
     }
 
     fn load(&self, id: QueueId) -> Result<(QueueRecord, State), QueueError> {
@@ -224,13 +243,13 @@ impl Inner {
     }
 
     async fn change(&self, id: QueueId, change: impl FnOnce(&mut State)) -> Result<(), QueueError> {
-        let _turn = self.edit.lock().await;
+        let _turn = self.marks.edit.lock().await;
         let (_, mut state) = self.load(id)?;
         change(&mut state);
         let mut batch = Batch::new();
         batch.update_queued(id, state.encode());
         self.store.commit(batch).await?;
-        self.wake.notify_one();
+        self.marks.wake.notify_one();
         Ok(())
     }
 }
@@ -244,8 +263,7 @@ impl std::fmt::Debug for Queue {
 /// A message that passed every check at the door.
 #[derive(Debug)]
 pub struct Incoming {
-    /// Who it is from and for. Every recipient was found to be local, or the sender is allowed
-    /// to send out.
+    /// Who it is from and for.
     pub envelope: Envelope,
     /// Received fields of ours, to be put on top; whole lines.
     pub trace: Vec<u8>,
@@ -260,7 +278,7 @@ pub struct Incoming {
 /// Who handed a message in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A stranger's server on port 25: local recipients only.
+    /// A stranger's server on port 25: local recipients only, and where their aliases lead.
     Stranger,
     /// An account: may send out, and is signed.
     Account(AccountId),
@@ -301,6 +319,9 @@ pub enum AcceptError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A stranger's mail, and nobody of this address lives here.
+    #[error("{0} does not live here, and mail of strangers is not passed on")]
+    Relay(Address),
     /// An alias leads in a circle, or to more than 100 addresses.
     #[error("the alias {0} leads in a circle or to too many addresses")]
     Alias(Address),

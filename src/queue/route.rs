@@ -24,7 +24,7 @@ pub(super) async fn hosts(
     random: impl FnMut() -> u32,
 ) -> Result<Vec<Domain>, NoRoute> {
     match resolver.mx(domain).await {
-        Answer::Yes(all, _) => order(domain, all, own, random),
+        Answer::Yes(all) => order(domain, all, own, random),
         // The implicit MX; no address there is told when it is looked up.
         Answer::No(Absence::NoRecord) if domain == own => Err(loops(domain)),
         Answer::No(Absence::NoRecord) => Ok(vec![domain.clone()]),
@@ -42,7 +42,7 @@ pub(super) async fn addresses(resolver: &Resolver, host: &Domain) -> Result<Vec<
         return Ok(vec![address]);
     }
     match resolver.addresses(host).await {
-        Answer::Yes(all, _) => Ok(all),
+        Answer::Yes(all) => Ok(all),
         Answer::No(_) => Err(NoRoute::Reject(Problem::new(
             "5.4.4",
             format!("the mail host {host} has no address"),

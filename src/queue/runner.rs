@@ -26,7 +26,7 @@ impl Inner {
             });
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.wake.notified() => {}
+                () = self.marks.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
                 Some(_) = running.join_next() => {}
             }
@@ -76,7 +76,7 @@ impl Inner {
     /// After an attempt: tells the sender what failed, forgets what is settled, sets the time of the
     /// next attempt; all in one commit, so that nobody is told twice or never.
     pub(super) async fn conclude(&self, id: QueueId) -> Result<(), QueueError> {
-        let _turn = self.edit.lock().await;
+        let _turn = self.marks.edit.lock().await;
         let (record, mut state) = self.load(id)?;
         let now = self.clock.now();
         let delay = self.schedule.delay(state.attempts.saturating_add(1), random());
@@ -148,7 +148,11 @@ impl Inner {
         };
         let home = if self.accounts.is_ours(to.domain()) { to.domain() } else { &self.hostname };
         let Some(from) = postmaster(home) else { return Ok(()) };
-        let header = self.header(&record.content).await?;
+        let header = self.header(&record.content).await.unwrap_or_else(|error| {
+            // The card lost it: who sent it is told all the same.
+            tracing::warn!(id = record.id.0, %error, "a notice goes without the message's header");
+            Vec::new()
+        });
         let at: Timestamp = self.clock.now();
         let unique = format!("{:08x}{:08x}{:08x}", random(), random(), random());
         let text = Notice {
@@ -205,13 +209,13 @@ struct Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.inner.busy().remove(&self.id);
-        self.inner.wake.notify_one();
+        self.inner.marks.wake.notify_one();
     }
 }
 
 impl Inner {
     fn busy(&self) -> std::sync::MutexGuard<'_, std::collections::HashSet<QueueId>> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+        self.marks.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -233,8 +237,8 @@ fn postmaster(domain: &Domain) -> Option<Address> {
 }
 
 /// The clock may be set at any time: due times are looked at this often at least.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
-/// Time for attempts to end when the box stops.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// Time for attempts to end when the box stops; less than it waits for its services.
+const GRACE: Duration = Duration::from_secs(8);
 /// Records tried at once; connections are limited further.
 const MAX_RECORDS: usize = 200;

@@ -49,10 +49,22 @@ impl Clock for TestClock {
 impl Office {
     async fn new(port: u16, mode: OutboundMode) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
+        Self::with(folder, store, port, mode).await
+    }
+
+    /// A box whose disk fails after as many changes as the function is told.
+    async fn failing(port: u16) -> (Self, impl Fn(u64)) {
+        let (store, fail) = Store::on_a_failing_disk();
+        let folder = tempfile::tempdir().unwrap();
+        (Self::with(folder, store, port, OutboundMode::Direct).await, fail)
+    }
+
+    async fn with(folder: TempDir, store: Store, port: u16, mode: OutboundMode) -> Self {
         let world = World::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         let start = "2026-11-22T10:00:00Z".parse().unwrap();
         let clock = Arc::new(TestClock(Mutex::new((start, ClockTrust::Synced))));
-        let (store, accounts, queue) = open(folder.path(), &world, &clock, port, mode.clone());
+        let (accounts, queue) = open(folder.path(), &store, &world, &clock, port, mode.clone());
         accounts
             .add(address("alice@example.org"), Password::new("long enough".into()))
             .await
@@ -78,7 +90,8 @@ impl Office {
         let folder = tempfile::tempdir().unwrap();
         copy(old.path(), folder.path());
         drop(store);
-        let (store, accounts, queue) = open(folder.path(), &world, &clock, port, mode.clone());
+        let store = Store::open(&folder.path().join("store"), Options::default()).unwrap();
+        let (accounts, queue) = open(folder.path(), &store, &world, &clock, port, mode.clone());
         Self { folder, world, clock, store, accounts, queue, runner: None, port, mode }
     }
 
@@ -141,21 +154,34 @@ impl Office {
     fn pass(&self, time: Duration) {
         let mut clock = self.clock.0.lock().unwrap();
         clock.0 += states::signed(time);
-        self.queue.inner.wake.notify_one();
+        self.queue.inner.marks.wake.notify_one();
     }
 }
 
 fn open(
     folder: &Path,
+    store: &Store,
     world: &World,
     clock: &Arc<TestClock>,
     port: u16,
     mode: OutboundMode,
-) -> (Store, Accounts, Queue) {
-    let domains = vec!["example.org".parse().unwrap()];
-    let store = Store::open(&folder.join("store"), Options::default()).unwrap();
-    let accounts = Accounts::open(store.clone(), domains.clone()).unwrap();
-    let queue = Queue::new(QueueParts {
+) -> (Accounts, Queue) {
+    let accounts = Accounts::open(store.clone(), vec!["example.org".parse().unwrap()]).unwrap();
+    let queue = Queue::new(parts(folder, store, &accounts, world, clock, port, mode));
+    (accounts, queue.unwrap())
+}
+
+fn parts(
+    folder: &Path,
+    store: &Store,
+    accounts: &Accounts,
+    world: &World,
+    clock: &Arc<TestClock>,
+    port: u16,
+    mode: OutboundMode,
+) -> QueueParts {
+    let domains = ["example.org".parse().unwrap()];
+    QueueParts {
         store: store.clone(),
         accounts: accounts.clone(),
         resolver: Resolver::new(&[world.local()]).unwrap(),
@@ -165,8 +191,7 @@ fn open(
         listens: vec![([127, 0, 0, 9], port).into()],
         clock: clock.clone(),
         schedule: Schedule::default(),
-    });
-    (store, accounts, queue.unwrap())
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -454,4 +479,58 @@ async fn mail_for_a_domain_that_became_ours_stays_here() {
     office.until_empty().await;
     assert!(host.got().is_empty());
     assert!(office.inbox().iter().any(|text| text.contains("nobody of that name lives here")));
+}
+
+#[tokio::test]
+async fn mail_of_strangers_is_not_passed_on_whatever_the_door_says() {
+    let office = Office::new(2, OutboundMode::Hold).await;
+    for to in [&["bob@example.net"][..], &["alice@example.org", "bob@example.net"]] {
+        let sent = office.send("eve@example.com", to, Source::Stranger).await;
+        assert!(matches!(sent, Err(AcceptError::Relay(_))), "{sent:?}");
+    }
+    assert!(office.queue.list().unwrap().is_empty() && office.inbox().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_sent_that_could_not_be_written_down() {
+    let host = Host::start("127.0.0.2:0").await;
+    let (office, fail) = Office::failing(host.port()).await;
+    office.world.load(".", ZONE).unwrap();
+    let id = office.submit(&["bob@example.net"]).await.queued.unwrap();
+    // It cannot be written down now: the attempt does not end before it is.
+    fail(0);
+    let attempt = office.queue.inner.attempt(id);
+    assert!(tokio::time::timeout(Duration::from_secs(2), attempt).await.is_err(), "it was let go");
+    assert_eq!(host.got().len(), 1);
+
+    // The sync fails, and with it the store: the next attempt does not even begin.
+    fail(1);
+    office.queue.hold(id).await.unwrap_err();
+    assert!(matches!(office.queue.inner.attempt(id).await, Err(QueueError::Store(_))));
+    assert_eq!(host.got().len(), 1, "it was sent again");
+}
+
+#[tokio::test]
+async fn what_the_former_queue_is_busy_with_is_not_begun_again() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.3:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut office = Office::new(port, OutboundMode::Direct).await;
+    office.world.load(".", ZONE).unwrap();
+    office.run();
+    office.submit(&["x@second.example.net"]).await;
+    let _first = silent.accept().await.unwrap();
+
+    let Office { folder, store, accounts, world, clock, .. } = &office;
+    let mode = OutboundMode::Direct;
+    let parts = parts(folder.path(), store, accounts, world, clock, port, mode);
+    let successor = office.queue.successor(parts).unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn({
+        let stop = stop.clone();
+        async move { successor.run(stop).await }
+    });
+    let second = tokio::time::timeout(Duration::from_millis(500), silent.accept());
+    assert!(second.await.is_err(), "two conversations about one message");
+    stop.cancel();
+    running.await.unwrap();
 }

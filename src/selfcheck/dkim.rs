@@ -57,7 +57,7 @@ async fn one(inputs: &Inputs, domain: &Domain) -> Found {
 async fn key(inputs: &Inputs, name: &Domain, value: &str) -> Found {
     let publish = format!("Publish this record: {name}. 3600 IN TXT \"{value}\"");
     let published = match inputs.resolver.txt(name).await {
-        Answer::Yes(published, _) => published,
+        Answer::Yes(published) => published,
         Answer::No(_) => {
             return Found::broken(format!("the key {name} is not published"), publish)
                 .saw(format!("no TXT record of {name}"));

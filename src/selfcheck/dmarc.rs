@@ -44,7 +44,7 @@ async fn one(inputs: &Inputs, domain: &Domain) -> Found {
     while let Some(above) = place {
         let Ok(name) = above.child("_dmarc") else { break };
         let txt = match inputs.resolver.txt(&name).await {
-            Answer::Yes(txt, _) => txt,
+            Answer::Yes(txt) => txt,
             Answer::No(_) => Vec::new(),
             Answer::CouldNotTell(why) => return Found::unknown(why),
         };

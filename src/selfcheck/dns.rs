@@ -30,7 +30,7 @@ impl Check for Works {
             for name in names {
                 // A certain no is an answer too.
                 match inputs.resolver.addresses(name).await {
-                    Answer::Yes(..) | Answer::No(Absence::NoRecord) => {
+                    Answer::Yes(_) | Answer::No(Absence::NoRecord) => {
                         return Found::ok().saw(format!("a DNS server answered for {name}"));
                     }
                     Answer::No(Absence::NoName) => {

@@ -36,7 +36,7 @@ async fn check(inputs: &Inputs) -> Found {
     let hostname = &inputs.site.hostname;
     let advice = advice(inputs);
     let found = match inputs.resolver.addresses(hostname).await {
-        Answer::Yes(addresses, _) => addresses,
+        Answer::Yes(addresses) => addresses,
         Answer::No(_) => {
             return Found::broken(format!("{hostname} has no address"), advice)
                 .saw(format!("no A and no AAAA record of {hostname}"));
@@ -95,7 +95,7 @@ fn elsewhere(inputs: &Inputs, address: IpAddr, advice: &str) -> Found {
 /// Whether the reverse DNS calls this address by our name.
 async fn is_named(inputs: &Inputs, address: IpAddr) -> bool {
     match inputs.resolver.ptr(address).await {
-        Answer::Yes(names, _) => names.contains(&inputs.site.hostname),
+        Answer::Yes(names) => names.contains(&inputs.site.hostname),
         Answer::No(_) | Answer::CouldNotTell(_) => false,
     }
 }

@@ -40,7 +40,7 @@ async fn one(resolver: &Resolver, domain: &Domain, hostname: &Domain) -> Found {
     let record = format!("{domain}. 3600 IN MX 10 {hostname}.");
     let publish = format!("Publish this record: {record}");
     let exchangers = match resolver.mx(domain).await {
-        Answer::Yes(found, _) => found,
+        Answer::Yes(found) => found,
         Answer::No(_) => return without_mx(resolver, domain, hostname, publish).await,
         Answer::CouldNotTell(why) => return Found::unknown(why),
     };
@@ -160,13 +160,13 @@ async fn is_here(resolver: &Resolver, host: &Domain, hostname: &Domain) -> Here 
         return Here::Yes;
     }
     let theirs = match resolver.addresses(host).await {
-        Answer::Yes(addresses, _) => addresses,
+        Answer::Yes(addresses) => addresses,
         Answer::No(_) => return Here::Nowhere,
         Answer::CouldNotTell(why) => return Here::CouldNotTell(why),
     };
     match resolver.addresses(hostname).await {
-        Answer::Yes(ours, _) if theirs.iter().any(|one| ours.contains(one)) => Here::Yes,
-        Answer::Yes(..) | Answer::No(_) => Here::No,
+        Answer::Yes(ours) if theirs.iter().any(|one| ours.contains(one)) => Here::Yes,
+        Answer::Yes(_) | Answer::No(_) => Here::No,
         Answer::CouldNotTell(why) => Here::CouldNotTell(why),
     }
 }

@@ -46,7 +46,7 @@ async fn check(inputs: &Inputs) -> Found {
     }
     let hostname = &inputs.site.hostname;
     let addresses = match inputs.resolver.addresses(hostname).await {
-        Answer::Yes(addresses, _) => addresses,
+        Answer::Yes(addresses) => addresses,
         Answer::No(_) => {
             return Found::unknown(format!("{hostname} has no address whose name could be asked"));
         }
@@ -75,7 +75,7 @@ async fn one(inputs: &Inputs, address: IpAddr, hostname: &Domain) -> Found {
     let advice = format!("{provider} If it does not do that, send through a relay instead.");
     let public = Scope::of(address) == Scope::Public;
     let names = match inputs.resolver.ptr(address).await {
-        Answer::Yes(names, _) => names,
+        Answer::Yes(names) => names,
         Answer::No(_) if !public => {
             return Found::unknown(format!(
                 "{address} is not a public address, so the name others see is not known"
@@ -109,7 +109,7 @@ async fn one(inputs: &Inputs, address: IpAddr, hostname: &Domain) -> Found {
     let mut reason = None;
     for name in &names {
         match inputs.resolver.addresses(name).await {
-            Answer::Yes(addresses, _) => leads_back |= addresses.contains(&address),
+            Answer::Yes(addresses) => leads_back |= addresses.contains(&address),
             Answer::No(_) => {}
             Answer::CouldNotTell(why) => reason = Some(why),
         }

@@ -44,7 +44,7 @@ async fn one(inputs: &Inputs, domain: &Domain) -> Found {
     let wanted = records::spf(&inputs.outbound);
     let publish = format!("Publish this record: {domain}. 3600 IN TXT \"{wanted}\"");
     let txt = match inputs.resolver.txt(domain).await {
-        Answer::Yes(txt, _) => txt,
+        Answer::Yes(txt) => txt,
         Answer::No(_) => Vec::new(),
         Answer::CouldNotTell(why) => return Found::unknown(why),
     };
@@ -85,7 +85,7 @@ async fn from_here(inputs: &Inputs, domain: &Domain, record: &str) -> Found {
     let term = if has_mx { format!("a:{hostname}") } else { "mx".to_owned() };
     let advice = with_term(domain, record, &term);
     let named = match inputs.resolver.addresses(hostname).await {
-        Answer::Yes(addresses, _) => addresses,
+        Answer::Yes(addresses) => addresses,
         Answer::No(_) => Vec::new(),
         Answer::CouldNotTell(why) => return Found::unknown(why),
     };
@@ -112,7 +112,7 @@ async fn from_here(inputs: &Inputs, domain: &Domain, record: &str) -> Found {
 /// an include.
 async fn through_relay(inputs: &Inputs, relay: &Relay, domain: &Domain, record: &str) -> Found {
     let addresses = match inputs.resolver.addresses(&relay.host).await {
-        Answer::Yes(addresses, _) => addresses,
+        Answer::Yes(addresses) => addresses,
         Answer::No(_) => {
             return Found::broken(
                 format!("the relay {} has no address", relay.host),

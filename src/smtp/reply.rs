@@ -244,6 +244,7 @@ impl From<&AcceptError> for Reply {
     fn from(error: &AcceptError) -> Self {
         match error {
             AcceptError::Store(error) => error.into(),
+            AcceptError::Relay(_) => NO_RELAY,
             AcceptError::Alias(_) => Self::worded(550, "5.4.6", &error.to_string()),
         }
     }

@@ -123,6 +123,10 @@ impl Batch {
         self
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
     /// Whether it makes the store hold more mail: refused when the reserve is reached.
     pub(super) fn adds_mail(&self) -> bool {
         self.ops.iter().any(|op| match op {

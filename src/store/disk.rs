@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -82,7 +82,8 @@ impl Disk for OsDisk {
     fn open(&self, name: &str, fresh: bool) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.folder.join(name);
         let mut how = OpenOptions::new();
-        let file = how.read(true).write(true).create(true).truncate(fresh).open(path)?;
+        let how = how.read(true).write(true).create(true).truncate(fresh).mode(0o600);
+        let file = how.open(path)?;
         Ok(Arc::new(OsFile(file)))
     }
 

@@ -184,6 +184,12 @@ impl Index {
         .collect()
     }
 
+    pub(super) fn queued(&self, id: QueueId) -> Result<Option<QueueRecord>, StoreError> {
+        let rows = self.read()?.open_table(QUEUE).map_err(index)?;
+        let row = rows.get(id.0).map_err(index)?;
+        row.map(|row| queue_row(id, row.value())).transpose()
+    }
+
     pub(super) fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let rows = self.read()?.open_table(SETTINGS).map_err(index)?;
         Ok(rows.get(key).map_err(index)?.map(|value| value.value().to_vec()))

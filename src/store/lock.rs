@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::error::OpenError;
@@ -22,7 +23,7 @@ impl Lock {
             move |source| OpenError::Io { doing, path, source }
         };
         let mut how = OpenOptions::new();
-        let how = how.read(true).write(true).create(true).truncate(false);
+        let how = how.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = how.open(&path).map_err(io("open"))?;
         match file.try_lock() {
             Ok(()) => {}

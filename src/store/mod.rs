@@ -61,6 +61,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clock::{SharedClock, SystemClock};
+use crate::files::create_private_folder;
 use crate::mail::{MailboxName, Uid};
 use disk::{Disk, OsDisk};
 use lock::Lock;
@@ -107,6 +108,16 @@ impl Store {
         Self::start(writer, Some(lock)).map_err(io("start the writer for"))
     }
 
+    /// An empty store on a disk that can be made to fail: the function says after how many changes.
+    #[cfg(test)]
+    #[allow(clippy::expect_used, reason = "a failed test")]
+    pub(crate) fn on_a_failing_disk() -> (Self, impl Fn(u64)) {
+        let disk = sim::SimDisk::new(0);
+        let writer = power::open(&disk, false).expect("an empty disk");
+        let store = Self::start(writer, None).expect("a thread");
+        (store, move |changes| disk.fail_after(changes, std::io::ErrorKind::Other))
+    }
+
     /// Gives the writer its thread.
     fn start(writer: Writer, lock: Option<Lock>) -> std::io::Result<Self> {
         let shared = Arc::clone(&writer.shared);
@@ -137,6 +148,12 @@ impl Store {
         let (reply, outcome) = oneshot::channel();
         self.send(Command::Commit { batch, reply }).await?;
         outcome.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Returns once the writer has come to it and could still write: a sign of life that costs
+    /// the card nothing. [`StoreError::Closed`] when it takes no more changes.
+    pub async fn alive(&self) -> Result<(), StoreError> {
+        self.commit(Batch::new()).await.map(drop)
     }
 
     /// All mailboxes of an account, by name.
@@ -177,6 +194,11 @@ impl Store {
     /// Everything that waits in the queue, oldest first.
     pub fn queue(&self) -> Result<Vec<QueueRecord>, StoreError> {
         self.shared().index.queue()
+    }
+
+    /// One record of the queue.
+    pub fn queued(&self, id: QueueId) -> Result<Option<QueueRecord>, StoreError> {
+        self.shared().index.queued(id)
     }
 
     /// One setting.
@@ -251,10 +273,10 @@ impl Store {
     }
 }
 
-/// A new folder's name has to outlast a power cut as well as what is in it.
+/// Mail is private. A new folder's name has to outlast a power cut as well as what is in it.
 fn create_folder(dir: &Path) -> std::io::Result<()> {
     if !dir.is_dir() {
-        std::fs::create_dir_all(dir)?;
+        create_private_folder(dir)?;
         std::fs::File::open(dir.join(".."))?.sync_all()?;
     }
     Ok(())

@@ -92,7 +92,8 @@ impl Segments {
             let header = Header::parse(&self.key, place, head)?;
             header.fits(&self.key, place, payload).then(|| record::unpack(payload).ok())?
         });
-        chunk.ok_or_else(|| self.damaged(place))
+        let whole = |bytes: &Vec<u8>| u32::try_from(bytes.len()) == Ok(at.raw);
+        chunk.filter(whole).ok_or_else(|| self.damaged(place))
     }
 
     /// What every segment's header should say.

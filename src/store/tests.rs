@@ -282,3 +282,63 @@ mod encoding {
         }
     }
 }
+
+#[tokio::test]
+async fn a_commit_does_not_wait_for_those_who_still_send() {
+    let disk = super::sim::SimDisk::new(0);
+    let mut writer = super::power::open(&disk, false).unwrap();
+    let mut batch = Batch::new();
+    batch.create_mailbox(ALICE, MailboxName::inbox(), None);
+    writer.commit(&[batch]).remove(0).unwrap();
+    let (commands, waiting) = mpsc::channel(1000);
+    let (reply, committed) = oneshot::channel();
+    let packed = || super::body::Packed::new(b"a chunk").unwrap();
+    let parts = super::body::Parts { written: Vec::new(), tail: Some(packed()) };
+    let body = Body::new(BodyId(99), 7, parts);
+    let mut batch = Batch::new();
+    batch.add_message(MailboxId(1), b"", &body, Flags::none(), Timestamp::UNIX_EPOCH);
+    commands.send(Command::Commit { batch, reply }).await.unwrap();
+    let mut last = None;
+    for _ in 0..500 {
+        let (reply, written) = oneshot::channel();
+        commands.send(Command::Chunk { chunk: packed(), reply }).await.unwrap();
+        last = Some(written);
+    }
+    drop(commands);
+    writer::serve(writer, waiting).await;
+    committed.await.unwrap().unwrap();
+    let last = last.unwrap().await.unwrap().unwrap();
+    let chunk = body.parts(|parts| parts.written[0]);
+    assert!(chunk.offset < last.offset, "the commit came after all of them");
+}
+
+#[tokio::test]
+async fn a_store_tells_whether_it_lives_and_writes_nothing_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    inbox(&store).await;
+    let before = store.stats().unwrap();
+    for _ in 0..100 {
+        store.alive().await.unwrap();
+    }
+    assert_eq!(
+        store.stats().unwrap(),
+        Stats { free_bytes: store.stats().unwrap().free_bytes, ..before }
+    );
+    store.clone().close().await.unwrap();
+    assert!(matches!(store.alive().await, Err(StoreError::Closed)));
+}
+
+#[test]
+fn nobody_else_can_read_the_mail() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data");
+    let _store = Store::open(&dir, Options::default()).unwrap();
+    assert_eq!(mode(&dir), 0o700);
+    for entry in std::fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}

@@ -26,7 +26,8 @@ use super::types::{Change, Outcome};
 
 /// Commands that may wait for the writer; with chunks of 128 KiB at most 8 MiB.
 pub(super) const WAITING: usize = 64;
-/// Batches that share one sync at most, so that the first of them does not wait too long.
+/// Commands, batches or chunks, between two syncs at most: the first batch must not wait until
+/// nobody has another chunk to send.
 const GROUP: usize = 64;
 /// Bytes of log after which the index is committed even when `index_interval` is not over.
 const MAX_REPLAY: u64 = 16 << 20;
@@ -69,7 +70,7 @@ pub(super) async fn serve(mut writer: Writer, mut commands: mpsc::Receiver<Comma
             continue;
         };
         let Some(mut command) = next else { break };
-        loop {
+        for taken in 1.. {
             match command {
                 Command::Chunk { chunk, reply } => drop(reply.send(writer.append(&chunk))),
                 Command::Commit { batch, reply } => batches.push((batch, reply)),
@@ -81,12 +82,11 @@ pub(super) async fn serve(mut writer: Writer, mut commands: mpsc::Receiver<Comma
                     return;
                 }
             }
+            if taken >= GROUP {
+                break;
+            }
             match commands.try_recv() {
-                Ok(another) if batches.len() < GROUP => command = another,
-                Ok(another) => {
-                    commit(&mut writer, &mut batches);
-                    command = another;
-                }
+                Ok(another) => command = another,
                 Err(_) => break,
             }
         }
@@ -181,6 +181,10 @@ impl Writer {
         results: &mut [Option<Result<Vec<Outcome>, StoreError>>],
     ) -> Result<(), StoreError> {
         self.usable()?;
+        if batches.iter().all(Batch::is_empty) {
+            results.fill_with(|| Some(Ok(Vec::new())));
+            return Ok(());
+        }
         if batches.iter().any(Batch::adds_mail) && self.check_reserve().is_err() {
             for (result, _) in results.iter_mut().zip(batches).filter(|(_, b)| b.adds_mail()) {
                 *result = Some(Err(StoreError::Full));

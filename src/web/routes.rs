@@ -22,7 +22,8 @@ use serde_json::json;
 use super::claim::{Door, IDLE, Token};
 use super::wizard::{Complaint, Form, Move, WIZARD_FILE};
 use super::{Connection, Stage, Web, Wizard, pages, views};
-use crate::config::{ConfigFile, FILE_NAME, write_private};
+use crate::config::{ConfigFile, FILE_NAME};
+use crate::files::write_private;
 use crate::panel::View;
 
 /// All pages. To be served by [`super::serve()`], which says where a request came from.
