@@ -137,8 +137,11 @@ impl Appliance {
         let Self { office, options, parts, control, pages, tls, code } = self;
         let tasks = TaskTracker::new();
         let recheck = Arc::new(Notify::new());
-        // The pages set it: they know whether a set-up was left half way.
-        let stage = watch::Sender::new(Stage::Unclaimed);
+        // The pages correct it: they know whether a set-up was left half way.
+        let stage = watch::Sender::new(match office.service() {
+            Some(_) => Stage::Done,
+            None => Stage::Unclaimed,
+        });
 
         tasks.spawn(control.run(Arc::clone(&office), stop.clone(), tasks.clone()));
         let http: Vec<SocketAddr> = pages
