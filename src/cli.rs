@@ -163,6 +163,7 @@ enum DnsFormat {
 #[derive(Debug, Subcommand)]
 enum AccountArgs {
     /// Make an account
+    #[command(after_help = "Example:\n  pillarbox account add bob@example.org")]
     Add(WithPassword),
     /// Show all accounts
     List,
@@ -199,6 +200,7 @@ struct WithPassword {
 #[derive(Debug, Subcommand)]
 enum DeviceArgs {
     /// Mint a password for a device and show it once
+    #[command(after_help = "Example:\n  pillarbox account device add bob@example.org phone")]
     Add {
         /// The account
         address: Address,
@@ -222,6 +224,9 @@ enum DeviceArgs {
 #[derive(Debug, Subcommand)]
 enum AliasArgs {
     /// Send mail for ALIAS on to TARGET
+    #[command(
+        after_help = "Example:\n  pillarbox account alias add info@example.org bob@example.org"
+    )]
     Add {
         /// An address of this box
         alias: Address,
@@ -328,7 +333,9 @@ enum Failure {
     Demo(#[from] crate::demo::DemoError),
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("no password given: use --password-stdin, --password-file, or a terminal")]
+    #[error(
+        "no password given: type one on a terminal, or use --password-stdin or --password-file"
+    )]
     NoPassword,
     #[error("the two passwords are not the same")]
     PasswordMismatch,

@@ -20,6 +20,7 @@ use crate::dns::world::{World, ZoneError};
 use crate::mail::{Address, AddressError};
 use crate::office::{Office, OfficeError};
 use crate::selfcheck::{Scope, own_addresses};
+use crate::web::WIZARD_FILE;
 
 /// Runs the demo until Ctrl-C. `new` leaves the household's box to be set up in the browser.
 pub fn run(data: &Path, base: u16, new: bool) -> Result<(), DemoError> {
@@ -46,7 +47,7 @@ pub fn run(data: &Path, base: u16, new: bool) -> Result<(), DemoError> {
             let office = Arc::clone(home_box.office());
             tokio::spawn(publish_later(worlds.clone(), office, stop.clone()));
         }
-        greet(&home, &home_box);
+        greet(&home, &home_box, new);
         let (home, far) = tokio::join!(home_box.serve(stop.clone()), far_box.serve(stop));
         home?;
         far?;
@@ -81,6 +82,13 @@ impl Place {
         let path = self.data.join(FILE_NAME);
         let mut file = config::load_file(&path).map_err(OfficeError::from)?;
         if file.owner.is_none() && !new {
+            // A set-up that was begun and left would ask on.
+            match fs::remove_file(self.data.join(WIZARD_FILE)) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(DemoError::Folder { path: self.data.clone(), source });
+                }
+                _ => {}
+            }
             file.domain = vec![DomainTable { name: Some(household.domain.to_owned()) }];
             let address = Some(household.people[0].0.to_owned());
             file.owner = Some(OwnerTable { address, password: None });
@@ -242,7 +250,7 @@ async fn publish_later(worlds: Worlds, office: Arc<Office>, stop: CancellationTo
     }
 }
 
-fn greet(place: &Place, appliance: &Appliance) {
+fn greet(place: &Place, appliance: &Appliance, new: bool) {
     let port = |service| place.port(service);
     println!("Pillarbox demo: a post office on this computer. Ctrl-C stops it.\n");
     println!("  Web page   http://localhost:{}", port(80));
@@ -253,6 +261,11 @@ fn greet(place: &Place, appliance: &Appliance) {
             appliance.claim_code()
         );
     } else {
+        if new {
+            println!(
+                "\n  This box is set up already; for a new one, name another folder with --data."
+            );
+        }
         println!("\n  Accounts");
         for account in appliance.office().accounts().list() {
             let address = account.address.to_string();
@@ -269,7 +282,7 @@ fn greet(place: &Place, appliance: &Appliance) {
         println!("    {name:<12} {}", port(service));
     }
     println!("    dns          {}", port(53));
-    println!("\n  Data in {}, kept for the next start\n", place.data.display());
+    println!("\n  Data in {}, kept for the next start", place.data.display());
 }
 
 const HOME: Household = Household {
@@ -313,7 +326,9 @@ pub enum DemoError {
     #[error(transparent)]
     Office(#[from] OfficeError),
     /// The DNS world has no port.
-    #[error("the demo's DNS cannot listen on {address}: {source}; choose other ports with --ports")]
+    #[error(
+        "cannot listen on {address}: {source}; stop the other demo, or choose other ports with --ports"
+    )]
     World {
         /// Where.
         address: SocketAddr,

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use board::layout::{pages, picture};
+pub use board::png::{FRONT_HEIGHT, FRONT_WIDTH};
 use board::{Board, Concern, Concerns, Frame, Pattern, State, Status};
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -24,8 +25,8 @@ pub enum Mode {
         /// Where the questions are asked.
         url: String,
     },
-    /// Services are on their way up.
-    Starting,
+    /// Somebody is answering the questions.
+    Claimed,
     /// Services run.
     Running,
     /// Services end what they have begun.
@@ -56,10 +57,13 @@ pub fn status(facts: &Facts, report: Option<&Report>) -> Status {
         Mode::New { claim_code, url } => {
             status.claim_code = Some(claim_code.clone());
             status.address = Some(url.clone());
-            status.qr = Some(url.clone());
+            // No phone that scans a code gets to the inside of this computer.
+            status.qr = Some(url.clone()).filter(|url| !url.starts_with("http://localhost"));
         }
         Mode::Running => status.lines = lines(report),
-        Mode::Starting | Mode::Stopping | Mode::Stopped => {}
+        Mode::Stopping => status.lines = vec!["The box is stopping.".to_owned()],
+        Mode::Claimed => status.lines = vec!["It is being set up in a browser.".to_owned()],
+        Mode::Stopped => {}
     }
     status
 }
@@ -71,7 +75,7 @@ pub struct View {
     pub png: Bytes,
     /// What the light does, over and over: milliseconds lit, then milliseconds dark.
     pub led: Vec<(u32, u32)>,
-    /// The same as text.
+    /// The same as text, below the word.
     pub lines: Vec<String>,
     /// The state in one or two words.
     pub word: String,
@@ -92,7 +96,7 @@ impl View {
         Self {
             png: png.unwrap_or_default().into(),
             led: pulses(&pattern.frames()),
-            lines: board::console::lines(status),
+            lines: board::console::lines(status).into_iter().skip(1).collect(),
             word: status.state.word().to_owned(),
             private: status.claim_code.is_some(),
         }
@@ -168,8 +172,7 @@ async fn run_every(
 fn state(facts: &Facts, report: Option<&Report>) -> State {
     match facts.mode {
         Mode::New { .. } => return State::SetupWaiting,
-        Mode::Starting => return State::Starting,
-        Mode::Stopping => return State::Working,
+        Mode::Claimed | Mode::Stopping => return State::Working,
         Mode::Stopped => return State::Stopped,
         Mode::Running => {}
     }

@@ -40,8 +40,9 @@ impl<W: Write> Console<W> {
 
     fn write(&mut self, status: &Status) -> std::io::Result<()> {
         let mut text = String::new();
-        if self.style == Style::Screen {
-            text.push_str("\x1b[2J\x1b[H");
+        match self.style {
+            Style::Screen => text.push_str("\x1b[2J\x1b[H"),
+            Style::Plain | Style::Ansi => text.push_str("\r\n"),
         }
         for (i, line) in lines(status).into_iter().enumerate() {
             let emphasis = i == 0 && self.style != Style::Plain;

@@ -88,7 +88,7 @@ impl State {
         match self {
             Self::Starting => "The box is starting. This takes less than a minute.",
             Self::SetupWaiting => "The box waits for its owner to answer a few questions.",
-            Self::Working => "The box is busy and will be back to normal by itself.",
+            Self::Working => "The box is busy.",
             Self::Ready => "Everything was checked and works.",
             Self::WaitingForTime => "The box does not know the time yet and is asking for it.",
             Self::Unknown => "Some checks got no answer. They are tried again.",

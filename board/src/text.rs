@@ -20,8 +20,10 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
         }
         for c in word.chars() {
             if used == width {
-                rows.push(std::mem::take(&mut row));
-                used = 0;
+                // The row is all this word; a host name is best broken behind a dot.
+                let rest = row.rfind('.').map(|dot| row.split_off(dot + 1)).unwrap_or_default();
+                rows.push(std::mem::replace(&mut row, rest));
+                used = row.chars().count();
             }
             row.push(c);
             used += 1;
@@ -54,6 +56,8 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("a abcdefghij", 4), ["a", "abcd", "efgh", "ij"]);
         assert_eq!(wrap("abcdefgh", 4), ["abcd", "efgh"]);
+        assert_eq!(wrap("mail.vogelsang.example", 21), ["mail.vogelsang.", "example"]);
+        assert_eq!(wrap("abc.defgh", 4), ["abc.", "defg", "h"]);
         assert_eq!(wrap("  ", 4), Vec::<String>::new());
         assert_eq!(wrap("ü".repeat(5).as_str(), 3), ["üüü", "üü"]);
     }

@@ -44,13 +44,29 @@ pub(super) fn seed_done(seed: &Path, without_secrets: &str) {
 
 /// Every address under which a browser in the house finds the pages.
 pub(super) fn urls(http: &[SocketAddr], own: &[IpAddr]) -> Vec<String> {
-    let Some(port) = http.first().map(SocketAddr::port) else { return Vec::new() };
-    let port = if port == 80 { String::new() } else { format!(":{port}") };
-    let url = |address: &IpAddr| match address {
-        IpAddr::V4(v4) => format!("http://{v4}{port}"),
-        IpAddr::V6(v6) => format!("http://[{v6}]{port}"),
+    let mut urls: Vec<String> = match http.iter().find(|address| address.ip().is_unspecified()) {
+        Some(all) => own.iter().map(|address| SocketAddr::new(*address, all.port())).collect(),
+        None => http.to_vec(),
+    }
+    .into_iter()
+    .filter(|address| !link_local(&address.ip()))
+    .map(url)
+    .collect();
+    // Loopback has two addresses and one name.
+    urls.dedup();
+    urls
+}
+
+fn url(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        here if here.is_loopback() => "localhost".to_owned(),
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
     };
-    own.iter().filter(|address| !link_local(address)).map(url).collect()
+    match address.port() {
+        80 => format!("http://{host}"),
+        port => format!("http://{host}:{port}"),
+    }
 }
 
 /// Browsers cannot name the interface such an address needs.
@@ -97,3 +113,23 @@ fn write(path: &Path, text: &str) {
 
 /// A cable plugged in is seen soon; nothing is written while nothing changes.
 const INTERVAL: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use super::*;
+
+    #[test]
+    fn a_url_leads_to_where_the_box_listens() {
+        let own = ["192.0.2.7", "fe80::1", "2001:db8::7"].map(|text| text.parse().unwrap());
+        let of = |http: &[&str]| {
+            let http: Vec<SocketAddr> = http.iter().map(|text| text.parse().unwrap()).collect();
+            urls(&http, &own)
+        };
+        assert_eq!(of(&["[::]:80"]), ["http://192.0.2.7", "http://[2001:db8::7]"]);
+        assert_eq!(of(&["127.0.0.1:20080", "[::1]:20080"]), ["http://localhost:20080"]);
+        assert_eq!(of(&["192.0.2.7:8080"]), ["http://192.0.2.7:8080"]);
+        assert!(of(&[]).is_empty());
+    }
+}

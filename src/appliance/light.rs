@@ -94,7 +94,7 @@ impl Sources {
                 url: address.clone().unwrap_or_default(),
             },
             // Somebody is at it: the code must not be shown any more.
-            Stage::Claimed => Mode::Starting,
+            Stage::Claimed => Mode::Claimed,
         };
         Facts { mode, trust: self.office.clock().trust(), name: name.unwrap_or_default(), address }
     }

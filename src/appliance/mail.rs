@@ -67,7 +67,7 @@ impl Services {
             running.each(listeners, move |stream, peer, stop| {
                 let (imap, tls) = (Arc::clone(&imap), tls.clone());
                 async move {
-                    if let Some(stream) = ready(stream, tls.as_ref()).await {
+                    if let Some(stream) = ready(stream, tls.as_ref(), &stop).await {
                         imap.serve(stream, peer, stop).await;
                     }
                 }
@@ -84,7 +84,7 @@ impl Services {
             running.each(listeners, move |stream, peer, stop| {
                 let (pop3, tls) = (Arc::clone(&pop3), tls.clone());
                 async move {
-                    if let Some(stream) = ready(stream, tls.as_ref()).await {
+                    if let Some(stream) = ready(stream, tls.as_ref(), &stop).await {
                         pop3.serve(stream, peer, stop).await;
                     }
                 }
@@ -118,9 +118,18 @@ impl Services {
 }
 
 /// A connection as its protocol wants it: under TLS from the first byte, or plain.
-pub(super) async fn ready(stream: TcpStream, tls: Option<&Tls>) -> Option<Stream> {
+pub(super) async fn ready(
+    stream: TcpStream,
+    tls: Option<&Tls>,
+    stop: &CancellationToken,
+) -> Option<Stream> {
     let Some(tls) = tls else { return Some(Stream::Plain(stream)) };
-    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+    let accepted = tokio::select! {
+        // Nothing has been said yet, so nothing is lost.
+        () = stop.cancelled() => return None,
+        accepted = tokio::time::timeout(HANDSHAKE, tls.accept(stream)) => accepted,
+    };
+    match accepted {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             tracing::debug!(%error, "no TLS came about");

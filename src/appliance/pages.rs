@@ -27,7 +27,7 @@ pub(super) async fn serve(
     let connection = move |stream, peer| {
         let (router, tls, stop) = (router.clone(), tls.clone(), ending.clone());
         async move {
-            if let Some(stream) = ready(stream, tls.as_ref()).await {
+            if let Some(stream) = ready(stream, tls.as_ref(), &stop).await {
                 web::serve(stream, peer, router, Patience::default(), stop).await;
             }
         }

@@ -32,6 +32,13 @@ pub(super) fn report(report: &Report) {
             println!("           {line}");
         }
     }
+    let verdict = match report.worst() {
+        Outcome::Ok | Outcome::NotApplicable(_) => "All is well.",
+        Outcome::Attention(_) => "Mail works, but something needs you.",
+        Outcome::Broken(_) => "Mail does not work until what is BROKEN is fixed.",
+        Outcome::Unknown(_) => "Nothing is known to be wrong, but not everything could be told.",
+    };
+    println!("\n{verdict}");
 }
 
 /// The records to publish, for reading.
@@ -53,16 +60,23 @@ pub(super) fn records_zone(records: &[Record]) {
 pub(super) fn answer(request: &Request, value: &Value) {
     match request {
         Request::Account(AccountCommand::List) => {
+            none(value, "There are no accounts.");
             for account in items(value) {
                 let devices: Vec<&str> =
                     items(&account["devices"]).filter_map(Value::as_str).collect();
-                println!("{:<40} {}", field(account, "address"), devices.join(", "));
+                let devices = match devices.as_slice() {
+                    [] => String::new(),
+                    names => format!("  devices: {}", names.join(", ")),
+                };
+                println!("{}{devices}", field(account, "address"));
             }
         }
-        Request::Account(AccountCommand::ListDevices { .. }) => {
+        Request::Account(AccountCommand::ListDevices { address }) => {
+            none(value, &format!("No device of {address} has a password of its own."));
             items(value).filter_map(Value::as_str).for_each(|name| println!("{name}"));
         }
         Request::Account(AccountCommand::ListAliases) => {
+            none(value, "There are no aliases.");
             for alias in items(value) {
                 let targets: Vec<&str> =
                     items(&alias["targets"]).filter_map(Value::as_str).collect();
@@ -76,18 +90,19 @@ pub(super) fn answer(request: &Request, value: &Value) {
             );
         }
         Request::Queue(QueueCommand::List) => {
-            if items(value).next().is_none() {
-                println!("The queue is empty.");
-            }
+            none(value, "The queue is empty.");
             items(value).for_each(queue_item);
         }
         Request::Queue(QueueCommand::Show { .. }) => queue_item(value),
-        Request::StoreStats | Request::StoreVerify => table(value),
+        Request::Queue(QueueCommand::Retry { id: None }) => {
+            println!("All that waits is tried now.");
+        }
+        Request::StoreStats => table(value),
+        Request::StoreVerify => verified(value),
         _ => {
             for (key, value) in value.as_object().into_iter().flatten() {
                 match value {
                     Value::String(text) => println!("{key}: {text}"),
-                    Value::Null => println!("{key}: all"),
                     other => println!("{key}: {other}"),
                 }
             }
@@ -95,10 +110,41 @@ pub(super) fn answer(request: &Request, value: &Value) {
     }
 }
 
-/// Names and numbers.
+/// Names and numbers; bytes also in a unit that says something.
 pub(super) fn table(value: &Value) {
     for (key, value) in value.as_object().into_iter().flatten() {
-        println!("{:<18} {value}", key.replace('_', " "));
+        let unit = match value.as_u64().filter(|_| key.ends_with("bytes")) {
+            Some(bytes @ 1_000_000_000..) => format!("  ({} GB)", bytes / 1_000_000_000),
+            Some(bytes @ 1_000_000..) => format!("  ({} MB)", bytes / 1_000_000),
+            Some(bytes @ 1_000..) => format!("  ({} kB)", bytes / 1_000),
+            _ => String::new(),
+        };
+        println!("{:<18} {value}{unit}", key.replace('_', " "));
+    }
+}
+
+fn verified(value: &Value) {
+    println!(
+        "{} records in {} segments were read, {} bytes.",
+        value["records"], value["segments"], value["bytes"]
+    );
+    let damage = &value["damage"];
+    none(damage, "Nothing is damaged.");
+    for place in items(damage) {
+        println!(
+            "Damaged: segment {}, byte {}, {} bytes long",
+            place["segment"], place["offset"], place["len"]
+        );
+    }
+    for message in items(&value["messages"]) {
+        println!("Cannot be read: message {} of mailbox {}", message[1], message[0]);
+    }
+}
+
+/// Says so when a list is empty.
+fn none(list: &Value, text: &str) {
+    if items(list).next().is_none() {
+        println!("{text}");
     }
 }
 

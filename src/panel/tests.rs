@@ -113,9 +113,16 @@ fn a_new_box_shows_where_to_set_it_up() {
 }
 
 #[test]
+fn a_phone_is_not_sent_to_its_own_loopback() {
+    let (claim_code, url) = ("K7QX".to_owned(), "http://localhost:20080".to_owned());
+    let told = status(&facts(Mode::New { claim_code, url: url.clone() }, ClockTrust::Synced), None);
+    assert_eq!((told.qr, told.address), (None, Some(url)));
+}
+
+#[test]
 fn the_modes_have_their_own_lights() {
     let of = |mode| status(&facts(mode, ClockTrust::Synced), Some(&report(&[WELL]))).state;
-    assert_eq!(of(Mode::Starting), State::Starting);
+    assert_eq!(of(Mode::Claimed), State::Working);
     assert_eq!(of(Mode::Stopping), State::Working);
     assert_eq!(of(Mode::Stopped), State::Stopped);
 }

@@ -20,6 +20,14 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// Whoever corrects an answer has read what was wrong with it.
+for (const input of document.querySelectorAll("[aria-invalid]")) {
+  input.addEventListener("input", () => {
+    input.removeAttribute("aria-invalid");
+    document.getElementById(`${input.id}-problem`)?.remove();
+  }, { once: true });
+}
+
 const show = document.querySelector("[data-show]");
 show?.addEventListener("change", () => {
   for (const input of document.querySelectorAll("input[autocomplete=new-password]")) {

@@ -39,6 +39,23 @@ pub(super) fn frame(title: &str, extra: &Markup, body: &Markup) -> Markup {
     }
 }
 
+/// What is told after a colon elsewhere, as a sentence of its own. A first word that is a name or
+/// a quotation stays as it is.
+pub(super) fn sentence(text: &str) -> String {
+    let word = text.split([' ', ',', ';']).next().unwrap_or_default();
+    let mut characters = text.chars();
+    let mut sentence: String = match characters.next() {
+        Some(first) if word.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
+            first.to_uppercase().chain(characters).collect()
+        }
+        _ => text.to_owned(),
+    };
+    if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?', ':']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 /// A page that says one thing.
 pub(super) struct Note {
     title: &'static str,
@@ -151,7 +168,7 @@ pub(super) fn step_frame(
         progress max=(steps) value=(number) aria-hidden="true" {}
         h1 { (title) }
         @for complaint in asked.complaints.iter().filter(|complaint| complaint.field.is_empty()) {
-            p.problem role="alert" { (complaint.text) }
+            p.problem role="alert" { (sentence(&complaint.text)) }
         }
         form method="post" action="/setup" autocomplete="off" novalidate {
             input type="hidden" name="mark" value=(asked.mark);
@@ -222,7 +239,7 @@ fn sending(asked: &Asked<'_>, wizard: &Wizard, home: &Home) -> Markup {
                 connection; you need a mail account there."))
             (way("hold", "Not yet", "Receive only. What you send is kept here until you decide."))
             @for complaint in complaints_at(asked, Question::OUTBOUND.id) {
-                p.problem role="alert" { (complaint.text) }
+                p.problem role="alert" { (sentence(&complaint.text)) }
             }
         }
         fieldset.relay {
@@ -282,7 +299,7 @@ fn field(asked: &Asked<'_>, question: &Question, kind: Kind<'_>, before: &str) -
                 @if let Kind::Local(domain) = kind { span.suffix { "@" (domain) } }
             }
             @if let Some(complaint) = wrong {
-                p.problem id=(problem) role="alert" { (complaint.text) }
+                p.problem id=(problem) role="alert" { (sentence(&complaint.text)) }
             }
         }
     }

@@ -273,7 +273,7 @@ async fn what_was_typed_is_shown_again_with_the_complaint_but_never_a_password()
     differs[3].1 = "open sesam";
     let page = browser.step(&differs).await;
     assert_eq!(page.status, 422);
-    assert!(page.body.contains("the two passwords differ") && page.body.contains("\"alice\""));
+    assert!(page.body.contains("The two passwords differ") && page.body.contains("\"alice\""));
     assert!(!page.body.contains("sesam"), "{}", page.body);
     assert!(house.memory.passwords.lock().unwrap().is_empty());
 }
@@ -285,7 +285,7 @@ async fn a_failure_to_carry_out_is_said_and_can_be_tried_again() {
     browser.step(&NAMES).await;
     *house.memory.fails.lock().unwrap() = Some("the card is full".to_owned());
     let page = browser.step(&OWNER).await;
-    assert!(page.status == 422 && page.body.contains("the card is full"));
+    assert!(page.status == 422 && page.body.contains("The card is full."));
     assert!(browser.step(&OWNER).await.body.contains("Step 3 of 5"));
 }
 
@@ -399,7 +399,7 @@ async fn check_again_waits_for_the_new_answer() {
     let (answer, ()) = tokio::join!(owner.post("/setup/check", &fields), checker);
     assert_eq!(answer.header("location"), Some("/setup#check"));
     let page = owner.get("/setup").await.body;
-    assert!(page.contains("nobody knows it") && page.contains("publish it"), "{page}");
+    assert!(page.contains("Nobody knows it.") && page.contains("publish it"), "{page}");
 }
 
 #[tokio::test]

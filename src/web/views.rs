@@ -4,10 +4,10 @@
 use maud::{Markup, html};
 
 use super::Wizard;
-use super::pages::{Asked, frame, step_frame};
+use super::pages::{Asked, frame, sentence, step_frame};
 use super::wizard::Home;
 use crate::config::{Config, Site, TlsMode};
-use crate::panel::View;
+use crate::panel::{FRONT_HEIGHT, FRONT_WIDTH, View};
 use crate::selfcheck::records::Record;
 use crate::selfcheck::{Area, Finding, Outcome, Report};
 
@@ -41,8 +41,8 @@ pub(super) fn records(
         h2 #check { "What the world sees" }
         @match report {
             Some(report) => {
-                (findings(report.findings.iter().filter(|finding| matters_here(finding.area))))
-                p.help { "Checked at " (moment(report)) "." }
+                (findings(report.findings.iter().filter(|finding| matters_here(finding.area)), false))
+                p.help { "Checked at " (moment(report, &home.names.timezone)) "." }
             }
             None => p { "Not checked yet." }
         }
@@ -98,7 +98,7 @@ pub(super) fn phone(asked: &Asked<'_>, home: &Home, config: Option<&Config>) -> 
             li { "From another address, write to " strong { (user) } "." }
             li { "Answer that message. If it lands in the junk folder there, look at the records again." }
         }
-        p { "Done is done: this set-up closes for good. This page then shows how the box is." }
+        p { "When you finish, this set-up closes for good, and this page shows how the box is." }
     };
     let wizard = Wizard::Phone(home.clone());
     step_frame(asked, &wizard, "Your phone", &content, "Finish")
@@ -107,6 +107,7 @@ pub(super) fn phone(asked: &Asked<'_>, home: &Home, config: Option<&Config>) -> 
 /// The state of a box in use. Everyone in the network may read it: it says nothing secret.
 pub(super) fn status(site: Option<&Site>, report: Option<&Report>, board: bool) -> Markup {
     let name = site.map_or_else(|| "this box".to_owned(), |site| site.hostname.to_string());
+    let zone = site.map_or("UTC", |site| &site.timezone);
     let body = html! {
         p.steps { (name) }
         @match report {
@@ -116,8 +117,8 @@ pub(super) fn status(site: Option<&Site>, report: Option<&Report>, board: bool) 
             }
             Some(report) => {
                 (verdict(report))
-                (findings(report.findings.iter()))
-                p.help { "Checked at " (moment(report)) "." }
+                (findings(report.findings.iter(), true))
+                p.help { "Checked at " (moment(report, zone)) "." }
             }
         }
         @if board { p { a.button.quiet href="/board" { "Show the panel" } } }
@@ -130,13 +131,12 @@ pub(super) fn board(view: &View) -> Markup {
     let body = html! {
         h1 { "The panel" }
         div.panel {
-            div.lamp {
-                span.bulb.lit[view.led.iter().any(|(on, _)| *on > 0)] data-bulb aria-hidden="true" {}
-                span data-word { (view.word) }
-            }
-            img data-display src="/board.png" width="512" height="256"
+            // The page lets the lamp of the picture blink.
+            img data-display src="/board.png" width=(FRONT_WIDTH) height=(FRONT_HEIGHT)
                 alt="The display, with the text below";
+            span.bulb.lit[view.led.iter().any(|(on, _)| *on > 0)] data-bulb aria-hidden="true" {}
         }
+        p { strong data-word { (view.word) } }
         ul.lines data-lines { @for line in &view.lines { li { (line) } } }
         p { a href="/" { "State of the box" } }
     };
@@ -167,8 +167,9 @@ fn things(count: usize, what: &str) -> String {
     if count == 1 { format!("One thing {what}.") } else { format!("{count} things {what}.") }
 }
 
-/// Findings, the ones that need somebody first.
-fn findings<'a>(all: impl Iterator<Item = &'a Finding>) -> Markup {
+/// Findings, the ones that need somebody first. What is fine takes one line. What to do is hidden
+/// until asked for where the page itself is about that, and `with_fix` is false.
+fn findings<'a>(all: impl Iterator<Item = &'a Finding>, with_fix: bool) -> Markup {
     let mut all: Vec<&Finding> = all.collect();
     all.sort_by_key(|finding| face(&finding.outcome).rank);
     html! {
@@ -176,23 +177,43 @@ fn findings<'a>(all: impl Iterator<Item = &'a Finding>) -> Markup {
             @for finding in all {
                 @let face = face(&finding.outcome);
                 li class=(face.class) {
-                    p {
+                    @let question = html! {
                         span.mark aria-hidden="true" { (face.sign) } " "
                         strong { (finding.question) } " " span.word { (face.word) }
-                    }
-                    @if !finding.outcome.detail().is_empty() { p { (finding.outcome.detail()) } }
-                    @if face.rank < 2 && !finding.why.is_empty() { p.help { (finding.why) } }
-                    @if !finding.fix.is_empty() { p.fix { (finding.fix) } }
-                    @if !finding.evidence.is_empty() {
-                        details {
-                            summary { "What was asked" }
-                            ul { @for line in &finding.evidence { li { (line) } } }
+                    };
+                    @if finding.outcome == Outcome::Ok {
+                        (folded(&question, &evidence(finding)))
+                    } @else {
+                        p { (question) }
+                        p { (sentence(finding.outcome.detail())) }
+                        @if with_fix { (advice(finding, &face)) }
+                        @else if !finding.fix.is_empty() {
+                            (folded(&html! { "What to do" }, &advice(finding, &face)))
+                        }
+                        @if !finding.evidence.is_empty() {
+                            (folded(&html! { "What was asked" }, &evidence(finding)))
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// Why it matters, and what to do.
+fn advice(finding: &Finding, face: &Face) -> Markup {
+    html! {
+        @if face.rank < 2 && !finding.why.is_empty() { p.help { (finding.why) } }
+        @if !finding.fix.is_empty() { p.fix { (finding.fix) } }
+    }
+}
+
+fn evidence(finding: &Finding) -> Markup {
+    html! { ul { @for line in &finding.evidence { li { (line) } } } }
+}
+
+fn folded(title: &Markup, content: &Markup) -> Markup {
+    html! { details { summary { (title) } (content) } }
 }
 
 struct Face {
@@ -218,8 +239,12 @@ fn matters_here(area: Area) -> bool {
     matches!(area, Area::Network | Area::Dns | Area::ReverseDns | Area::Authentication)
 }
 
-fn moment(report: &Report) -> String {
-    format!("{} UTC", report.at.strftime("%Y-%m-%d %H:%M"))
+/// When a report was made, by the clock on the wall where that is known.
+fn moment(report: &Report, zone: &str) -> String {
+    match report.at.in_tz(zone) {
+        Ok(here) => here.strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => format!("{} UTC", report.at.strftime("%Y-%m-%d %H:%M")),
+    }
 }
 
 /// A value with a button that copies it, where the browser can.

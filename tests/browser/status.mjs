@@ -23,7 +23,8 @@ await visit({ base, folder, title: "a box in use" }, async (visitor, page) => {
 
   await page.goto(base);
   await visitor.heading("All is well");
-  await page.getByText("What was asked").first().click();
+  await page.locator(".findings summary").first().click();
+  await page.locator(".findings li li").first().waitFor();
   await visitor.shot("status");
 
   visitor.expected = "404";

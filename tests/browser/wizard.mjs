@@ -53,7 +53,7 @@ await visit({ base, folder, title: "the set-up", secret: PASSWORD }, async (visi
   await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
   await page.getByLabel("Password once more").fill("something else");
   await press("Create account");
-  await page.getByText("the two passwords differ").waitFor();
+  await page.getByText("The two passwords differ").waitFor();
   await shot("3-account-slip");
   visitor.expected = null;
   await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
