@@ -44,6 +44,21 @@ pub(super) fn open(disk: &SimDisk, rebuild: bool) -> Result<Writer, open::Refuse
     open::open(Arc::new(disk.clone()), &options(), [7; 32], rebuild)
 }
 
+/// A body of these bytes, as [`super::BodyWriter`] makes it.
+pub(super) fn body_of(writer: &mut Writer, bytes: &[u8]) -> Result<Body, StoreError> {
+    let mut parts = Parts::default();
+    let mut chunks = bytes.chunks(CHUNK).map(|chunk| Packed::new(chunk).unwrap()).peekable();
+    while let Some(chunk) = chunks.next() {
+        if chunks.peek().is_some() {
+            parts.written.push(writer.append(&chunk)?);
+        } else {
+            parts.tail = Some(chunk);
+        }
+    }
+    let id = BodyId(writer.shared.next_body.fetch_add(1, Ordering::Relaxed));
+    Ok(Body::new(id, bytes.len() as u64, parts))
+}
+
 /// A store, what it must hold, and what it may hold besides.
 pub(super) struct Trial {
     pub(super) rng: Rng,
@@ -149,18 +164,8 @@ impl Trial {
         };
         let spread = [1, 16, 256][self.rng.below(3)];
         let bytes: Vec<u8> = (0..len).map(|_| self.rng.below(spread).to_le_bytes()[0]).collect();
-        let mut parts = Parts::default();
-        let mut chunks = bytes.chunks(CHUNK).map(|chunk| Packed::new(chunk).unwrap()).peekable();
-        while let Some(chunk) = chunks.next() {
-            if chunks.peek().is_some() {
-                parts.written.push(writer.append(&chunk).ok()?);
-            } else {
-                parts.tail = Some(chunk);
-            }
-        }
-        let id = BodyId(writer.shared.next_body.fetch_add(1, Ordering::Relaxed));
-        self.bodies.insert(id, bytes);
-        let body = Body::new(id, len as u64, parts);
+        let body = body_of(writer, &bytes).ok()?;
+        self.bodies.insert(body.id(), bytes);
         self.known.push(body.clone());
         Some(body)
     }
