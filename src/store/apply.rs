@@ -84,6 +84,8 @@ pub(super) struct Tables<'t> {
 /// one comes. Therefore nothing is dropped, and nothing counted, before the end.
 #[derive(Debug, Default)]
 pub(super) struct Anew {
+    /// Only written at the end: an index without it is not whole.
+    pub(super) state: Option<State>,
     /// The highest numbers given in each mailbox.
     highest: BTreeMap<MailboxId, (ModSeq, Uid)>,
 }
@@ -125,6 +127,12 @@ impl<'t> Tables<'t> {
 
     /// Writes back what was kept.
     pub(super) fn finish(mut self, state: &State) -> Result<(), StoreError> {
+        self.meta.insert("state", &*state.encode()).map_err(index)?;
+        self.keep_rows()
+    }
+
+    /// Writes back mailbox rows alone.
+    pub(super) fn keep_rows(mut self) -> Result<(), StoreError> {
         for (id, mailbox) in std::mem::take(&mut self.rows) {
             let mut out = Encoder::default();
             encode_mailbox(&mailbox, &mut out);
@@ -133,7 +141,6 @@ impl<'t> Tables<'t> {
             out.number(mailbox.size);
             self.mailboxes.insert(id.0, &*out.finish()).map_err(index)?;
         }
-        self.meta.insert("state", &*state.encode()).map_err(index)?;
         Ok(())
     }
 
@@ -465,7 +472,7 @@ impl<'t> Tables<'t> {
 
     /// Ends making the index anew: drops what nothing refers to, and counts the rest.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
-        let Some(Anew { highest }) = self.anew.take() else { return Ok(()) };
+        let Some(Anew { highest, .. }) = self.anew.take() else { return Ok(()) };
         let mut orphans = BTreeSet::new();
         for (id, (modseq, uid)) in highest {
             if !self.raise(id, modseq, uid)? {

@@ -59,7 +59,8 @@ pub(super) fn open(
         return Err(StoreError::Damaged("no segment has a readable header".to_owned()).into());
     }
     let mut position = found.map_or(START, |state| state.position);
-    let foreign = found.is_some_and(|state| state.key != segments.key);
+    // Without a state it may hold what was left of making it anew.
+    let foreign = found.is_none_or(|state| state.key != segments.key);
     if foreign || !is_there(&segments, &numbers, position)? {
         drop(index);
         index = Index::open(&segments.disk, true)?;
@@ -214,16 +215,14 @@ fn write_again(file: &dyn DiskFile, mut from: u64, end: u64) -> std::io::Result<
 
 /// Ends making the index anew, when it was.
 fn settle_index(shared: &Shared, anew: Option<Anew>) -> Result<(), StoreError> {
-    let Some(anew) = anew else { return Ok(()) };
+    let Some((anew, state)) = anew.and_then(|anew| anew.state.map(|state| (anew, state))) else {
+        return Ok(());
+    };
     let txn = shared.index.write(Durability::Immediate)?;
     let mut tables = Tables::open(&txn)?;
-    let state = tables.state()?;
     tables.resume(anew);
     tables.settle()?;
-    match state {
-        Some(state) => tables.finish(&state)?,
-        None => drop(tables),
-    }
+    tables.finish(&state)?;
     txn.commit().map_err(index)
 }
 
@@ -241,10 +240,14 @@ fn apply(
     let durability = if anew.is_some() { Durability::None } else { Durability::Immediate };
     let txn = shared.index.write(durability)?;
     let mut tables = Tables::open(&txn)?;
+    let state = match &anew {
+        Some(anew) => anew.state,
+        None => tables.state()?,
+    };
+    let mut state = state.unwrap_or_else(|| State::start(segments.key));
     if let Some(anew) = anew.take() {
         tables.resume(anew);
     }
-    let mut state = tables.state()?.unwrap_or_else(|| State::start(segments.key));
     let before = state.position;
     let mut walk = Walk::new(&*file, &segments.key, from, false).map_err(failed)?;
     while let Some(found) = walk.next().map_err(failed)? {
@@ -268,10 +271,14 @@ fn apply(
         state.group = commit.group;
     }
     *anew = tables.pause();
-    if state.position == before {
-        return Ok(());
+    match anew {
+        _ if state.position == before => return Ok(()),
+        Some(anew) => {
+            anew.state = Some(state);
+            tables.keep_rows()?;
+        }
+        None => tables.finish(&state)?,
     }
-    tables.finish(&state)?;
     txn.commit().map_err(index)
 }
 

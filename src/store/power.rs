@@ -13,10 +13,13 @@ use jiff::Timestamp;
 use super::Options;
 use super::batch::Batch;
 use super::body::{Body, CHUNK, Lump, Packed, Parts};
-use super::error::StoreError;
+use super::compact::{compact, survey};
+use super::error::{StoreError, disk};
 use super::event::{Hash, PartUse};
 use super::model::{Model, NOW, Numbers, some_flags};
 use super::open;
+use super::packing;
+use super::segment;
 use super::sim::{Rng, SimDisk};
 use super::transfer::{Piece, Splitter};
 use super::types::{AccountId, BodyId, FlagChange, MailboxId, QueueId};
@@ -159,6 +162,9 @@ impl Trial {
         if self.rng.once_in(10) && writer.flush().is_err() {
             return false;
         }
+        if self.rng.once_in(10) && self.compact(writer).is_err() {
+            return !writer.is_stopped() && !self.disk.is_off();
+        }
         let mut batches = Vec::new();
         for _ in 0..=self.rng.below(3) {
             let Some(batch) = self.batch(writer) else { return !writer.is_stopped() };
@@ -186,6 +192,18 @@ impl Trial {
         // The writer says that it knows what is on the disk: then nothing of the group is.
         assert_eq!(Model::observe(&writer.shared, &self.bodies), self.model);
         true
+    }
+
+    /// Compacts one segment; nobody may notice.
+    fn compact(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
+        let last = writer.seal()?;
+        let numbers = segment::numbers(&self.disk).map_err(|error| disk("list", error))?;
+        let sealed: Vec<_> = numbers.into_iter().filter(|number| *number < last).collect();
+        let Some(&segment) = sealed.get(self.rng.below(sealed.len())) else { return Ok(()) };
+        survey(&writer.shared, segment, 1)?;
+        compact(writer, segment, packing::starter(), 3)?;
+        assert_eq!(Model::observe(&writer.shared, &self.bodies), self.model, "after compaction");
+        Ok(())
     }
 
     /// A body of random bytes; nothing when the disk fails.
