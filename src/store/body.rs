@@ -128,7 +128,7 @@ impl BodyWriter {
             self.parts.lumps.insert(hash, Lump::Written(known));
             return Ok(());
         }
-        let packed = Packed::part(decoded, packing::ARRIVAL)?;
+        let packed = Packed::part(decoded)?;
         self.waiting += packed.payload.len();
         self.parts.lumps.insert(hash, Lump::Packed(packed));
         if self.waiting > WAITING_PARTS {
@@ -353,11 +353,11 @@ impl Packed {
     }
 
     /// Of a part.
-    pub(super) fn part(raw: &[u8], level: i32) -> Result<Self, StoreError> {
-        Self::new(raw, packing::pack_part(raw, level)?)
+    pub(super) fn part(raw: &[u8]) -> Result<Self, StoreError> {
+        Self::new(raw, packing::pack_part(raw)?)
     }
 
-    pub(super) fn new(raw: &[u8], payload: Vec<u8>) -> Result<Self, StoreError> {
+    fn new(raw: &[u8], payload: Vec<u8>) -> Result<Self, StoreError> {
         Ok(Self { payload, raw: u32::try_from(raw.len()).map_err(|_| StoreError::TooLarge)? })
     }
 }

@@ -9,7 +9,7 @@ use super::batch::{Batch, Carry, Ends};
 use super::body::Packed;
 use super::error::StoreError;
 use super::event::{ChunkRef, Commit, Event};
-use super::packing::{self, Dictionary};
+use super::packing;
 use super::record::{Place, SEGMENT_HEADER};
 use super::segment::{self, Found, Walk};
 use super::types::{BodyId, MailboxId, QueueId};
@@ -121,14 +121,8 @@ fn is_true(shared: &Shared, event: &Event) -> Result<bool, StoreError> {
     })
 }
 
-/// Moves what is needed out of a sealed segment and removes it; whether it is gone. `dictionary`
-/// compresses the chunks of plain streams, `level` the parts.
-pub(super) fn compact(
-    log: &mut impl Log,
-    segment: u32,
-    dictionary: &Dictionary,
-    level: i32,
-) -> Result<bool, StoreError> {
+/// Moves what is needed out of a sealed segment and removes it; whether it is gone.
+pub(super) fn compact(log: &mut impl Log, segment: u32) -> Result<bool, StoreError> {
     carry_events(log, segment)?;
     let mut step = Step::new(Ends::LeftOut);
     let mut from = BodyId(0);
@@ -141,7 +135,7 @@ pub(super) fn compact(
             let mut moved = Vec::new();
             for chunk in chunks {
                 let Some(raw) = read(log.shared(), &chunk)? else { continue };
-                let packed = Packed::new(&raw, dictionary.pack(&raw)?)?;
+                let packed = Packed::plain(&log.shared().segments.dictionaries, &raw)?;
                 step.bytes += packed.payload.len();
                 moved.push((chunk, packed));
                 if step.is_full() {
@@ -157,7 +151,7 @@ pub(super) fn compact(
     }
     for (hash, chunk) in log.shared().index.parts_in(segment)? {
         let Some(raw) = read(log.shared(), &chunk)? else { continue };
-        let packed = Packed::part(&raw, level)?;
+        let packed = Packed::part(&raw)?;
         step.bytes += packed.payload.len();
         step.push(Carry::Part(hash, chunk, packed));
         step.go_when_full(log)?;

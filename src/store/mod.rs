@@ -26,6 +26,7 @@ mod plan;
 mod reader;
 mod record;
 mod segment;
+mod shelf;
 mod transfer;
 mod types;
 mod verify;

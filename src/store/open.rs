@@ -20,6 +20,7 @@ use super::event::{Commit, Counters};
 use super::index::{Index, index};
 use super::record::{Key, Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Segments, Walk};
+use super::shelf;
 use super::writer::{Shared, Writer};
 
 /// Changes that a slow listener may be behind.
@@ -58,6 +59,7 @@ pub(super) fn open(
     if key.is_none() && !(numbers.len() <= 1 && all_begun(&segments, &numbers)?) {
         return Err(StoreError::Damaged("no segment has a readable header".to_owned()).into());
     }
+    shelf::load(&segments).map_err(|error| segments.failed("read the dictionaries", error))?;
     let mut position = found.map_or(START, |state| state.position);
     // Without a state it may hold what was left of making it anew.
     let foreign = found.is_none_or(|state| state.key != segments.key);

@@ -4,8 +4,10 @@
 //! mail and kept beside the segments (`shelf.rs`). A payload names the dictionary it needs.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::io;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, RwLock};
 
+use zstd::bulk::Compressor;
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 use zstd::zstd_safe::{CParameter, DParameter, FrameFormat};
 
@@ -13,12 +15,14 @@ use super::codec::{Decoder, Encoder, Malformed};
 use super::error::StoreError;
 use super::record::MAX_PAYLOAD;
 
-/// Level at arrival: the best ratio that a small board has the time for.
-pub(super) const ARRIVAL: i32 = 6;
-/// Level when there is time.
-pub(super) const IDLE: i32 = 15;
-/// Without a dictionary, and to see whether bytes give way at all.
-const PLAIN: i32 = 3;
+/// Level with a dictionary: the best ratio that a small board has the time for.
+const LEVEL: i32 = 9;
+/// Level of parts.
+const PART: i32 = 6;
+/// To see whether bytes give way at all.
+const PROBE: i32 = 1;
+/// Contexts kept for the next chunk: making one costs as much as compressing a short message.
+const CONTEXTS: usize = 2;
 /// Below this zstd's own frame eats the gain.
 const MIN_COMPRESS: usize = 24;
 /// Number of the dictionary that is part of the program.
@@ -31,49 +35,66 @@ const AS_IT_IS: u8 = 0;
 const ZSTD: u8 = 1;
 const ZSTD_DICTIONARY: u8 = 2;
 
-/// A dictionary, ready for use. Whoever holds it keeps some hundred kB to a few MB of tables.
+/// A dictionary, ready for use.
 pub(super) struct Dictionary {
     pub(super) number: u32,
-    pub(super) bytes: Vec<u8>,
-    encoder: EncoderDictionary<'static>,
+    bytes: Vec<u8>,
+    /// Made when it is first used: its tables take some MB, and only the newest is ever used. They
+    /// stay as long as the program runs, as contexts refer to them.
+    encoder: OnceLock<&'static EncoderDictionary<'static>>,
     decoder: DecoderDictionary<'static>,
+    contexts: Mutex<Vec<Compressor<'static>>>,
 }
 
 impl Dictionary {
-    /// Prepares it for compression at a level.
-    pub(super) fn new(number: u32, bytes: &[u8], level: i32) -> Result<Self, Malformed> {
+    /// Prepares it.
+    pub(super) fn new(number: u32, bytes: &[u8]) -> Result<Self, Malformed> {
         Ok(Self {
             number,
-            encoder: EncoderDictionary::try_copy(bytes, level).map_err(|_| Malformed)?,
+            encoder: OnceLock::new(),
             decoder: DecoderDictionary::try_copy(bytes).map_err(|_| Malformed)?,
+            contexts: Mutex::default(),
             bytes: bytes.to_vec(),
         })
     }
 
     /// A payload of these bytes, whichever form is the shortest.
     pub(super) fn pack(&self, raw: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let squeezed = self.squeeze(raw);
-        finish(raw, squeezed, |out, len| {
+        let squeezed = (raw.len() >= MIN_COMPRESS).then(|| self.squeeze(raw)).transpose();
+        // Out of memory: as they are, then.
+        finish(raw, squeezed.unwrap_or_default(), |out, len| {
             out.byte(ZSTD_DICTIONARY);
             out.number(self.number);
             out.number(len);
         })
     }
 
-    fn squeeze(&self, raw: &[u8]) -> Option<Vec<u8>> {
-        if raw.len() < MIN_COMPRESS {
-            return None;
+    fn squeeze(&self, raw: &[u8]) -> io::Result<Vec<u8>> {
+        let contexts = || self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = contexts().pop();
+        let mut context = kept.map_or_else(|| self.context(), Ok)?;
+        let squeezed = context.compress(raw)?;
+        let mut contexts = contexts();
+        if contexts.len() < CONTEXTS {
+            contexts.push(context);
         }
-        let mut zstd = zstd::bulk::Compressor::with_prepared_dictionary(&self.encoder).ok()?;
+        Ok(squeezed)
+    }
+
+    fn context(&self) -> io::Result<Compressor<'static>> {
+        let encoder = *self.encoder.get_or_init(|| {
+            Box::leak(Box::new(EncoderDictionary::copy(&self.bytes, LEVEL)))
+        });
+        let mut context = Compressor::with_prepared_dictionary(encoder)?;
         for parameter in [
             CParameter::Format(FrameFormat::Magicless),
             CParameter::ContentSizeFlag(false),
             CParameter::ChecksumFlag(false),
             CParameter::DictIdFlag(false),
         ] {
-            zstd.set_parameter(parameter).ok()?;
+            context.set_parameter(parameter)?;
         }
-        zstd.compress(raw).ok()
+        Ok(context)
     }
 
     fn unpack(&self, bytes: &[u8], len: usize) -> Result<Vec<u8>, Malformed> {
@@ -94,7 +115,7 @@ impl std::fmt::Debug for Dictionary {
 #[allow(clippy::expect_used, reason = "the text is part of the program; tests unpack with it")]
 pub(super) fn starter() -> &'static Arc<Dictionary> {
     static READY: LazyLock<Arc<Dictionary>> = LazyLock::new(|| {
-        Arc::new(Dictionary::new(STARTER, STARTER_TEXT, ARRIVAL).expect("the starter dictionary"))
+        Arc::new(Dictionary::new(STARTER, STARTER_TEXT).expect("the starter dictionary"))
     });
     &READY
 }
@@ -153,11 +174,11 @@ pub(super) fn is_outdated(payload: &[u8], newest: u32) -> bool {
     }
 }
 
-/// Packs what is seldom text: pictures and documents. `level` as in zstd.
-pub(super) fn pack_part(raw: &[u8], level: i32) -> Result<Vec<u8>, StoreError> {
+/// Packs what is seldom text: pictures and documents.
+pub(super) fn pack_part(raw: &[u8]) -> Result<Vec<u8>, StoreError> {
     let mut squeezed = None;
     // What hardly gives way at a low level is compressed already: a higher one only takes time.
-    for level in [PLAIN, level] {
+    for level in [PROBE, PART] {
         squeezed = zstd::bulk::compress(raw, level).ok();
         if squeezed.as_ref().is_none_or(|small| small.len() > raw.len() / 100 * 97) {
             break;

@@ -18,7 +18,6 @@ use super::error::{StoreError, disk};
 use super::event::{Hash, PartUse};
 use super::model::{Model, NOW, Numbers, some_flags};
 use super::open;
-use super::packing;
 use super::segment;
 use super::sim::{Rng, SimDisk};
 use super::transfer::{Piece, Splitter};
@@ -72,7 +71,7 @@ pub(super) fn body_of(writer: &mut Writer, bytes: &[u8]) -> Result<Body, StoreEr
         if let Some(known) = shared.pinned_part(hash)? {
             parts.lumps.insert(hash, Lump::Written(known));
         } else {
-            let packed = Packed::part(&bytes, 3)?;
+            let packed = Packed::part(&bytes)?;
             let lump = match len % 2 {
                 0 => Lump::Packed(packed),
                 _ => Lump::Written(writer.append(&packed)?),
@@ -201,7 +200,7 @@ impl Trial {
         let sealed: Vec<_> = numbers.into_iter().filter(|number| *number < last).collect();
         let Some(&segment) = sealed.get(self.rng.below(sealed.len())) else { return Ok(()) };
         survey(&writer.shared, segment, 1)?;
-        compact(writer, segment, packing::starter(), 3)?;
+        compact(writer, segment)?;
         assert_eq!(Model::observe(&writer.shared, &self.bodies), self.model, "after compaction");
         Ok(())
     }

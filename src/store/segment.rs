@@ -104,6 +104,12 @@ impl Segments {
         chunk.filter(whole).ok_or_else(|| self.damaged(place))
     }
 
+    /// Counts a dictionary that cannot be read any more.
+    pub(super) fn dictionary_lost(&self, number: u32) {
+        self.damaged.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(number, "a dictionary is damaged, and so is the mail compressed with it");
+    }
+
     /// What every segment's header should say.
     pub(super) fn header(&self) -> SegmentHeader {
         SegmentHeader::Known(self.key)
