@@ -23,6 +23,7 @@ mod open;
 mod plan;
 mod record;
 mod segment;
+mod transfer;
 mod types;
 mod verify;
 mod writer;
