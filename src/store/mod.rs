@@ -23,6 +23,7 @@ mod open;
 mod plan;
 mod record;
 mod segment;
+mod starter;
 mod transfer;
 mod types;
 mod verify;
