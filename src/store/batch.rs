@@ -221,8 +221,8 @@ pub(super) enum Carry {
     Expunged(MailboxId, ModSeq, Vec<Uid>),
     Queued(QueueId),
     Setting(String),
-    /// Chunks of a body, and what takes their place.
+    /// Where a body lies; these of its chunks move.
     Body(BodyId, Vec<(ChunkRef, Packed)>),
-    /// Likewise the one of a part.
-    Part(Hash, ChunkRef, Packed),
+    /// Where a part lies; it moves from there.
+    Part(Hash, Option<(ChunkRef, Packed)>),
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::batch::{Batch, Carry, Ends};
 use super::body::Packed;
 use super::error::StoreError;
-use super::event::{ChunkRef, Commit, Event};
+use super::event::{ChunkRef, Commit, Event, Hash};
 use super::packing;
 use super::record::{Place, SEGMENT_HEADER};
 use super::segment::{self, Found, Walk};
@@ -153,7 +153,7 @@ pub(super) fn compact(log: &mut impl Log, segment: u32) -> Result<bool, StoreErr
         let Some(raw) = read(log.shared(), &chunk)? else { continue };
         let packed = Packed::part(&raw)?;
         step.bytes += packed.payload.len();
-        step.push(Carry::Part(hash, chunk, packed));
+        step.push(Carry::Part(hash, Some((chunk, packed))));
         step.go_when_full(log)?;
     }
     step.go(log)?;
@@ -191,7 +191,7 @@ fn carry_events(log: &mut impl Log, segment: u32) -> Result<(), StoreError> {
         let Found::Record { commit: Some(bytes), .. } = found else { continue };
         let Ok(commit) = Commit::decode(&bytes) else { continue };
         for event in commit.events {
-            step.take(event);
+            step.take(event, segment);
         }
         step.go_when_full(log)?;
     }
@@ -205,6 +205,8 @@ struct Step {
     mailboxes: BTreeSet<MailboxId>,
     messages: BTreeSet<(MailboxId, Uid)>,
     expunged: BTreeMap<(MailboxId, ModSeq), Vec<Uid>>,
+    bodies: BTreeSet<BodyId>,
+    parts: BTreeSet<Hash>,
     queued: BTreeSet<QueueId>,
     settings: BTreeSet<String>,
     moved: Vec<Carry>,
@@ -219,6 +221,8 @@ impl Step {
             mailboxes: BTreeSet::new(),
             messages: BTreeSet::new(),
             expunged: BTreeMap::new(),
+            bodies: BTreeSet::new(),
+            parts: BTreeSet::new(),
             queued: BTreeSet::new(),
             settings: BTreeSet::new(),
             moved: Vec::new(),
@@ -233,11 +237,16 @@ impl Step {
     }
 
     /// Notes what an event was about.
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: Event, segment: u32) {
         self.events += 1;
         match event {
-            // Each segment has its own; bodies and parts are moved with their bytes.
-            Event::Counters(_) | Event::Body(..) | Event::Part(..) => self.events -= 1,
+            // Each segment has its own.
+            Event::Counters(_) => {}
+            // Told when they move; their bytes may also lie in other segments and stay there.
+            Event::Body(_, stored) if stored.chunks.iter().any(|c| c.segment == segment) => {}
+            Event::Part(_, chunk) if chunk.segment == segment => {}
+            Event::Body(id, _) => drop(self.bodies.insert(id)),
+            Event::Part(hash, _) => drop(self.parts.insert(hash)),
             Event::Mailbox(mailbox) => drop(self.mailboxes.insert(mailbox.id)),
             Event::MailboxDeleted(id) => drop(self.mailboxes.insert(id)),
             Event::Message(mailbox, message) => drop(self.messages.insert((mailbox, message.uid))),
@@ -269,6 +278,8 @@ impl Step {
         let step = std::mem::replace(self, Self::new(self.ends));
         let mut carries: Vec<Carry> = Vec::new();
         carries.extend(step.mailboxes.into_iter().map(Carry::Mailbox));
+        carries.extend(step.parts.into_iter().map(|hash| Carry::Part(hash, None)));
+        carries.extend(step.bodies.into_iter().map(|id| Carry::Body(id, Vec::new())));
         carries.extend(step.messages.into_iter().map(|(mailbox, uid)| Carry::Message(mailbox, uid)));
         carries.extend(step.queued.into_iter().map(Carry::Queued));
         carries.extend(step.settings.into_iter().map(Carry::Setting));

@@ -27,6 +27,7 @@ mod reader;
 mod record;
 mod segment;
 mod shelf;
+mod starter;
 mod transfer;
 mod types;
 mod verify;

@@ -14,6 +14,7 @@ use zstd::zstd_safe::{CParameter, DParameter, FrameFormat};
 use super::codec::{Decoder, Encoder, Malformed};
 use super::error::StoreError;
 use super::record::MAX_PAYLOAD;
+use super::starter;
 
 /// Level with a dictionary: the best ratio that a small board has the time for.
 const LEVEL: i32 = 9;
@@ -27,8 +28,6 @@ const CONTEXTS: usize = 2;
 const MIN_COMPRESS: usize = 24;
 /// Number of the dictionary that is part of the program.
 pub(super) const STARTER: u32 = 0;
-
-static STARTER_TEXT: &[u8] = include_bytes!("starter/0.dict");
 
 /// Codecs of a payload.
 const AS_IT_IS: u8 = 0;
@@ -113,9 +112,9 @@ impl std::fmt::Debug for Dictionary {
 
 /// The dictionary every program has.
 #[allow(clippy::expect_used, reason = "the text is part of the program; tests unpack with it")]
-pub(super) fn starter() -> &'static Arc<Dictionary> {
+pub(super) fn ours() -> &'static Arc<Dictionary> {
     static READY: LazyLock<Arc<Dictionary>> = LazyLock::new(|| {
-        Arc::new(Dictionary::new(STARTER, STARTER_TEXT).expect("the starter dictionary"))
+        Arc::new(Dictionary::new(STARTER, starter::TEXT).expect("the starter dictionary"))
     });
     &READY
 }
@@ -127,7 +126,7 @@ pub(super) struct Dictionaries(RwLock<BTreeMap<u32, Arc<Dictionary>>>);
 impl Dictionaries {
     /// The starter alone.
     pub(super) fn new() -> Self {
-        Self(RwLock::new(BTreeMap::from([(STARTER, Arc::clone(starter()))])))
+        Self(RwLock::new(BTreeMap::from([(STARTER, Arc::clone(ours()))])))
     }
 
     /// One more; the one with the highest number is used from now on.
@@ -139,7 +138,7 @@ impl Dictionaries {
     /// The one to compress with.
     pub(super) fn newest(&self) -> Arc<Dictionary> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.last_key_value().map_or_else(|| Arc::clone(starter()), |(_, newest)| Arc::clone(newest))
+        all.last_key_value().map_or_else(|| Arc::clone(ours()), |(_, newest)| Arc::clone(newest))
     }
 
     fn get(&self, number: u32) -> Option<Arc<Dictionary>> {
@@ -155,12 +154,12 @@ impl Dictionaries {
 /// Packs a commit: only with what every program has, so that the log can be read without the
 /// dictionaries' files.
 pub(super) fn pack_commit(raw: &[u8]) -> Result<Vec<u8>, StoreError> {
-    starter().pack(raw)
+    ours().pack(raw)
 }
 
 /// The reverse of [`pack_commit`].
 pub(super) fn unpack_commit(payload: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let starter = |number| (number == STARTER).then(|| Arc::clone(starter()));
+    let starter = |number| (number == STARTER).then(|| Arc::clone(ours()));
     unpack(payload, MAX_PAYLOAD, starter)
 }
 

@@ -282,13 +282,14 @@ impl<W: Writing> Planner<'_, '_, W> {
                 }
                 self.emit(Event::Body(*id, stored))
             }
-            Carry::Part(hash, old, new) => {
-                if self.tables.part(*hash)?.place != Some(*old) {
-                    return Ok(Outcome::Done);
+            Carry::Part(hash, moved) => match (self.tables.part(*hash)?.place, moved) {
+                (Some(place), Some((old, new))) if place == *old => {
+                    let chunk = self.writing.chunk(new)?;
+                    self.emit(Event::Part(*hash, chunk))
                 }
-                let chunk = self.writing.chunk(new)?;
-                self.emit(Event::Part(*hash, chunk))
-            }
+                (Some(place), None) => self.emit(Event::Part(*hash, place)),
+                _ => Ok(Outcome::Done),
+            },
         }
     }
 
