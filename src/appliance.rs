@@ -27,7 +27,7 @@ use crate::files::create_private_folder;
 use crate::mail::Domain;
 use crate::net::{Limits, ListenError, Listener, Tls, TlsError};
 use crate::office::{NEW_NAME, Office, OfficeError};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::web::{self, ClaimCode, Stage};
 
 /// How to run.
@@ -173,6 +173,7 @@ impl Appliance {
             let (stop, tasks_in) = (stop.clone(), tasks.clone());
             tasks.spawn(pages::serve(listener, tls, router.clone(), stop, tasks_in));
         }
+        tasks.spawn(keep_house(office.store().clone(), stop.clone()));
         tasks.spawn(check_regularly(Arc::clone(&office), Arc::clone(&recheck), stop.clone()));
         if let Some(folder) = options.seed.as_deref().and_then(Path::parent) {
             tasks.spawn(banner::keep(
@@ -231,6 +232,24 @@ async fn mail_services(
                 return Ok(());
             }
             _ = generations.changed() => running.stop(DRAIN).await,
+        }
+    }
+}
+
+/// Lets the store tidy up now and then. A failure of the disk is told by the self-check.
+async fn keep_house(store: Store, stop: CancellationToken) {
+    let mut keeper = store.keeper();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(HOUSEKEEPING_INTERVAL) => {}
+        }
+        let work = tokio::task::spawn_blocking(move || (keeper.work(), keeper));
+        let Ok((worked, back)) = work.await else { return };
+        keeper = back;
+        match worked {
+            Ok(_) | Err(StoreError::Closed) => {}
+            Err(error) => tracing::warn!(%error, "the store could not be tidied"),
         }
     }
 }
@@ -359,6 +378,8 @@ pub(crate) fn log_to_stderr(level: &str) {
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// The DNS changes slowly, and a check asks servers of other people.
+/// How often the store is asked whether there is something to tidy.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(30);
 const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Why the services do not run.

@@ -97,7 +97,7 @@ pub(super) fn answer(request: &Request, value: &Value) {
         Request::Queue(QueueCommand::Retry { id: None }) => {
             println!("All that waits is tried now.");
         }
-        Request::StoreStats => table(value),
+        Request::StoreStats | Request::StoreCompact => table(value),
         Request::StoreVerify => verified(value),
         _ => {
             for (key, value) in value.as_object().into_iter().flatten() {

@@ -15,6 +15,8 @@ pub(super) enum StoreArgs {
     Stats,
     /// Read every record and name what is damaged
     Verify,
+    /// Give back the room of what was deleted, beside the running box; it does so by itself, too
+    Compact,
     /// Make the index anew from the segments; stop the service first
     Rebuild,
 }
@@ -23,6 +25,7 @@ pub(super) fn store(at: &At, command: &StoreArgs) -> Result<ExitCode, Failure> {
     match command {
         StoreArgs::Stats => ask(at, &Request::StoreStats),
         StoreArgs::Verify => ask(at, &Request::StoreVerify),
+        StoreArgs::Compact => ask(at, &Request::StoreCompact),
         StoreArgs::Rebuild => {
             if !at.data.is_dir() {
                 return Err(ControlError::NoFolder(at.data.clone()).into());

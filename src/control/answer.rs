@@ -24,6 +24,11 @@ pub async fn answer(office: &Arc<Office>, request: &Request) -> Result<Value, St
             let stats = office.store().stats().map_err(text)?;
             serde_json::to_value(stats).map_err(text)
         }
+        Request::StoreCompact => {
+            let mut keeper = office.store().keeper();
+            let compacted = tokio::task::spawn_blocking(move || keeper.compact());
+            serde_json::to_value(compacted.await.map_err(text)?.map_err(text)?).map_err(text)
+        }
         Request::StoreVerify => {
             let store = office.store().clone();
             let verified = tokio::task::spawn_blocking(move || store.verify());

@@ -40,6 +40,8 @@ pub enum Request {
     StoreStats,
     /// Read every record.
     StoreVerify,
+    /// Give back the room of what was deleted.
+    StoreCompact,
 }
 
 /// What can be asked about accounts.

@@ -245,11 +245,11 @@ impl Step {
             // Told when they move; their bytes may also lie in other segments and stay there.
             Event::Body(_, stored) if stored.chunks.iter().any(|c| c.segment == segment) => {}
             Event::Part(_, chunk) if chunk.segment == segment => {}
-            Event::Body(id, _) => drop(self.bodies.insert(id)),
-            Event::Part(hash, _) => drop(self.parts.insert(hash)),
-            Event::Mailbox(mailbox) => drop(self.mailboxes.insert(mailbox.id)),
-            Event::MailboxDeleted(id) => drop(self.mailboxes.insert(id)),
-            Event::Message(mailbox, message) => drop(self.messages.insert((mailbox, message.uid))),
+            Event::Body(id, _) => self.bodies.extend([id]),
+            Event::Part(hash, _) => self.parts.extend([hash]),
+            Event::Mailbox(mailbox) => self.mailboxes.extend([mailbox.id]),
+            Event::MailboxDeleted(id) => self.mailboxes.extend([id]),
+            Event::Message(mailbox, message) => self.messages.extend([(mailbox, message.uid)]),
             Event::Flags(mailbox, _, changed) => {
                 self.events += changed.len();
                 self.messages.extend(changed.into_iter().map(|(uid, _)| (mailbox, uid)));
@@ -258,11 +258,9 @@ impl Step {
                 self.events += uids.len();
                 self.expunged.entry((mailbox, modseq)).or_default().extend(uids);
             }
-            Event::Queued(record) => drop(self.queued.insert(record.id)),
-            Event::QueueState(id, _) | Event::Dequeued(id) => drop(self.queued.insert(id)),
-            Event::Setting(key, _) | Event::SettingDeleted(key) => {
-                drop(self.settings.insert(key));
-            }
+            Event::Queued(record) => self.queued.extend([record.id]),
+            Event::QueueState(id, _) | Event::Dequeued(id) => self.queued.extend([id]),
+            Event::Setting(key, _) | Event::SettingDeleted(key) => self.settings.extend([key]),
         }
     }
 

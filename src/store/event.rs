@@ -135,12 +135,6 @@ impl PartUse {
 }
 
 impl Stored {
-    /// Bytes of lead and body.
-    pub(super) fn size(&self) -> u64 {
-        let plain = self.chunks.iter().map(|chunk| u64::from(chunk.raw));
-        plain.chain(self.parts.iter().map(PartUse::text_len)).fold(0, u64::saturating_add)
-    }
-
     pub(super) fn encode(&self, out: &mut Encoder) {
         out.number(self.lead);
         out.number(self.chunks.len() as u64);

@@ -210,6 +210,19 @@ impl Index {
         rows.map(|entry| Ok(BodyId(entry.map_err(index)?.0.value()))).collect()
     }
 
+    /// Bytes of all plain streams, and the number of bodies.
+    pub(super) fn plain_bytes(&self) -> Result<(u64, usize), StoreError> {
+        let rows = self.read()?.open_table(BODIES).map_err(index)?;
+        let (mut bytes, mut count) = (0, 0);
+        for entry in rows.range::<u64>(..).map_err(index)? {
+            let place = body_row(entry.map_err(index)?.1.value())?.place;
+            let chunks = place.iter().flat_map(|stored| &stored.chunks);
+            bytes += chunks.map(|chunk| u64::from(chunk.raw)).sum::<u64>();
+            count += 1;
+        }
+        Ok((bytes, count))
+    }
+
     /// Up to `limit` bodies, from a number on, that have chunks of their own in a segment, with
     /// those chunks.
     pub(super) fn bodies_in(

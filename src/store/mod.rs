@@ -19,6 +19,7 @@ mod disk;
 mod error;
 mod event;
 mod index;
+mod keeper;
 mod lock;
 mod open;
 mod packing;
@@ -28,6 +29,7 @@ mod record;
 mod segment;
 mod shelf;
 mod starter;
+mod train;
 mod transfer;
 mod types;
 mod verify;
@@ -36,6 +38,7 @@ mod writer;
 pub use batch::Batch;
 pub use body::{Body, BodyWriter};
 pub use error::{OpenError, StoreError};
+pub use keeper::{Background, Compacted, Keeper};
 pub use reader::MessageReader;
 pub use types::{
     AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
@@ -156,6 +159,7 @@ impl Store {
     /// Dropping the future while the disk works does not take the batch back.
     pub async fn commit(&self, batch: Batch) -> Result<Vec<Outcome>, StoreError> {
         batch.pack(&self.shared().segments.dictionaries)?;
+        self.shared().note_busy();
         let (reply, outcome) = oneshot::channel();
         self.send(Command::Commit { batch, reply }).await?;
         outcome.await.map_err(|_| StoreError::Closed)?
@@ -263,6 +267,7 @@ impl Store {
             free_bytes,
             damaged_records: segments.damaged.load(Ordering::Relaxed),
             io_errors: segments.io_errors.load(Ordering::Relaxed),
+            background: shared.background(),
             ..shared.index.stats()?
         })
     }
@@ -272,10 +277,16 @@ impl Store {
         verify::verify(self.shared())
     }
 
+    /// Who does the housekeeping.
+    pub fn keeper(&self) -> Keeper {
+        Keeper::new(self.clone())
+    }
+
     /// Commits the index durably and stops the writer. Dropping the last handle does the same;
     /// not doing it costs only replay time at the next opening.
     pub async fn close(self) -> Result<(), StoreError> {
         let (reply, closed) = oneshot::channel();
+        self.shared().closing.store(true, Ordering::Relaxed);
         self.send(Command::Close(reply)).await?;
         let closed = closed.await.map_err(|_| StoreError::Closed)?;
         // Another handle may live on; the folder is free all the same.
@@ -290,6 +301,17 @@ impl Store {
     async fn send(&self, command: Command) -> Result<(), StoreError> {
         let commands = self.handle.commands.as_ref().ok_or(StoreError::Closed)?;
         commands.send(command).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Asks the writer and waits for its answer, outside of asynchronous code.
+    fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let commands = self.handle.commands.as_ref().ok_or(StoreError::Closed)?;
+        commands.blocking_send(command(reply)).map_err(|_| StoreError::Closed)?;
+        answer.blocking_recv().map_err(|_| StoreError::Closed)?
     }
 
     fn next_body(&self) -> BodyId {

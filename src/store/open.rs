@@ -7,11 +7,9 @@
 //! not check out. Anywhere else it means damage, which is counted and stepped over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use redb::Durability;
-use tokio::sync::broadcast;
-
 use super::Options;
 use super::apply::{Anew, State, Tables};
 use super::disk::{Disk, DiskFile, How, read_exact_at};
@@ -22,9 +20,6 @@ use super::record::{Key, Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Segments, Walk};
 use super::shelf;
 use super::writer::{Shared, Writer};
-
-/// Changes that a slow listener may be behind.
-const CHANGES: usize = 1024;
 
 /// Why a folder is not opened.
 #[derive(Debug)]
@@ -68,14 +63,7 @@ pub(super) fn open(
         index = Index::open(&segments.disk, true)?;
         position = START;
     }
-    let (changes, _) = broadcast::channel(CHANGES);
-    let shared = Shared {
-        segments,
-        index,
-        changes,
-        next_body: AtomicU64::new(0),
-        coming: AtomicUsize::new(0),
-    };
+    let shared = Shared::new(segments, index, Arc::clone(&options.clock));
     let (segment, file, len) = replay(&shared, &numbers, &bad, position)?;
     let counters = shared.index.state()?.map_or(Counters::START, |state| state.counters);
     shared.next_body.store(counters.body, Ordering::Relaxed);

@@ -26,13 +26,13 @@ async fn inbox(store: &Store) -> MailboxId {
     }
 }
 
-fn bytes_of(store: &Store, message: &Message) -> Vec<u8> {
+pub(super) fn bytes_of(store: &Store, message: &Message) -> Vec<u8> {
     let mut bytes = Vec::new();
     store.read(&message.content).unwrap().read_to_end(&mut bytes).unwrap();
     bytes
 }
 
-fn noise(len: usize) -> Vec<u8> {
+pub(super) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let step = |_| {
         state ^= state << 13;

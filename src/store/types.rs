@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::keeper::Background;
 use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid, UidValidity};
 
 /// An account's number; given once, never reused.
@@ -202,6 +203,8 @@ pub struct Stats {
     pub damaged_records: u64,
     /// Read or write errors of the disk since opening.
     pub io_errors: u64,
+    /// What is done in the background now.
+    pub background: Background,
 }
 
 /// What a look at every byte of the store found.

@@ -10,6 +10,9 @@ use super::types::{Damage, MailboxId, Verify};
 use super::writer::Shared;
 use crate::mail::Uid;
 
+/// Bytes that are read between two rests.
+const STEP: u64 = 1 << 20;
+
 /// Checks everything up to the last commit.
 pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {
     let segments = &shared.segments;
@@ -56,6 +59,41 @@ pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {
     }
     verify.messages = messages_in(shared, &verify.damage)?;
     Ok(verify)
+}
+
+/// Reads a segment as it is now, record by record; the number of places that are damaged. Calls
+/// `rest` now and then.
+pub(super) fn scrub(
+    shared: &Shared,
+    segment: u32,
+    rest: &dyn Fn() -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
+    let segments = &shared.segments;
+    let failed = |error| segments.failed("read a segment", error);
+    let end = shared.index.state()?.map(|state| state.position);
+    let file = segments.file(segment)?;
+    let mut walk = Walk::new(&*file, &segments.key, Place { segment, offset: 0 }, true).map_err(failed)?;
+    let (mut damage, mut since) = (0, 0);
+    while let Some(found) = walk.next().map_err(failed)? {
+        let (offset, behind, whole) = match found {
+            Found::Record { offset, end, .. } => (offset, end, true),
+            Found::Damage { offset, end } => (offset, end, false),
+        };
+        // What is behind the last commit may be half-written at this moment.
+        if end.is_some_and(|end| end.segment == segment && offset >= end.offset) {
+            break;
+        }
+        if !whole && !walk.is_blank_from(offset).map_err(failed)? {
+            segments.damaged(Place { segment, offset });
+            damage += 1;
+        }
+        since += behind - offset;
+        if since >= STEP {
+            since = 0;
+            rest()?;
+        }
+    }
+    Ok(damage)
 }
 
 /// The messages that have bytes in damaged places, or that have lost them.

@@ -4,8 +4,8 @@
 //! is cut away, and after a failed sync it stops, because nothing can be known any more.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redb::Durability;
@@ -19,12 +19,16 @@ use super::disk::DiskFile;
 use super::error::{StoreError, again};
 use super::event::{ChunkRef, Commit, Event, Hash};
 use super::index::{Index, index};
+use super::keeper::Background;
 use super::packing;
 use super::plan::{Planner, Writing};
 use super::record::{self, Kind, Place, RECORD_HEADER, SEGMENT_HEADER};
 use super::segment::{Pinned, Segments};
 use super::types::{Change, Outcome};
+use crate::clock::SharedClock;
 
+/// Changes that a slow listener may be behind.
+const CHANGES: usize = 1024;
 /// Commands that may wait for the writer; with chunks of 128 KiB at most 8 MiB.
 pub(super) const WAITING: usize = 64;
 /// Commands, batches or chunks, between two syncs at most: the first batch must not wait until
@@ -41,7 +45,6 @@ const AHEAD: u64 = 512 << 10;
 const FREE_SPACE_AGE: Duration = Duration::from_secs(1);
 
 /// What the writer and the readers share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) segments: Segments,
     pub(super) index: Index,
@@ -49,9 +52,59 @@ pub(super) struct Shared {
     pub(super) next_body: AtomicU64,
     /// Messages being taken in, which will be committed soon.
     pub(super) coming: AtomicUsize,
+    pub(super) clock: SharedClock,
+    /// The store is being closed: housekeeping ends.
+    pub(super) closing: AtomicBool,
+    /// When somebody committed something; housekeeping does not count.
+    busy: Mutex<Instant>,
+    background: Mutex<Background>,
+    /// Held by whoever does the housekeeping.
+    pub(super) keeping: Mutex<()>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("segments", &self.segments).finish_non_exhaustive()
+    }
 }
 
 impl Shared {
+    pub(super) fn new(segments: Segments, index: Index, clock: SharedClock) -> Self {
+        let (changes, _) = broadcast::channel(CHANGES);
+        Self {
+            segments,
+            index,
+            changes,
+            next_body: AtomicU64::new(0),
+            coming: AtomicUsize::new(0),
+            clock,
+            closing: AtomicBool::new(false),
+            busy: Mutex::new(Instant::now()),
+            background: Mutex::default(),
+            keeping: Mutex::default(),
+        }
+    }
+
+    /// Somebody commits something now.
+    pub(super) fn note_busy(&self) {
+        *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long nobody has committed anything.
+    pub(super) fn quiet_for(&self) -> Duration {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Says what housekeeping does now.
+    pub(super) fn tell(&self, doing: Background) {
+        *self.background.lock().unwrap_or_else(PoisonError::into_inner) = doing;
+    }
+
+    /// What housekeeping does now.
+    pub(super) fn background(&self) -> Background {
+        *self.background.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A part that is in the store, kept from being moved away.
     pub(super) fn pinned_part(&self, hash: Hash) -> Result<Option<Pinned>, StoreError> {
         let Some(at) = self.index.part(hash)? else { return Ok(None) };

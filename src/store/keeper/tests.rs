@@ -1,0 +1,206 @@
+//! Housekeeping on a real folder: nobody may notice it but by the space it wins.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::*;
+use crate::mail::{Flags, MailboxName};
+use crate::store::tests::{ALICE, bytes_of, noise};
+use crate::store::{MailboxId, OpenError, Options, Outcome};
+
+/// Letters that have much in common, as letters have.
+fn letter(number: u64) -> Vec<u8> {
+    let mut text = format!(
+        "From: club@list{}.example\r\nSubject: [club] evening no. {number}\r\n\
+         List-Unsubscribe: <https://list.example/leave?member=4711>\r\n\r\n",
+        number % 3
+    );
+    let mut word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..150 {
+        word = word.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        text += ["meeting ", "evening ", "members ", "the ", "of ", "chess ", "tournament "]
+            [usize::try_from(word >> 33).unwrap() % 7];
+        if word >> 60 == 0 {
+            text += "\r\nSee you all on Thursday in the back room of the old harbour inn!\r\n";
+        }
+    }
+    text += &format!("\r\n{word:x}\r\n");
+    text.into_bytes()
+}
+
+async fn filled(dir: &Path, letters: u64) -> (Store, MailboxId) {
+    let store = Store::open(dir, Options { reserve: 0, ..Options::default() }).unwrap();
+    let mut batch = Batch::new();
+    batch.create_mailbox(ALICE, MailboxName::inbox(), None);
+    let [Outcome::Created(inbox)] = store.commit(batch).await.unwrap()[..] else { panic!() };
+    for number in 0..letters {
+        let mut body = store.new_body();
+        body.write(&letter(number)).await.unwrap();
+        let body = body.finish().await.unwrap();
+        let mut batch = Batch::new();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        batch.add_message(inbox, b"Delivered-To: alice\r\n", &body, Flags::none(), now);
+        store.commit(batch).await.unwrap();
+    }
+    (store, inbox)
+}
+
+async fn work(store: &Store) -> bool {
+    let mut keeper = store.keeper();
+    tokio::task::spawn_blocking(move || keeper.work()).await.unwrap().unwrap()
+}
+
+fn check(store: &Store, inbox: MailboxId) {
+    for message in store.messages(inbox).unwrap() {
+        let whole = [&b"Delivered-To: alice\r\n"[..], &letter(u64::from(message.uid.get()) - 1)];
+        assert_eq!(bytes_of(store, &message), whole.concat());
+    }
+}
+
+#[tokio::test]
+async fn a_box_learns_from_its_mail_and_needs_less_room_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 600).await;
+    let needed = || store.shared().index.live().unwrap().values().sum::<u64>();
+    let before = needed();
+    assert!(work(&store).await);
+    assert!(needed() < before * 3 / 4, "{} of {before}", needed());
+    assert_eq!(store.stats().unwrap().messages, 600);
+    check(&store, inbox);
+    assert_eq!(store.stats().unwrap().segments, 1, "the old one is gone");
+    assert!(!work(&store).await, "nothing is left to do");
+    store.close().await.unwrap();
+
+    // Each copy heals the other.
+    let (dict, copy) = (dir.path().join("00000001.dict"), dir.path().join("00000001.copy"));
+    let whole = std::fs::read(&dict).unwrap();
+    for harmed in [&dict, &copy] {
+        std::fs::write(harmed, &whole[..whole.len() / 2]).unwrap();
+        let store = Store::rebuild(dir.path(), Options::default()).unwrap();
+        check(&store, inbox);
+        assert_eq!(store.stats().unwrap().damaged_records, 0);
+        store.close().await.unwrap();
+        assert_eq!(std::fs::read(harmed).unwrap(), whole);
+    }
+    // Without both, mail cannot be read, and it is said.
+    std::fs::write(&dict, b"").unwrap();
+    std::fs::write(&copy, b"").unwrap();
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    assert_eq!(store.stats().unwrap().damaged_records, 1);
+    let message = store.messages(inbox).unwrap().remove(0);
+    let mut read = store.read(&message.content).unwrap();
+    assert_eq!(
+        read.read_to_end(&mut Vec::new()).unwrap_err().kind(),
+        std::io::ErrorKind::InvalidData
+    );
+}
+
+#[tokio::test]
+async fn what_was_deleted_gives_its_room_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 20).await;
+    let mut batch = Batch::new();
+    let mut big = store.new_body();
+    big.write(&noise(2_000_000)).await.unwrap();
+    let big = big.finish().await.unwrap();
+    batch.add_message(inbox, b"", &big, Flags::none(), jiff::Timestamp::UNIX_EPOCH);
+    store.commit(batch).await.unwrap();
+    drop(big);
+    let newest = store.messages(inbox).unwrap().pop().unwrap();
+    let mut reader = store.read(&newest.content).unwrap();
+    let mut batch = Batch::new();
+    batch.expunge(inbox, vec![newest.uid]);
+    store.commit(batch).await.unwrap();
+    let mut keeper = store.keeper();
+    let won = tokio::task::spawn_blocking(move || keeper.compact()).await.unwrap().unwrap();
+    assert_eq!(won.segments, 1);
+    assert!(won.bytes_before > 2_000_000 && won.bytes_after < 1_000_000, "{won:?}");
+    check(&store, inbox);
+    // Who was reading when it was deleted reads on.
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).unwrap();
+    assert!(bytes == noise(2_000_000));
+    store.close().await.unwrap();
+    let store = Store::rebuild(dir.path(), Options::default()).unwrap();
+    check(&store, inbox);
+    assert_eq!(store.stats().unwrap().messages, 20);
+}
+
+#[tokio::test]
+async fn a_message_on_its_way_in_is_not_compacted_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 3).await;
+    let mut body = store.new_body();
+    body.write(&noise(1_000_000)).await.unwrap();
+    let mut keeper = store.keeper();
+    let mut keeper = tokio::task::spawn_blocking(move || keeper.compact().map(|_| keeper))
+        .await
+        .unwrap()
+        .unwrap();
+    let body = body.finish().await.unwrap();
+    let mut batch = Batch::new();
+    batch.add_message(inbox, b"", &body, Flags::none(), jiff::Timestamp::UNIX_EPOCH);
+    store.commit(batch).await.unwrap();
+    drop(body);
+    let message = store.messages(inbox).unwrap().pop().unwrap();
+    assert!(bytes_of(&store, &message) == noise(1_000_000));
+    tokio::task::spawn_blocking(move || keeper.compact()).await.unwrap().unwrap();
+    assert!(bytes_of(&store, &message) == noise(1_000_000));
+}
+
+#[tokio::test]
+async fn identical_files_are_stored_once_whoever_has_them() {
+    use base64::Engine as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 0).await;
+    let file = noise(400_000);
+    let mut sizes = Vec::new();
+    for width in [57, 57, 54] {
+        let mut body = store.new_body();
+        body.write(format!("Subject: {width}\r\n\r\n").as_bytes()).await.unwrap();
+        for line in file.chunks(width) {
+            let line = base64::engine::general_purpose::STANDARD.encode(line) + "\r\n";
+            body.write(line.as_bytes()).await.unwrap();
+        }
+        body.write(b"--end--\r\n").await.unwrap();
+        let body = body.finish().await.unwrap();
+        let mut batch = Batch::new();
+        batch.add_message(inbox, b"", &body, Flags::none(), jiff::Timestamp::UNIX_EPOCH);
+        store.commit(batch).await.unwrap();
+        sizes.push(store.shared().index.live().unwrap().values().sum::<u64>());
+    }
+    assert!((400_000..410_000).contains(&sizes[0]), "decoded: {sizes:?}");
+    assert!(sizes[2] < sizes[0] + 1_000, "stored again: {sizes:?}");
+    for message in store.messages(inbox).unwrap() {
+        let bytes = bytes_of(&store, &message);
+        assert!(bytes.starts_with(b"Subject: 5") && bytes.ends_with(b"\r\n--end--\r\n"));
+        assert_eq!(message.content.size(), bytes.len() as u64);
+    }
+    let uids: Vec<_> = store.messages(inbox).unwrap().iter().map(|m| m.uid).collect();
+    for uid in uids {
+        let mut batch = Batch::new();
+        batch.expunge(inbox, vec![uid]);
+        store.commit(batch).await.unwrap();
+    }
+    assert!(store.shared().index.live().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_card_that_forgets_is_noticed_within_a_month() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 50).await;
+    work(&store).await;
+    let month_ago = store.shared().clock.now().as_second() - SCRUB_INTERVAL;
+    let mut batch = Batch::new();
+    batch.put_setting(&format!("{SCRUBBED}1"), month_ago.to_le_bytes().to_vec());
+    store.commit(batch).await.unwrap();
+    let path = dir.path().join("00000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[5_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(work(&store).await);
+    assert_eq!(store.stats().unwrap().damaged_records, 1);
+    assert!(!work(&store).await, "not again before another month is over");
+    assert!(matches!(Store::open(dir.path(), Options::default()), Err(OpenError::Busy { .. })));
+    assert_eq!(store.messages(inbox).unwrap().len(), 50);
+}
