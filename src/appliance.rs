@@ -244,8 +244,15 @@ async fn keep_house(store: Store, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(HOUSEKEEPING_INTERVAL) => {}
         }
-        let work = tokio::task::spawn_blocking(move || (keeper.work(), keeper));
-        let Ok((worked, back)) = work.await else { return };
+        let mut work = tokio::task::spawn_blocking(move || (keeper.work(), keeper));
+        let done = tokio::select! {
+            done = &mut work => done,
+            () = stop.cancelled() => {
+                store.end_housekeeping();
+                work.await
+            }
+        };
+        let Ok((worked, back)) = done else { return };
         keeper = back;
         match worked {
             Ok(_) | Err(StoreError::Closed) => {}
@@ -377,9 +384,9 @@ pub(crate) fn log_to_stderr(level: &str) {
 /// How long a stop may take; systemd waits 90 seconds.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// The DNS changes slowly, and a check asks servers of other people.
 /// How often the store is asked whether there is something to tidy.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(30);
+/// The DNS changes slowly, and a check asks servers of other people.
 const CHECK_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Why the services do not run.

@@ -282,11 +282,16 @@ impl Store {
         Keeper::new(self.clone())
     }
 
+    /// Makes housekeeping end soon, for good: the program is about to stop.
+    pub fn end_housekeeping(&self) {
+        self.shared().closing.store(true, Ordering::Relaxed);
+    }
+
     /// Commits the index durably and stops the writer. Dropping the last handle does the same;
     /// not doing it costs only replay time at the next opening.
     pub async fn close(self) -> Result<(), StoreError> {
         let (reply, closed) = oneshot::channel();
-        self.shared().closing.store(true, Ordering::Relaxed);
+        self.end_housekeeping();
         self.send(Command::Close(reply)).await?;
         let closed = closed.await.map_err(|_| StoreError::Closed)?;
         // Another handle may live on; the folder is free all the same.
