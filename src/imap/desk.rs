@@ -66,9 +66,16 @@ impl Desk {
                 Answer::Snapshot(self.look(move |store| snapshot(store, mailbox)).await)
             }
             Question::Commit(batch) => Answer::Commit(self.store.commit(batch).await),
-            Question::BodyStart => {
-                self.body = Some(self.store.new_body());
-                Answer::Body(Ok(()))
+            Question::BodyStart { account, size } => {
+                let room = self.look(move |store| store.has_room(account, size)).await;
+                Answer::Body(match room {
+                    Ok(false) => Err(StoreError::OverQuota),
+                    // What cannot be told now is told by the commit.
+                    _ => {
+                        self.body = Some(self.store.new_body());
+                        Ok(())
+                    }
+                })
             }
             Question::BodyBytes(bytes) => Answer::Body(match &mut self.body {
                 Some(body) => body.write(&bytes).await,

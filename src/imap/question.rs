@@ -25,8 +25,11 @@ pub(super) enum Question {
     Mailbox(AccountId, MailboxName),
     Snapshot(MailboxId),
     Commit(Batch),
-    /// Begin to take in a message.
-    BodyStart,
+    /// Begin to take in a message of so many bytes, when the account has room for it.
+    BodyStart {
+        account: AccountId,
+        size: u64,
+    },
     BodyBytes(Bytes),
     /// The message is complete: keep it. Answered as a commit.
     Append {

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition,
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition,
 };
 
 use super::apply::{State, Tables};
@@ -15,6 +16,7 @@ use super::codec::{Decoder, Malformed};
 use super::disk::{Disk, IndexFile};
 use super::error::StoreError;
 use super::event::{ChunkRef, Stored, decode_mailbox, decode_message};
+use super::quota::Usage;
 use super::types::{
     AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord, Stats,
 };
@@ -112,23 +114,21 @@ impl Index {
         let names = txn.open_table(NAMES).map_err(index)?;
         let rows = txn.open_table(MAILBOXES).map_err(index)?;
         let mut mailboxes = Vec::new();
-        for entry in names.range((account.0, "")..).map_err(index)? {
-            let (key, id) = entry.map_err(index)?;
-            if key.value().0 != account.0 {
-                break;
-            }
-            let id = MailboxId(id.value());
-            if let Some(row) = rows.get(id.0).map_err(index)? {
-                mailboxes.push(mailbox_row(id, row.value())?);
-            }
+        for id in mailbox_ids(account, &names)? {
+            mailboxes.extend(stored_mailbox(&rows, id?)?);
         }
         Ok(mailboxes)
     }
 
+    pub(super) fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
+        let txn = self.read()?;
+        let rows = txn.open_table(MAILBOXES).map_err(index)?;
+        let names = txn.open_table(NAMES).map_err(index)?;
+        usage(account, &names, |id| stored_mailbox(&rows, id))
+    }
+
     pub(super) fn mailbox(&self, id: MailboxId) -> Result<Option<Mailbox>, StoreError> {
-        let rows = self.read()?.open_table(MAILBOXES).map_err(index)?;
-        let row = rows.get(id.0).map_err(index)?;
-        row.map(|row| mailbox_row(id, row.value())).transpose()
+        stored_mailbox(&self.read()?.open_table(MAILBOXES).map_err(index)?, id)
     }
 
     pub(super) fn find_mailbox(
@@ -142,9 +142,7 @@ impl Index {
             return Ok(None);
         };
         let rows = txn.open_table(MAILBOXES).map_err(index)?;
-        let id = MailboxId(id.value());
-        let row = rows.get(id.0).map_err(index)?;
-        row.map(|row| mailbox_row(id, row.value())).transpose()
+        stored_mailbox(&rows, MailboxId(id.value()))
     }
 
     pub(super) fn messages(&self, mailbox: MailboxId) -> Result<Vec<Message>, StoreError> {
@@ -277,6 +275,42 @@ impl Index {
     }
 }
 
+/// A row of [`MAILBOXES`].
+pub(super) fn stored_mailbox(
+    rows: &impl ReadableTable<u32, Bytes>,
+    id: MailboxId,
+) -> Result<Option<Mailbox>, StoreError> {
+    let row = rows.get(id.0).map_err(index)?;
+    row.map(|row| mailbox_row(id, row.value())).transpose()
+}
+
+/// An account's mailboxes, by name, out of [`NAMES`].
+fn mailbox_ids(
+    account: AccountId,
+    names: &impl ReadableTable<(u32, &'static str), u32>,
+) -> Result<impl Iterator<Item = Result<MailboxId, StoreError>>, StoreError> {
+    let all = names.range((account.0, "")..).map_err(index)?;
+    let ours = all.map(|entry| entry.map_err(index)).take_while(move |entry| {
+        entry.as_ref().map_or(true, |(key, _)| key.value().0 == account.0)
+    });
+    Ok(ours.map(|entry| entry.map(|(_, id)| MailboxId(id.value()))))
+}
+
+/// What an account's mailboxes hold, by their rows.
+pub(super) fn usage(
+    account: AccountId,
+    names: &impl ReadableTable<(u32, &'static str), u32>,
+    row: impl Fn(MailboxId) -> Result<Option<Mailbox>, StoreError>,
+) -> Result<Usage, StoreError> {
+    let mut usage = Usage::default();
+    for id in mailbox_ids(account, names)? {
+        if let Some(row) = row(id?)? {
+            usage = usage.and(row.size, row.messages.into());
+        }
+    }
+    Ok(usage)
+}
+
 /// Decodes a value of [`MAILBOXES`].
 pub(super) fn mailbox_row(id: MailboxId, row: &[u8]) -> Result<Mailbox, StoreError> {
     let mut from = Decoder(row);
@@ -330,7 +364,7 @@ fn dump_table<K: redb::Key + 'static, V: redb::Value + 'static>(
     table: TableDefinition<'_, K, V>,
     out: &mut Vec<String>,
 ) {
-    use redb::{ReadableTable as _, TableHandle as _};
+    use redb::TableHandle as _;
     for entry in txn.open_table(table).unwrap().iter().unwrap() {
         let (key, value) = entry.unwrap();
         out.push(format!("{} {:?} = {:?}", table.name(), key.value(), value.value()));

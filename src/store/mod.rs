@@ -21,6 +21,7 @@ mod index;
 mod lock;
 mod open;
 mod plan;
+mod quota;
 mod record;
 mod segment;
 mod types;
@@ -30,6 +31,7 @@ mod writer;
 pub use batch::Batch;
 pub use body::{Body, BodyWriter, MessageReader};
 pub use error::{OpenError, StoreError};
+pub use quota::{Quota, Usage};
 pub use types::{
     AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
     QueueId, QueueRecord, Stats, Verify,
@@ -209,6 +211,23 @@ impl Store {
     /// All settings whose key starts with `prefix`, by key.
     pub fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         self.shared().index.settings(prefix)
+    }
+
+    /// What an account's mailboxes hold now. Costs a look at each of its mailboxes, whatever is in them.
+    pub fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
+        self.shared().index.usage(account)
+    }
+
+    /// What an account may hold; [`Batch::set_quota`] sets it.
+    pub fn quota(&self, account: AccountId) -> Result<Quota, StoreError> {
+        Quota::decode(account, self.setting(&Quota::key(account))?.as_deref())
+    }
+
+    /// Whether an account may get one more message of so many bytes. The commit asks again: others
+    /// may be faster.
+    pub fn has_room(&self, account: AccountId, bytes: u64) -> Result<bool, StoreError> {
+        let quota = self.quota(account)?;
+        Ok(quota == Quota::NONE || quota.allows(self.usage(account)?.and(bytes, 1)))
     }
 
     /// Tells of every committed change to an account's mailboxes from now on. A receiver that

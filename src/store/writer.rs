@@ -235,6 +235,7 @@ impl Writer {
             }
             let mut planner = Planner {
                 now: self.options.clock.now(),
+                over_quota: batch.over_quota,
                 place: |body: &Body| self.place(&mut staged.log, &mut staged.tails, body),
                 events: Vec::new(),
                 changes: Vec::new(),
