@@ -21,6 +21,7 @@ use crate::clock::{Clock, ClockTrust};
 use crate::mail::{Flags, MailboxName, SpecialUse};
 use crate::store::{AccountId, Batch, Change, Options, Quota, Store, StoreError};
 
+mod news;
 mod socket;
 
 const ALICE: AccountId = AccountId(1);
@@ -150,7 +151,7 @@ fn a_store_that_fails_ends_idle_instead_of_being_asked_for_ever() {
             Effect::Ask(_) if asked == 10 => panic!("asked on and on"),
             Effect::Ask(_) => {
                 asked += 1;
-                client.session.answer(Answer::Snapshot(Err(StoreError::Closed)));
+                client.session.answer(Answer::Changes(Err(StoreError::Closed)));
             }
             Effect::Output(bytes) => client.out.extend_from_slice(&bytes),
             Effect::Close => client.closed = true,

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::changes::Entry;
 use super::codec::{Decoder, Encoder, Malformed};
 use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
 use crate::mail::{Flags, ModSeq, SpecialUse, Uid, UidValidity};
@@ -323,6 +324,23 @@ pub(super) fn decode_message(uid: Uid, from: &mut Decoder<'_>) -> Result<Message
         save_date: from.time()?,
         content: from.content()?,
     })
+}
+
+/// Of what [`encode_message`] wrote, what lists of a mailbox need; nothing when it did not change after
+/// `since`.
+pub(super) fn decode_entry(
+    uid: Uid,
+    since: ModSeq,
+    from: &mut Decoder<'_>,
+) -> Result<Option<Entry>, Malformed> {
+    let modseq = from.modseq()?;
+    if modseq <= since {
+        return Ok(None);
+    }
+    let flags = from.flags()?;
+    let _dates = (from.time()?, from.time()?);
+    let (body, size) = from.body_and_size()?;
+    Ok(Some(Entry { uid, modseq, flags, body, size }))
 }
 
 /// What the index can keep of a time: microseconds.

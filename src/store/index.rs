@@ -12,15 +12,16 @@ use redb::{
 };
 
 use super::apply::{State, Tables};
+use super::changes::{Changes, Entry, Recent};
 use super::codec::{Decoder, Malformed};
 use super::disk::{Disk, IndexFile};
 use super::error::StoreError;
-use super::event::{ChunkRef, Stored, decode_mailbox, decode_message};
+use super::event::{ChunkRef, Stored, decode_entry, decode_mailbox, decode_message};
 use super::quota::Usage;
 use super::types::{
     AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord, Stats,
 };
-use crate::mail::{MailboxName, Uid};
+use crate::mail::{MailboxName, ModSeq, Uid};
 
 pub(super) type Bytes = &'static [u8];
 
@@ -154,6 +155,53 @@ impl Index {
             message_row(key.value().1, row.value())
         })
         .collect()
+    }
+
+    /// A mailbox and what lists of it need, in UID order.
+    pub(super) fn entries(
+        &self,
+        mailbox: MailboxId,
+    ) -> Result<Option<(Mailbox, Vec<Entry>)>, StoreError> {
+        let txn = self.read()?;
+        let row = stored_mailbox(&txn.open_table(MAILBOXES).map_err(index)?, mailbox)?;
+        let Some(row) = row else { return Ok(None) };
+        let messages = txn.open_table(MESSAGES).map_err(index)?;
+        Ok(Some((row, changed_rows(&messages, mailbox, ModSeq(0))?)))
+    }
+
+    /// What changed in a mailbox after `since`; nothing when there is no such mailbox.
+    pub(super) fn changed_since(
+        &self,
+        mailbox: MailboxId,
+        since: ModSeq,
+        recent: &Recent,
+    ) -> Result<Option<Changes>, StoreError> {
+        let txn = self.read()?;
+        let row = stored_mailbox(&txn.open_table(MAILBOXES).map_err(index)?, mailbox)?;
+        let Some(row) = row else { return Ok(None) };
+        let (mut changed, mut vanished) = (Vec::new(), Vec::new());
+        if row.highest_modseq <= since {
+            return Ok(Some(Changes { mailbox: row, changed, vanished }));
+        }
+        let messages = txn.open_table(MESSAGES).map_err(index)?;
+        if let Some(uids) = recent.between(mailbox, since, row.highest_modseq) {
+            for uid in uids {
+                match messages.get((mailbox.0, uid.get())).map_err(index)? {
+                    Some(row) => changed.extend(entry_row(uid.get(), since, row.value())?),
+                    None => vanished.push(uid),
+                }
+            }
+        } else {
+            changed = changed_rows(&messages, mailbox, since)?;
+            let tombs = txn.open_table(EXPUNGED).map_err(index)?;
+            let first = (mailbox.0, since.0.saturating_add(1), 0);
+            let tombs = tombs.range(first..=(mailbox.0, u64::MAX, u32::MAX)).map_err(index)?;
+            for tomb in tombs {
+                vanished.extend(Uid::new(tomb.map_err(index)?.0.value().2));
+            }
+            vanished.sort_unstable();
+        }
+        Ok(Some(Changes { mailbox: row, changed, vanished }))
     }
 
     pub(super) fn message(
@@ -329,6 +377,27 @@ pub(super) fn message_row(uid: u32, row: &[u8]) -> Result<Message, StoreError> {
     let uid = Uid::new(uid).ok_or(Malformed);
     uid.and_then(|uid| decode_message(uid, &mut Decoder(row)))
         .map_err(|error| malformed("a message", error))
+}
+
+/// Of a value of [`MESSAGES`], what lists need, when it changed after `since`.
+fn entry_row(uid: u32, since: ModSeq, row: &[u8]) -> Result<Option<Entry>, StoreError> {
+    let uid = Uid::new(uid).ok_or(Malformed);
+    uid.and_then(|uid| decode_entry(uid, since, &mut Decoder(row)))
+        .map_err(|error| malformed("a message", error))
+}
+
+/// All messages of a mailbox that changed after `since`, by UID.
+fn changed_rows(
+    messages: &impl ReadableTable<(u32, u32), Bytes>,
+    mailbox: MailboxId,
+    since: ModSeq,
+) -> Result<Vec<Entry>, StoreError> {
+    let mut changed = Vec::new();
+    for entry in messages.range((mailbox.0, 0)..=(mailbox.0, u32::MAX)).map_err(index)? {
+        let (key, row) = entry.map_err(index)?;
+        changed.extend(entry_row(key.value().1, since, row.value())?);
+    }
+    Ok(changed)
 }
 
 /// Decodes a value of [`BODIES`]: the number of references and the places.

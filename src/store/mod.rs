@@ -13,6 +13,7 @@
 mod apply;
 mod batch;
 mod body;
+mod changes;
 mod codec;
 mod disk;
 mod error;
@@ -30,6 +31,7 @@ mod writer;
 
 pub use batch::Batch;
 pub use body::{Body, BodyWriter, MessageReader};
+pub use changes::{Changes, Entry};
 pub use error::{OpenError, StoreError};
 pub use quota::{Quota, Usage};
 pub use types::{
@@ -64,7 +66,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clock::{SharedClock, SystemClock};
 use crate::files::create_private_folder;
-use crate::mail::{MailboxName, Uid};
+use crate::mail::{MailboxName, ModSeq, Uid};
 use disk::{Disk, OsDisk};
 use lock::Lock;
 use open::Refused;
@@ -180,6 +182,24 @@ impl Store {
     /// Every message of a mailbox in UID order.
     pub fn messages(&self, mailbox: MailboxId) -> Result<Vec<Message>, StoreError> {
         self.shared().index.messages(mailbox)
+    }
+
+    /// A mailbox and, in UID order, what SELECT needs of its messages: of one moment, and much lighter
+    /// than [`Store::messages`]. Nothing when there is no such mailbox.
+    pub fn entries(&self, mailbox: MailboxId) -> Result<Option<(Mailbox, Vec<Entry>)>, StoreError> {
+        self.shared().index.entries(mailbox)
+    }
+
+    /// What changed in a mailbox after `since`: costs as much as changed, unless that is more than
+    /// the last 65,536 changes of the box or before it was opened; then a look at every row.
+    /// Nothing when there is no such mailbox.
+    pub fn changed_since(
+        &self,
+        mailbox: MailboxId,
+        since: ModSeq,
+    ) -> Result<Option<Changes>, StoreError> {
+        let shared = self.shared();
+        shared.index.changed_since(mailbox, since, &shared.recent)
     }
 
     /// One message.

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use super::Options;
 use super::apply::{State, Tables};
+use super::changes::{KEPT, Recent};
 use super::disk::{Disk, DiskFile, read_exact_at};
 use super::error::{StoreError, disk as disk_error};
 use super::event::{Commit, Counters};
@@ -66,7 +67,8 @@ pub(super) fn open(
         position = START;
     }
     let (changes, _) = broadcast::channel(CHANGES);
-    let shared = Shared { segments, index, changes, next_body: AtomicU64::new(0) };
+    let (next_body, recent) = (AtomicU64::new(0), Recent::new(KEPT));
+    let shared = Shared { segments, index, changes, next_body, recent };
     let (segment, file, len) = replay(&shared, &numbers, &bad, position)?;
     let counters = shared.index.state()?.map_or(Counters::START, |state| state.counters);
     shared.next_body.store(counters.body, Ordering::Relaxed);

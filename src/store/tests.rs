@@ -5,7 +5,7 @@ use std::io::Read;
 use jiff::Timestamp;
 
 use super::*;
-use crate::mail::{Flag, Flags, ModSeq, SystemFlag};
+use crate::mail::{Flag, Flags, SystemFlag};
 
 pub(super) const ALICE: AccountId = AccountId(7);
 

@@ -15,6 +15,7 @@ use super::Options;
 use super::apply::{State, Tables};
 use super::batch::Batch;
 use super::body::{Body, Packed};
+use super::changes::{self, Recent, Touched};
 use super::disk::DiskFile;
 use super::error::{StoreError, again};
 use super::event::{ChunkRef, Commit, Event, Stored};
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) index: Index,
     pub(super) changes: broadcast::Sender<Change>,
     pub(super) next_body: AtomicU64,
+    pub(super) recent: Recent,
 }
 
 /// What the writer can be asked for.
@@ -201,6 +203,7 @@ impl Writer {
             }
             self.write(&staged.log)?;
             self.sync()?;
+            shared.recent.add(staged.touched);
             txn.commit().map_err(index).inspect_err(|error| self.stop(error))?;
             for (body, chunk) in staged.tails {
                 // Twice in a group when the body lost its last reference in between.
@@ -245,6 +248,7 @@ impl Writer {
             let counters = Event::Counters(planner.state.counters);
             let outcomes = planner.run(batch);
             let (mut events, changes) = (planner.events, planner.changes);
+            staged.touched.extend(events.iter().flat_map(changes::touched));
             if first && !events.is_empty() {
                 events.insert(0, counters);
                 first = false;
@@ -422,4 +426,6 @@ struct Staged {
     /// Bodies whose last chunk is in it.
     tails: Vec<(Body, ChunkRef)>,
     changes: BTreeSet<Change>,
+    /// The messages that change.
+    touched: Vec<Touched>,
 }
