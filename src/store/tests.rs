@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use super::*;
 use crate::mail::{Flag, Flags, SystemFlag};
 
+mod numbers;
+
 pub(super) const ALICE: AccountId = AccountId(7);
 
 async fn body(store: &Store, bytes: &[u8]) -> Body {

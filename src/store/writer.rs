@@ -248,7 +248,9 @@ impl Writer {
             let counters = Event::Counters(planner.state.counters);
             let outcomes = planner.run(batch);
             let (mut events, changes) = (planner.events, planner.changes);
-            staged.touched.extend(events.iter().flat_map(changes::touched));
+            // Only of mailboxes this batch changes: an event can also say again what is so already.
+            let news = |touched: &Touched| changes.iter().any(|c| c.mailbox == Some(touched.0));
+            staged.touched.extend(events.iter().flat_map(changes::touched).filter(news));
             if first && !events.is_empty() {
                 events.insert(0, counters);
                 first = false;
