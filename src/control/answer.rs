@@ -40,7 +40,7 @@ async fn account(office: &Office, command: &AccountCommand) -> Result<Value, Str
             accounts.add(address.clone(), password.clone()).await.map_err(text)?;
             Ok(json!({ "added": address }))
         }
-        AccountCommand::List => accounts.list().into_iter().map(|a| shown(office, a)).collect(),
+        AccountCommand::List => accounts.list().into_iter().map(|a| shown(office, &a)).collect(),
         AccountCommand::Quota { address, change } => {
             let store = office.store();
             let account = existing(office, address)?;
@@ -51,7 +51,7 @@ async fn account(office: &Office, command: &AccountCommand) -> Result<Value, Str
                 batch.set_quota(account.id, new);
                 store.commit(batch).await.map_err(text)?;
             }
-            shown(office, account)
+            shown(office, &account)
         }
         AccountCommand::Passwd { address, password } => {
             accounts.set_password(address, password.clone()).await.map_err(text)?;
@@ -97,7 +97,7 @@ fn existing(office: &Office, address: &Address) -> Result<Account, String> {
 }
 
 /// An account with what it holds and may hold.
-fn shown(office: &Office, account: Account) -> Result<Value, String> {
+fn shown(office: &Office, account: &Account) -> Result<Value, String> {
     let store = office.store();
     Ok(json!({
         "address": account.address,

@@ -72,14 +72,10 @@ impl Desk {
             Question::Commit(batch) => Answer::Commit(self.store.commit(batch).await),
             Question::BodyStart { account, size } => {
                 let room = self.look(move |store| store.has_room(account, size)).await;
-                Answer::Body(match room {
-                    Ok(false) => Err(StoreError::OverQuota),
-                    // What cannot be told now is told by the commit.
-                    _ => {
-                        self.body = Some(self.store.new_body());
-                        Ok(())
-                    }
-                })
+                // What cannot be told now is told by the commit.
+                let full = room.is_ok_and(|room| !room);
+                self.body = (!full).then(|| self.store.new_body());
+                Answer::Body(if full { Err(StoreError::OverQuota) } else { Ok(()) })
             }
             Question::BodyBytes(bytes) => Answer::Body(match &mut self.body {
                 Some(body) => body.write(&bytes).await,

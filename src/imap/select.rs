@@ -136,8 +136,8 @@ impl Session {
             None => view.all(),
         };
         let is_deleted = |uid: &Uid| {
-            let changed = changes.changed.binary_search_by_key(uid, |entry| entry.uid).ok();
-            let now = changed.and_then(|index| changes.changed.get(index)).map(|now| &now.flags);
+            let found = changes.changed.binary_search_by_key(uid, |entry| entry.uid).ok();
+            let now = found.and_then(|index| changes.changed.get(index)).map(|now| &now.flags);
             let flags = now.or_else(|| view.by_uid(*uid).map(|(_, known)| &known.flags));
             flags.is_some_and(|flags| flags.has(SystemFlag::Deleted))
         };

@@ -19,6 +19,7 @@ pub struct Usage {
 
 impl Usage {
     /// With so much more.
+    #[must_use]
     pub fn and(self, bytes: u64, messages: u64) -> Self {
         let sum = u64::saturating_add;
         Self { bytes: sum(self.bytes, bytes), messages: sum(self.messages, messages) }

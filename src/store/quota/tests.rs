@@ -10,7 +10,7 @@ const ALICE: AccountId = AccountId(1);
 const BOB: AccountId = AccountId(2);
 
 struct House {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     store: Store,
     inbox: MailboxId,
     trash: MailboxId,
@@ -31,7 +31,7 @@ impl House {
         else {
             panic!("not created")
         };
-        Self { _folder: folder, store, inbox, trash, other }
+        Self { folder, store, inbox, trash, other }
     }
 
     async fn limit(&self, bytes: impl Into<Option<u64>>, messages: impl Into<Option<u64>>) {
@@ -64,7 +64,7 @@ impl House {
     }
 }
 
-fn refused(result: Result<impl std::fmt::Debug, StoreError>) {
+fn refused(result: &Result<impl std::fmt::Debug, StoreError>) {
     assert!(matches!(result, Err(StoreError::OverQuota)), "{result:?}");
 }
 
@@ -73,16 +73,16 @@ async fn an_account_holds_what_its_quota_allows_and_no_byte_more() {
     let house = House::new().await;
     house.limit(1000, None).await;
     house.add(&[house.inbox], 600).await.unwrap();
-    refused(house.add(&[house.trash], 401).await);
+    refused(&house.add(&[house.trash], 401).await);
     assert_eq!(house.held(), (600, 1), "some of what was refused is there");
     house.add(&[house.trash], 400).await.unwrap();
-    refused(house.add(&[house.inbox], 5).await);
+    refused(&house.add(&[house.inbox], 5).await);
     house.add(&[house.other], 5000).await.unwrap();
     assert_eq!(house.held(), (1000, 2));
 
     house.limit(None, 3).await;
     house.add(&[house.inbox], 5000).await.unwrap();
-    refused(house.add(&[house.inbox], 5).await);
+    refused(&house.add(&[house.inbox], 5).await);
     house.limit(None, None).await;
     assert_eq!(house.store.settings("quota/").unwrap(), []);
     house.add(&[house.inbox], 5).await.unwrap();
@@ -92,8 +92,8 @@ async fn an_account_holds_what_its_quota_allows_and_no_byte_more() {
 async fn a_batch_that_does_not_fit_is_refused_whole_and_alone() {
     let house = House::new().await;
     house.limit(1000, None).await;
-    refused(house.add(&[house.inbox, house.trash], 501).await);
-    refused(house.add(&[house.other, house.inbox], 1001).await);
+    refused(&house.add(&[house.inbox, house.trash], 501).await);
+    refused(&house.add(&[house.other, house.inbox], 1001).await);
     assert_eq!(house.held(), (0, 0));
     assert_eq!(house.store.usage(BOB).unwrap(), Usage::default());
     // In one group: each is told for itself.
@@ -108,7 +108,7 @@ async fn a_batch_that_does_not_fit_is_refused_whole_and_alone() {
         house.store.commit(third)
     );
     first.unwrap();
-    refused(second);
+    refused(&second);
     third.unwrap();
     assert_eq!(house.held(), (700, 1));
 }
@@ -124,10 +124,10 @@ async fn a_full_account_can_move_read_and_delete_but_not_copy() {
         batch.copy(from, uids(), to);
         house.store.commit(batch)
     };
-    refused(copy(house.inbox, house.trash).await);
-    refused(copy(house.inbox, house.inbox).await);
+    refused(&copy(house.inbox, house.trash).await);
+    refused(&copy(house.inbox, house.inbox).await);
     copy(house.inbox, house.other).await.unwrap();
-    refused(copy(house.other, house.inbox).await);
+    refused(&copy(house.other, house.inbox).await);
 
     let mut batch = Batch::new();
     batch.move_to(house.inbox, uids(), house.trash);
@@ -139,7 +139,7 @@ async fn a_full_account_can_move_read_and_delete_but_not_copy() {
     // From another account it is mail like any other.
     let mut batch = Batch::new();
     batch.move_to(house.other, uids(), house.inbox);
-    refused(house.store.commit(batch).await);
+    refused(&house.store.commit(batch).await);
     // Nothing is added when nothing is there.
     let mut batch = Batch::new();
     batch.copy(house.inbox, vec![Uid::new(99).unwrap()], house.trash);
@@ -168,12 +168,12 @@ async fn what_is_used_is_the_sum_of_the_mailboxes_after_a_rebuild_too() {
     let [Outcome::Created(inbox), _] = store.commit(batch).await.unwrap()[..] else {
         panic!("not created")
     };
-    let house = House { _folder: folder, store, inbox, trash: inbox, other: inbox };
+    let house = House { folder, store, inbox, trash: inbox, other: inbox };
     let mut batch = house.adding(&[inbox, inbox], 40).await;
     batch.over_quota();
     house.store.commit(batch).await.unwrap();
     house.store.close().await.unwrap();
-    let store = Store::rebuild(house._folder.path(), Options::default()).unwrap();
+    let store = Store::rebuild(house.folder.path(), Options::default()).unwrap();
     assert_eq!(store.usage(ALICE).unwrap(), Usage { bytes: 80, messages: 2 });
     assert_eq!(store.quota(ALICE).unwrap(), Quota { bytes: Some(7), messages: None });
 }
