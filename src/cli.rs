@@ -19,6 +19,7 @@ use crate::selfcheck;
 use crate::selfcheck::records::Record;
 use crate::store::{OpenError, StoreError};
 
+mod quota;
 mod show;
 mod store;
 
@@ -177,6 +178,9 @@ enum AccountArgs {
         #[arg(long)]
         yes: bool,
     },
+    /// Show or set how much an account may hold
+    #[command(after_help = quota::EXAMPLE)]
+    Quota(quota::QuotaArgs),
     /// Passwords for single devices
     #[command(subcommand)]
     Device(DeviceArgs),
@@ -391,6 +395,7 @@ fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {
             confirm_removal(&address, yes)?;
             AccountCommand::Remove { address }
         }
+        AccountArgs::Quota(args) => args.into(),
         AccountArgs::Device(DeviceArgs::Add { address, name }) => {
             AccountCommand::AddDevice { address, name }
         }

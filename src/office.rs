@@ -18,9 +18,9 @@ use crate::net::Tls;
 use crate::policy::dkim::{KeyError, SigningKeys};
 use crate::queue::{Queue, QueueError, QueueParts, Schedule};
 use crate::selfcheck::records::{Record, records};
-use crate::selfcheck::{Checks, Inputs, Report};
+use crate::selfcheck::{Checks, Holding, Inputs, Report};
 use crate::setup::{self, SetupError};
-use crate::store::{OpenError, Options, Store, StoreError};
+use crate::store::{OpenError, Options, Quota, Store, StoreError};
 
 /// A data folder, opened. There is one per folder: the store's lock sees to that.
 pub struct Office {
@@ -165,6 +165,7 @@ impl Office {
             dkim: service.keys.records(),
             clock: Arc::clone(&self.clock),
             stats: self.store.stats().map_err(|error| error.to_string()),
+            holdings: self.holdings().map_err(|error| error.to_string()),
             certificate: self.certificate(&service.config),
             addresses: crate::selfcheck::own_addresses(),
         };
@@ -173,6 +174,19 @@ impl Office {
             self.report.send_replace(Some(report.clone()));
         }
         Ok(report)
+    }
+
+    /// The accounts that have a quota.
+    fn holdings(&self) -> Result<Vec<Holding>, StoreError> {
+        let mut holdings = Vec::new();
+        for account in self.accounts.list() {
+            let quota = self.store.quota(account.id)?;
+            if quota != Quota::NONE {
+                let usage = self.store.usage(account.id)?;
+                holdings.push(Holding { address: account.address, usage, quota });
+            }
+        }
+        Ok(holdings)
     }
 
     /// The DNS records to publish.

@@ -206,6 +206,7 @@ fn concerns(report: &Report, wanted: impl Fn(&Outcome) -> bool) -> Option<Concer
 fn advice(finding: &Finding) -> &'static str {
     match (finding.id.as_str(), finding.area) {
         ("storage.card", _) => "Back up your mail and put in a new card.",
+        ("storage.quota", _) => "Delete mail of the account, or allow it more.",
         (_, Area::Network) => "Check the cable or the Wi-Fi.",
         (_, Area::Time) => "Check the way to the internet.",
         (_, Area::Dns) => "Publish the DNS records on the box's page.",

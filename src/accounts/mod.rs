@@ -22,7 +22,7 @@ use passwords::{Cost, DeviceHash, Hasher};
 use throttle::{GuessTag, LoginTag, Network, Throttle};
 
 use crate::mail::{Address, Domain, MailboxName, SpecialUse};
-use crate::store::{AccountId, Batch, Store, StoreError};
+use crate::store::{AccountId, Batch, Quota, Store, StoreError};
 
 pub use error::{AccountError, AuthError};
 pub use login::Login;
@@ -299,6 +299,7 @@ impl Accounts {
             for mailbox in inner.store.mailboxes(id)? {
                 batch.delete_mailbox(mailbox.id);
             }
+            batch.set_quota(id, Quota::NONE);
             let mut edits = vec![Edit::NoAccount(id)];
             let key = entry.address.key();
             for alias in directory.aliases() {

@@ -68,8 +68,11 @@ pub(super) fn answer(request: &Request, value: &Value) {
                     [] => String::new(),
                     names => format!("  devices: {}", names.join(", ")),
                 };
-                println!("{}{devices}", field(account, "address"));
+                println!("{}  {}{devices}", field(account, "address"), held(account));
             }
+        }
+        Request::Account(AccountCommand::Quota { .. }) => {
+            println!("{}  {}", field(value, "address"), held(value));
         }
         Request::Account(AccountCommand::ListDevices { address }) => {
             none(value, &format!("No device of {address} has a password of its own."));
@@ -108,6 +111,30 @@ pub(super) fn answer(request: &Request, value: &Value) {
             }
         }
     }
+}
+
+/// What an account holds, and may hold.
+fn held(account: &Value) -> String {
+    let (usage, quota) = (&account["usage"], &account["quota"]);
+    let amount = |bytes: &Value| amount(bytes.as_u64().unwrap_or_default());
+    let most = match (&quota["bytes"], &quota["messages"]) {
+        (Value::Null, Value::Null) => "no quota".to_owned(),
+        (bytes, Value::Null) => format!("quota {}", amount(bytes)),
+        (Value::Null, messages) => format!("quota {messages} messages"),
+        (bytes, messages) => format!("quota {} and {messages} messages", amount(bytes)),
+    };
+    format!("{} in {} messages, {most}", amount(&usage["bytes"]), usage["messages"])
+}
+
+/// Bytes with a tenth of their unit.
+fn amount(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        1_000_000_000.. => (1_000_000_000, "GB"),
+        1_000_000.. => (1_000_000, "MB"),
+        1_000.. => (1_000, "kB"),
+        _ => return format!("{bytes} bytes"),
+    };
+    format!("{}.{} {name}", bytes / unit, bytes % unit / (unit / 10))
 }
 
 /// Names and numbers; bytes also in a unit that says something.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{AccountCommand, QueueCommand, Request};
+use crate::accounts::Account;
 use crate::mail::Address;
 use crate::office::Office;
-use crate::store::QueueId;
+use crate::store::{Batch, QueueId};
 
 /// Answers one request; an error is one line for a person.
 pub async fn answer(office: &Arc<Office>, request: &Request) -> Result<Value, String> {
@@ -44,11 +45,19 @@ async fn account(office: &Office, command: &AccountCommand) -> Result<Value, Str
             accounts.add(address.clone(), password.clone()).await.map_err(text)?;
             Ok(json!({ "added": address }))
         }
-        AccountCommand::List => Ok(accounts
-            .list()
-            .into_iter()
-            .map(|account| json!({ "address": account.address, "devices": account.devices }))
-            .collect()),
+        AccountCommand::List => accounts.list().into_iter().map(|a| shown(office, &a)).collect(),
+        AccountCommand::Quota { address, change } => {
+            let store = office.store();
+            let account = existing(office, address)?;
+            let old = store.quota(account.id).map_err(text)?;
+            let new = change.applied_to(old);
+            if new != old {
+                let mut batch = Batch::new();
+                batch.set_quota(account.id, new);
+                store.commit(batch).await.map_err(text)?;
+            }
+            shown(office, &account)
+        }
         AccountCommand::Passwd { address, password } => {
             accounts.set_password(address, password.clone()).await.map_err(text)?;
             Ok(json!({ "changed": address }))
@@ -62,12 +71,7 @@ async fn account(office: &Office, command: &AccountCommand) -> Result<Value, Str
             Ok(json!({ "address": address, "device": name, "password": password.expose() }))
         }
         AccountCommand::ListDevices { address } => {
-            let account = accounts
-                .list()
-                .into_iter()
-                .find(|account| account.address.key() == address.key())
-                .ok_or_else(|| format!("there is no account {address}"))?;
-            Ok(json!(account.devices))
+            Ok(json!(existing(office, address)?.devices))
         }
         AccountCommand::RevokeDevice { address, name } => {
             accounts.revoke_device(address, name).await.map_err(text)?;
@@ -89,6 +93,23 @@ async fn account(office: &Office, command: &AccountCommand) -> Result<Value, Str
             Ok(json!({ "removed": alias }))
         }
     }
+}
+
+fn existing(office: &Office, address: &Address) -> Result<Account, String> {
+    let mut accounts = office.accounts().list().into_iter();
+    let found = accounts.find(|account| account.address.key() == address.key());
+    found.ok_or_else(|| format!("there is no account {address}"))
+}
+
+/// An account with what it holds and may hold.
+fn shown(office: &Office, account: &Account) -> Result<Value, String> {
+    let store = office.store();
+    Ok(json!({
+        "address": account.address,
+        "devices": account.devices,
+        "usage": store.usage(account.id).map_err(text)?,
+        "quota": store.quota(account.id).map_err(text)?,
+    }))
 }
 
 async fn queue(office: &Office, command: &QueueCommand) -> Result<Value, String> {

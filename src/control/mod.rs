@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::accounts::Password;
 use crate::mail::Address;
+use crate::store::Quota;
 
 pub use answer::answer;
 pub use socket::{ControlError, Server, ask};
@@ -82,6 +83,31 @@ pub enum AccountCommand {
     RemoveAlias {
         alias: Address,
     },
+    Quota {
+        address: Address,
+        change: QuotaChange,
+    },
+}
+
+/// What shall become of an account's quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaChange {
+    /// These limits are set; those that are not said stay, so that none at all only shows it.
+    Set(Quota),
+    /// There is none any more.
+    Remove,
+}
+
+impl QuotaChange {
+    fn applied_to(self, old: Quota) -> Quota {
+        match self {
+            Self::Set(Quota { bytes, messages }) => {
+                Quota { bytes: bytes.or(old.bytes), messages: messages.or(old.messages) }
+            }
+            Self::Remove => Quota::NONE,
+        }
+    }
 }
 
 /// What can be asked about the queue.

@@ -52,7 +52,7 @@ impl Session {
                 let left = marker.size;
                 let mailbox = mailbox.id;
                 let append = Append { tag, mailbox, flags, date, left, failed: None };
-                session.begin(append, marker);
+                session.begin(account, append, marker);
             }
             Ok(None) => {
                 session.input.refuse(marker);
@@ -65,8 +65,9 @@ impl Session {
         });
     }
 
-    fn begin(&mut self, append: Append, marker: Marker) {
-        self.ask_body(Question::BodyStart, move |session, answer| match answer {
+    fn begin(&mut self, account: AccountId, append: Append, marker: Marker) {
+        let question = Question::BodyStart { account, size: append.left };
+        self.ask_body(question, move |session, answer| match answer {
             Ok(()) => {
                 if marker.waits {
                     session.out.raw("+ Ready\r\n");

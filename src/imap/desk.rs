@@ -65,10 +65,17 @@ impl Desk {
             Question::Snapshot(mailbox) => {
                 Answer::Snapshot(self.look(move |store| snapshot(store, mailbox)).await)
             }
+            Question::Changes(mailbox, since) => {
+                let changes = self.look(move |store| store.changed_since(mailbox, since)).await;
+                Answer::Changes(changes)
+            }
             Question::Commit(batch) => Answer::Commit(self.store.commit(batch).await),
-            Question::BodyStart => {
-                self.body = Some(self.store.new_body());
-                Answer::Body(Ok(()))
+            Question::BodyStart { account, size } => {
+                let room = self.look(move |store| store.has_room(account, size)).await;
+                // What cannot be told now is told by the commit.
+                let full = room.is_ok_and(|room| !room);
+                self.body = (!full).then(|| self.store.new_body());
+                Answer::Body(if full { Err(StoreError::OverQuota) } else { Ok(()) })
             }
             Question::BodyBytes(bytes) => Answer::Body(match &mut self.body {
                 Some(body) => body.write(&bytes).await,
@@ -195,10 +202,8 @@ pub(super) async fn patiently(step: impl Future<Output = io::Result<()>>) -> io:
 }
 
 fn snapshot(store: &Store, id: MailboxId) -> Result<Option<Snapshot>, StoreError> {
-    let Some(mailbox) = store.mailbox(id)? else { return Ok(None) };
-    let messages = store.messages(id)?;
-    let entry = |m: Message| Entry { uid: m.uid, modseq: m.modseq, flags: m.flags };
-    Ok(Some(Snapshot { mailbox, entries: messages.into_iter().map(entry).collect() }))
+    let Some((mailbox, entries)) = store.entries(id)? else { return Ok(None) };
+    Ok(Some(Snapshot { mailbox, entries: entries.into_iter().map(Entry::from).collect() }))
 }
 
 /// What a step off the async threads works with.

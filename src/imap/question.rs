@@ -7,8 +7,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::accounts::{AuthError, Login, Password};
-use crate::mail::{Flags, MailboxName};
-use crate::store::{AccountId, Batch, Mailbox, MailboxId, Outcome, StoreError};
+use crate::mail::{Flags, MailboxName, ModSeq};
+use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, StoreError};
 
 use super::command::{FetchItem, SearchKey};
 use super::session::{Effect, Session};
@@ -24,9 +24,14 @@ pub(super) enum Question {
     Mailboxes(AccountId),
     Mailbox(AccountId, MailboxName),
     Snapshot(MailboxId),
+    /// What changed in a mailbox since then.
+    Changes(MailboxId, ModSeq),
     Commit(Batch),
-    /// Begin to take in a message.
-    BodyStart,
+    /// Begin to take in a message of so many bytes, when the account has room for it.
+    BodyStart {
+        account: AccountId,
+        size: u64,
+    },
     BodyBytes(Bytes),
     /// The message is complete: keep it. Answered as a commit.
     Append {
@@ -46,6 +51,8 @@ pub(super) enum Answer {
     Mailbox(Result<Option<Mailbox>, StoreError>),
     /// Nothing when the mailbox is gone.
     Snapshot(Result<Option<Snapshot>, StoreError>),
+    /// Nothing when the mailbox is gone.
+    Changes(Result<Option<Changes>, StoreError>),
     Commit(Result<Vec<Outcome>, StoreError>),
     Body(Result<(), StoreError>),
     /// The responses were sent already.
@@ -94,6 +101,7 @@ pub(super) enum Waiting {
     Mailboxes(Then<Result<Vec<Mailbox>, StoreError>>),
     Mailbox(Then<Result<Option<Mailbox>, StoreError>>),
     Snapshot(Then<Result<Option<Snapshot>, StoreError>>),
+    Changes(Then<Result<Option<Changes>, StoreError>>),
     Commit(Then<Result<Vec<Outcome>, StoreError>>),
     Body(Then<Result<(), StoreError>>),
     Fetch(Then<Fetched>),
@@ -108,6 +116,7 @@ impl Session {
             (Some(Waiting::Mailboxes(then)), Answer::Mailboxes(answer)) => then(self, answer),
             (Some(Waiting::Mailbox(then)), Answer::Mailbox(answer)) => then(self, answer),
             (Some(Waiting::Snapshot(then)), Answer::Snapshot(answer)) => then(self, answer),
+            (Some(Waiting::Changes(then)), Answer::Changes(answer)) => then(self, answer),
             (Some(Waiting::Commit(then)), Answer::Commit(answer)) => then(self, answer),
             (Some(Waiting::Body(then)), Answer::Body(answer)) => then(self, answer),
             (Some(Waiting::Fetch(then)), Answer::Fetch(answer)) => then(self, answer),
@@ -148,6 +157,15 @@ impl Session {
         then: impl FnOnce(&mut Self, Result<Option<Snapshot>, StoreError>) + Send + 'static,
     ) {
         self.ask(Question::Snapshot(mailbox), Waiting::Snapshot(Box::new(then)));
+    }
+
+    pub(super) fn ask_changes(
+        &mut self,
+        mailbox: MailboxId,
+        since: ModSeq,
+        then: impl FnOnce(&mut Self, Result<Option<Changes>, StoreError>) + Send + 'static,
+    ) {
+        self.ask(Question::Changes(mailbox, since), Waiting::Changes(Box::new(then)));
     }
 
     pub(super) fn ask_commit(

@@ -252,6 +252,10 @@ pub(super) fn refusal(error: &StoreError) -> &'static str {
         StoreError::Full => {
             "[OVERQUOTA] The card of this box is full: delete some mail, or use a larger card"
         }
+        // RFC 5530 §3; RFC 9208 §4.3.
+        StoreError::OverQuota => {
+            "[OVERQUOTA] Your mailboxes are full: delete some mail and empty the trash, then try again"
+        }
         StoreError::NoMailbox => "[NONEXISTENT] There is no such mailbox",
         StoreError::MailboxExists => "[ALREADYEXISTS] A mailbox of that name exists already",
         StoreError::NoMessage => "[EXPUNGEISSUED] The message was deleted just now",

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 
 use crate::mail::{Flag, MailboxName, SystemFlag, Uid};
-use crate::store::{AccountId, Batch, MailboxId, Outcome};
+use crate::store::{AccountId, Batch, Changes, MailboxId, Outcome};
 
 use super::command::{SequenceSet, Tag};
 use super::question::Snapshot;
 use super::session::{Session, State};
-use super::view::{Entry, Expunges, View};
+use super::view::{Expunges, View};
 
 impl Session {
     pub(super) fn select(
@@ -57,7 +57,7 @@ impl Session {
         }
         self.out.line(&format!("OK [UIDVALIDITY {}] UIDs are valid", mailbox.uid_validity.0));
         self.out.line(&format!("OK [UIDNEXT {}] Next UID", mailbox.uid_next.get()));
-        self.state = State::Selected(account, View::new(mailbox.id, read_only, entries));
+        self.state = State::Selected(account, View::new(&mailbox, read_only, entries));
         let done = if read_only { "[READ-ONLY] EXAMINE" } else { "[READ-WRITE] SELECT" };
         self.ok(tag, &format!("{done} completed"));
     }
@@ -102,14 +102,14 @@ impl Session {
         then: impl FnOnce(&mut Self, &Tag, &[Uid]) + Send + 'static,
     ) {
         let State::Selected(_, view) = &self.state else { return };
-        let mailbox = view.mailbox;
-        self.ask_snapshot(mailbox, move |session, answer| {
-            let entries = match answer {
-                Ok(Some(snapshot)) => snapshot.entries,
+        let (mailbox, since) = (view.mailbox, view.seen());
+        self.ask_changes(mailbox, since, move |session, answer| {
+            let changes = match answer {
+                Ok(Some(changes)) => changes,
                 Ok(None) => return session.bye("The selected mailbox was deleted"),
                 Err(error) => return session.failed(&tag, &error),
             };
-            let uids = session.deleted(&entries, set.as_ref());
+            let uids = session.deleted(&changes, set.as_ref());
             if uids.is_empty() {
                 return then(session, &tag, &[]);
             }
@@ -129,16 +129,17 @@ impl Session {
         });
     }
 
-    fn deleted(&self, entries: &[Entry], set: Option<&SequenceSet>) -> Vec<Uid> {
+    fn deleted(&self, changes: &Changes, set: Option<&SequenceSet>) -> Vec<Uid> {
         let State::Selected(_, view) = &self.state else { return Vec::new() };
         let chosen = match set {
             Some(set) => view.targets(set, true),
             None => view.all(),
         };
         let is_deleted = |uid: &Uid| {
-            let found = entries.binary_search_by_key(uid, |entry| entry.uid).ok();
-            let entry = found.and_then(|index| entries.get(index));
-            entry.is_some_and(|entry| entry.flags.has(SystemFlag::Deleted))
+            let found = changes.changed.binary_search_by_key(uid, |entry| entry.uid).ok();
+            let now = found.and_then(|index| changes.changed.get(index)).map(|now| &now.flags);
+            let flags = now.or_else(|| view.by_uid(*uid).map(|(_, known)| &known.flags));
+            flags.is_some_and(|flags| flags.has(SystemFlag::Deleted))
         };
         chosen.into_iter().map(|target| target.uid).filter(is_deleted).collect()
     }

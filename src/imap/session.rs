@@ -361,12 +361,12 @@ impl Session {
         if !self.stale {
             return then(self, Ok(()));
         }
-        let mailbox = view.mailbox;
+        let (mailbox, since) = (view.mailbox, view.seen());
         self.stale = false;
-        self.ask_snapshot(mailbox, move |session, answer| {
+        self.ask_changes(mailbox, since, move |session, answer| {
             let result = match (answer, &mut session.state) {
-                (Ok(Some(snapshot)), State::Selected(_, view)) => {
-                    let held = view.update(snapshot.entries, expunges, &mut session.out);
+                (Ok(Some(changes)), State::Selected(_, view)) => {
+                    let held = view.update(changes, expunges, &mut session.out);
                     session.stale |= held;
                     Ok(())
                 }

@@ -19,8 +19,9 @@ use super::session::{Effect, Session};
 use crate::accounts::{AuthError, Login};
 use crate::clock::{Clock, ClockTrust};
 use crate::mail::{Flags, MailboxName, SpecialUse};
-use crate::store::{AccountId, Batch, Change, Options, Store, StoreError};
+use crate::store::{AccountId, Batch, Change, Options, Quota, Store, StoreError};
 
+mod news;
 mod socket;
 
 const ALICE: AccountId = AccountId(1);
@@ -113,6 +114,31 @@ fn nothing_in_a_message_or_name_can_begin_a_line() {
 }
 
 #[test]
+fn a_full_account_is_told_before_the_message_comes_and_can_still_move_and_delete() {
+    let house = House::new();
+    house.deliver(b"Subject: x\r\n\r\nhello\r\n");
+    let mut batch = Batch::new();
+    batch.set_quota(ALICE, Quota { bytes: Some(40), messages: None });
+    house.runtime.block_on(house.store.commit(batch)).unwrap();
+    let mut client = house.client(993);
+    client.log_in();
+    client.send(b"s SELECT INBOX\r\n", usize::MAX);
+    client.out.clear();
+    client.send(b"a APPEND INBOX {100}\r\n", usize::MAX);
+    assert!(client.text().starts_with("a NO [OVERQUOTA] "), "{}", client.text());
+    client.out.clear();
+    client.send(b"b COPY 1 Drafts\r\n", usize::MAX);
+    assert!(client.text().starts_with("b NO [OVERQUOTA] "), "{}", client.text());
+    client.out.clear();
+    client.send(b"c MOVE 1 Trash\r\nd SELECT Trash\r\n", usize::MAX);
+    client.send(b"e STORE 1 +FLAGS (\\Deleted)\r\nf EXPUNGE\r\n", usize::MAX);
+    client.send(b"g APPEND INBOX {3+}\r\nabc\r\n", usize::MAX);
+    for tag in ["c", "d", "e", "f", "g"] {
+        assert!(client.text().contains(&format!("\r\n{tag} OK ")), "{}", client.text());
+    }
+}
+
+#[test]
 fn a_store_that_fails_ends_idle_instead_of_being_asked_for_ever() {
     let house = House::new();
     let mut client = house.client(993);
@@ -125,7 +151,7 @@ fn a_store_that_fails_ends_idle_instead_of_being_asked_for_ever() {
             Effect::Ask(_) if asked == 10 => panic!("asked on and on"),
             Effect::Ask(_) => {
                 asked += 1;
-                client.session.answer(Answer::Snapshot(Err(StoreError::Closed)));
+                client.session.answer(Answer::Changes(Err(StoreError::Closed)));
             }
             Effect::Output(bytes) => client.out.extend_from_slice(&bytes),
             Effect::Close => client.closed = true,

@@ -3,7 +3,7 @@
 //! protocol allows, and until then its numbers keep their meaning (RFC 3501 §7.4.1).
 
 use crate::mail::{Flags, ModSeq, Uid};
-use crate::store::MailboxId;
+use crate::store::{self, Changes, Mailbox, MailboxId};
 
 use super::command::SequenceSet;
 use super::respond::Output;
@@ -14,6 +14,8 @@ pub(super) struct View {
     pub(super) mailbox: MailboxId,
     /// EXAMINE.
     pub(super) read_only: bool,
+    /// Everything up to this change of the mailbox is in it.
+    seen: ModSeq,
     /// By number, beginning with 1; UIDs ascend.
     entries: Vec<Entry>,
 }
@@ -24,6 +26,13 @@ pub(super) struct Entry {
     pub(super) uid: Uid,
     pub(super) modseq: ModSeq,
     pub(super) flags: Flags,
+}
+
+impl From<store::Entry> for Entry {
+    fn from(entry: store::Entry) -> Self {
+        let store::Entry { uid, modseq, flags, .. } = entry;
+        Self { uid, modseq, flags }
+    }
 }
 
 /// A message by both its names.
@@ -42,8 +51,14 @@ pub(super) enum Expunges {
 }
 
 impl View {
-    pub(super) fn new(mailbox: MailboxId, read_only: bool, entries: Vec<Entry>) -> Self {
-        Self { mailbox, read_only, entries }
+    /// Of a mailbox as it was at one moment.
+    pub(super) fn new(mailbox: &Mailbox, read_only: bool, entries: Vec<Entry>) -> Self {
+        Self { mailbox: mailbox.id, read_only, seen: mailbox.highest_modseq, entries }
+    }
+
+    /// What changed after this is news.
+    pub(super) fn seen(&self) -> ModSeq {
+        self.seen
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
@@ -113,18 +128,18 @@ impl View {
 
     /// Tells what changed since the last time: messages gone, new ones, other flags. Returns
     /// whether something had to be held back.
-    pub(super) fn update(&mut self, now: Vec<Entry>, expunges: Expunges, out: &mut Output) -> bool {
-        let present = |uid: Uid| now.binary_search_by_key(&uid, |entry| entry.uid).is_ok();
-        let gone: Vec<Uid> =
-            self.entries.iter().map(|entry| entry.uid).filter(|uid| !present(*uid)).collect();
-        let held = expunges == Expunges::Held && !gone.is_empty();
+    pub(super) fn update(&mut self, news: Changes, expunges: Expunges, out: &mut Output) -> bool {
+        let gone = news.vanished.iter().any(|uid| self.index(*uid).is_some());
+        let held = expunges == Expunges::Held && gone;
         if !held {
-            self.expunge(&gone, out);
+            self.expunge(&news.vanished, out);
+            // Else all of it is asked for again; what is told now is then no news.
+            self.seen = news.mailbox.highest_modseq;
         }
         let last = self.entries.last().map(|entry| entry.uid);
         let mut changed = Vec::new();
         let mut grown = false;
-        for entry in now {
+        for entry in news.changed.into_iter().map(Entry::from) {
             if last.is_none_or(|last| entry.uid > last) {
                 self.entries.push(entry);
                 grown = true;

@@ -9,7 +9,7 @@ use crate::accounts::{Accounts, Lookup};
 use crate::config::OutboundMode;
 use crate::deliver;
 use crate::mail::Address;
-use crate::store::{AccountId, Batch};
+use crate::store::{AccountId, Batch, Outcome, StoreError};
 
 /// Where the recipients of an envelope lead.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,36 @@ struct Expansion {
 }
 
 impl Inner {
+    /// Takes a message in one commit together with what `also` adds to it; returns the outcomes and
+    /// the number of local copies.
+    ///
+    /// SMTP has one answer for all recipients of a message (RFC 5321 §4.2.5). So when some of them
+    /// have no room for it, and that could not be said at RCPT, all get it: to refuse it would keep
+    /// it from the others, to return it later would go to whomever a forger named as sender.
+    /// RCPT refuses the full ones from then on. Only when nobody has room is it refused.
+    pub(super) async fn take(
+        &self,
+        incoming: &Incoming,
+        also: impl Fn(&mut Batch),
+    ) -> Result<(Vec<Outcome>, usize), AcceptError> {
+        let mut batch = Batch::new();
+        let delivered = self.plan(&mut batch, incoming).await?;
+        also(&mut batch);
+        match self.store.commit(batch).await {
+            Err(StoreError::OverQuota) if self.fits_somewhere(incoming)? => {}
+            other => return Ok((other?, delivered)),
+        }
+        let mut batch = Batch::new();
+        let delivered = self.plan(&mut batch, incoming).await?;
+        also(&mut batch);
+        batch.over_quota();
+        Ok((self.store.commit(batch).await?, delivered))
+    }
+
+    fn fits_somewhere(&self, incoming: &Incoming) -> Result<bool, AcceptError> {
+        self.has_room(&incoming.envelope.to, incoming.trace.len() as u64 + incoming.body.size())
+    }
+
     /// Adds to `batch` all that taking a message means, and counts the local copies.
     pub(super) async fn plan(
         &self,
@@ -34,6 +64,10 @@ impl Inner {
             && let Some(recipient) = passed_on()
         {
             return Err(AcceptError::Relay(recipient.address.clone()));
+        }
+        if incoming.source == Source::Own {
+            // A notice tells people what became of their mail: it is small, and must not be lost.
+            batch.over_quota();
         }
         let Incoming { envelope, trace, body, received, .. } = incoming;
         for (account, recipient) in &local {
@@ -58,6 +92,21 @@ impl Inner {
             batch.enqueue(trace, body, state.encode());
         }
         Ok(local.len())
+    }
+}
+
+impl Inner {
+    /// Whether mail of this size for these finds room with anyone: an account within its quota, or
+    /// somebody elsewhere.
+    pub(super) fn has_room(&self, to: &[Address], size: u64) -> Result<bool, AcceptError> {
+        let Expansion { local, remote } = expand(&self.accounts, to)?;
+        for (account, _) in &local {
+            if self.store.has_room(*account, size)? {
+                return Ok(true);
+            }
+        }
+        // Who failed already is nobody.
+        Ok(local.is_empty() || remote.iter().any(|one| !one.failed))
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::runner::LONGEST_WAIT;
 use super::states::{Origin, Problem, Recipient, State};
-use super::{Incoming, Inner, QueueError, Source, bounce, route};
+use super::{AcceptError, Incoming, Inner, QueueError, Source, bounce, route};
 use crate::clock::ClockTrust;
 use crate::config::{OutboundMode, Relay, RelayTls};
 use crate::mail::{Address, Domain, Envelope, ReversePath};
@@ -269,10 +269,16 @@ impl Inner {
             },
             received: self.clock.now(),
         };
-        let mut batch = Batch::new();
-        self.plan(&mut batch, &incoming).await.map_err(|error| fail(&error))?;
-        batch.update_queued(outgoing.id, state.encode());
-        self.store.commit(batch).await.map_err(|error| fail(&error))?;
+        let settled = state.encode();
+        let settle = |batch: &mut Batch| {
+            batch.update_queued(outgoing.id, settled.clone());
+        };
+        self.take(&incoming, settle).await.map_err(|error| match error {
+            AcceptError::Store(StoreError::OverQuota) => {
+                (Problem::new("4.2.2", "the mailbox is full"), false)
+            }
+            error => fail(&error),
+        })?;
         Ok(to.iter().map(|_| Heard::Delivered).collect())
     }
 

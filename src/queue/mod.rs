@@ -136,9 +136,7 @@ impl Queue {
     /// Takes a message for all recipients of its envelope, durable when this returns.
     /// Local ones are delivered at once; for the others one record is queued.
     pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, AcceptError> {
-        let mut batch = Batch::new();
-        let delivered = self.inner.plan(&mut batch, &incoming).await?;
-        let outcomes = self.inner.store.commit(batch).await?;
+        let (outcomes, delivered) = self.inner.take(&incoming, |_| ()).await?;
         let queued = outcomes.into_iter().find_map(|outcome| match outcome {
             Outcome::Queued(id) => Some(id),
             _ => None,
@@ -147,6 +145,12 @@ impl Queue {
             self.inner.marks.wake.notify_one();
         }
         Ok(Accepted { queued, delivered })
+    }
+
+    /// Whether mail for this address finds room, by the size its sender announced: not when all
+    /// accounts behind it are full.
+    pub fn has_room(&self, to: &Address, size: Option<u64>) -> Result<bool, AcceptError> {
+        self.inner.has_room(std::slice::from_ref(to), size.unwrap_or(1))
     }
 
     /// What waits, oldest first. A record that cannot be read is shown without recipients.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 
 mod host;
+mod quota;
 
 use std::io::Read as _;
 use std::path::Path;

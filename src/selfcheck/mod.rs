@@ -13,6 +13,7 @@ mod dns;
 mod found;
 mod hostname;
 mod mx;
+mod quota;
 mod rdns;
 pub mod records;
 mod space;
@@ -34,6 +35,7 @@ use crate::dns::Resolver;
 use crate::mail::Domain;
 use crate::store::Stats;
 use found::Found;
+pub use quota::Holding;
 
 /// All checks.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +93,8 @@ pub struct Inputs {
     pub clock: SharedClock,
     /// The store's figures, or why there are none.
     pub stats: Result<Stats, String>,
+    /// The accounts that have a quota, or why that is not known.
+    pub holdings: Result<Vec<Holding>, String>,
     /// The file with the certificate the listeners show.
     pub certificate: PathBuf,
 }
@@ -313,6 +317,7 @@ static ALL: &[&dyn Check] = &[
     &dmarc::Dmarc,
     &tls::Certificate,
     &space::Space,
+    &quota::Quotas,
     &card::Card,
 ];
 

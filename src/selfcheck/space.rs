@@ -56,7 +56,7 @@ fn judge(stats: &Stats) -> Found {
     ))
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const MEGA: u64 = 1_000_000;
     if bytes >= 10_000 * MEGA {
         format!("{} GB", bytes / (1000 * MEGA))

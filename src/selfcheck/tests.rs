@@ -10,7 +10,7 @@ use crate::clock::{Clock, ClockTrust};
 use crate::config::{Relay, RelayTls};
 use crate::dns::world::World;
 use crate::net::Tls;
-use crate::store::Options;
+use crate::store::{Options, Quota, Usage};
 
 const HEALTHY: &str = "
 $TTL 60
@@ -57,6 +57,7 @@ impl Setup {
             addresses: vec![ip(V4), ip(V6)],
             clock: Arc::new(At("2026-12-24T18:00:00Z", ClockTrust::Synced)),
             stats: Ok(Stats { free_bytes: 20_000_000_000, ..Stats::default() }),
+            holdings: Ok(Vec::new()),
             certificate: folder.path().join("certificate.pem"),
         };
         let setup = Self { world, inputs, _folder: folder };
@@ -407,6 +408,35 @@ async fn time_and_storage_are_judged() {
     setup.inputs.stats = Err("closed".into());
     assert_eq!(word(&setup.one("storage.card").await), "unknown");
     assert_eq!(word(&setup.one("storage.space").await), "unknown");
+}
+
+#[tokio::test]
+async fn an_account_above_nine_tenths_of_its_quota_needs_somebody() {
+    let mut setup = Setup::healthy().await;
+    assert_eq!(word(&setup.one("storage.quota").await), "ok");
+    let holding = |name: &str, bytes| Holding {
+        address: name.parse().unwrap(),
+        usage: Usage { bytes, messages: 7 },
+        quota: Quota { bytes: Some(1000), messages: None },
+    };
+    for (bytes, expected, detail) in [
+        (0, "ok", ""),
+        (909, "ok", ""),
+        (910, "attention", "bob@example.org are 91 % full"),
+        (999, "attention", "99 % full"),
+        (1000, "attention", "mail for it is turned away"),
+        (5000, "attention", "mail for it is turned away"),
+    ] {
+        let alice = holding("alice@example.org", 10);
+        setup.inputs.holdings = Ok(vec![alice, holding("bob@example.org", bytes)]);
+        let finding = setup.one("storage.quota").await;
+        assert_eq!(word(&finding), expected, "{bytes}");
+        assert!(finding.outcome.detail().contains(detail), "{bytes}: {:?}", finding.outcome);
+        assert_eq!(finding.evidence.len(), 2);
+        assert_eq!(finding.fix.contains("account quota bob@example.org"), expected != "ok");
+    }
+    setup.inputs.holdings = Err("closed".into());
+    assert_eq!(word(&setup.one("storage.quota").await), "unknown");
 }
 
 #[tokio::test]

@@ -139,6 +139,11 @@ pub(crate) const NO_RELAY: Reply = Reply::new(
 );
 pub(crate) const NO_SUCH_USER: Reply =
     Reply::new(550, "5.1.1", "Nobody here has that address; check the spelling");
+/// RFC 3463 §3.3, X.2.2. Transient, as large providers answer: most full mailboxes are emptied within
+/// days, and until then the sender's server keeps the message and tries again. A permanent 552 5.2.2
+/// would return it at once, and makes mailing lists unsubscribe people.
+pub(crate) const MAILBOX_FULL: Reply =
+    Reply::new(452, "4.2.2", "The mailbox of this recipient is full; please try again later");
 pub(crate) const NOT_YOUR_ADDRESS: Reply = Reply::new(
     550,
     "5.7.1",
@@ -228,6 +233,7 @@ impl From<&StoreError> for Reply {
             StoreError::Full => {
                 Self::new(452, "4.3.1", "The card of this post office is full; please try later")
             }
+            StoreError::OverQuota => MAILBOX_FULL,
             // What exactly failed is for the owner's log, not for strangers.
             StoreError::Disk { .. }
             | StoreError::Damaged(_)

@@ -197,8 +197,12 @@ impl<'a> Connection<'a> {
                     Err(reply::NOT_YOUR_ADDRESS)
                 }
             }
-            Question::Recipient(to) => match accounts.lookup(&to) {
-                Lookup::Account(_) | Lookup::Forward(_) => Ok(()),
+            Question::Recipient { to, size } => match accounts.lookup(&to) {
+                Lookup::Account(_) | Lookup::Forward(_) => {
+                    // What cannot be told now is told at the end of the message.
+                    let full = self.house.queue.has_room(&to, size).is_ok_and(|room| !room);
+                    if full { Err(reply::MAILBOX_FULL) } else { Ok(()) }
+                }
                 Lookup::NoSuchUser => Err(reply::NO_SUCH_USER),
                 Lookup::NotOurs if self.login.is_some() => Ok(()),
                 Lookup::NotOurs => Err(reply::NO_RELAY),

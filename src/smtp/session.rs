@@ -106,8 +106,13 @@ pub enum Question {
     Login(Credentials),
     /// May the peer, or the account logged in, send as this address?
     Sender(Address),
-    /// Does mail for this address go through here?
-    Recipient(Address),
+    /// Does mail for this address go through here, and is there room for it?
+    Recipient {
+        /// The address.
+        to: Address,
+        /// What the peer said of the message's size (RFC 1870).
+        size: Option<u64>,
+    },
     /// May the account logged in say in `From` that these wrote a message?
     Authors(Vec<Address>),
 }

@@ -351,7 +351,7 @@ impl House {
     }
 }
 
-/// Alice lives here, and the card is full for one address.
+/// Alice lives here; the card is full for one address, another has room for 1000 bytes.
 fn answer(question: &Question, role: Role) -> Result<(), Reply> {
     match question {
         Question::Login(credentials) => {
@@ -367,7 +367,9 @@ fn answer(question: &Question, role: Role) -> Result<(), Reply> {
             let hers = authors.iter().all(|author| author.to_string() == "alice@example.org");
             if hers { Ok(()) } else { Err(reply::NOT_YOUR_ADDRESS) }
         }
-        Question::Recipient(to) => match to.to_string().as_str() {
+        Question::Recipient { to, size } => match to.to_string().as_str() {
+            "small@example.org" if size.is_none_or(|size| size <= 1000) => Ok(()),
+            "small@example.org" => Err(reply::MAILBOX_FULL),
             "alice@example.org" | "full@example.org" | "postmaster@example.org" => Ok(()),
             _ if to.domain().as_str() == "example.org" => Err(reply::NO_SUCH_USER),
             _ if role == Role::Mx => Err(reply::NO_RELAY),

@@ -3,15 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{AccessGuard, ReadableTable, Table, WriteTransaction};
 
 use super::codec::{Decoder, Encoder, Malformed};
 use super::error::StoreError;
 use super::event::{ChunkRef, Counters, Event, Hash, Stored, encode_mailbox, encode_message};
 use super::index::{
     BODIES, Bytes, Counted, EXPUNGED, LAYOUT, LIVE, MAILBOXES, MESSAGES, META, NAMES, PARTS, QUEUE,
-    SETTINGS, body_row, index, mailbox_row, message_row, part_row, queue_row,
+    SETTINGS, body_row, index, mailbox_row, message_row, part_row, queue_row, stored_mailbox,
+    usage,
 };
+use super::quota::{Quota, Usage};
 use super::record::{Key, Place};
 use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
 use crate::mail::{Flags, ModSeq, SystemFlag, Uid};
@@ -162,6 +164,24 @@ impl<'t> Tables<'t> {
     pub(super) fn message(&self, id: MailboxId, uid: Uid) -> Result<Option<Message>, StoreError> {
         let row = self.messages.get((id.0, uid.get())).map_err(index)?;
         row.map(|row| message_row(uid.get(), row.value())).transpose()
+    }
+
+    /// What an account may hold. One that cannot be read is none: mail must not wait for it.
+    pub(super) fn quota(&self, account: AccountId) -> Result<Quota, StoreError> {
+        let value = self.settings.get(&*Quota::key(account)).map_err(index)?;
+        let quota = Quota::decode(account, value.as_ref().map(AccessGuard::value));
+        Ok(quota.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a quota cannot be read and is left out");
+            Quota::NONE
+        }))
+    }
+
+    /// What an account holds as it stands.
+    pub(super) fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
+        usage(account, &self.names, |id| match self.rows.get(&id) {
+            Some(row) => Ok(Some(row.clone())),
+            None => stored_mailbox(&self.mailboxes, id),
+        })
     }
 
     /// Whether a queue record exists.

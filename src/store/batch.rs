@@ -6,6 +6,7 @@ use super::body::{Body, Packed};
 use super::error::StoreError;
 use super::event::{ChunkRef, Hash};
 use super::packing::Dictionaries;
+use super::quota::Quota;
 use super::types::{AccountId, BodyId, Content, FlagChange, MailboxId, QueueId};
 use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid};
 
@@ -13,6 +14,8 @@ use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid};
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(super) ops: Vec<Op>,
+    /// Quotas are not asked.
+    pub(super) over_quota: bool,
 }
 
 impl Batch {
@@ -128,6 +131,23 @@ impl Batch {
             _ => None,
         });
         bodies.into_iter().try_for_each(|body| body.pack(dictionaries))
+    }
+
+    /// Sets what an account may hold: [`Outcome::Done`]. What it holds already stays.
+    pub fn set_quota(&mut self, account: AccountId, quota: Quota) -> &mut Self {
+        let key = Quota::key(account);
+        match quota.encode() {
+            Some(value) => self.put_setting(&key, value),
+            None => self.delete_setting(&key),
+        }
+    }
+
+    /// This batch may bring accounts over their quota. Without it, what adds mail to an account
+    /// that has no room for it fails the batch with [`super::StoreError::OverQuota`]; moving within
+    /// an account adds nothing and is never refused.
+    pub fn over_quota(&mut self) -> &mut Self {
+        self.over_quota = true;
+        self
     }
 
     fn push(&mut self, op: Op) -> &mut Self {

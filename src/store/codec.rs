@@ -165,6 +165,13 @@ impl<'a> Decoder<'a> {
         Ok(system.map(Flag::System).chain(keywords.into_iter().map(Flag::Keyword)).collect())
     }
 
+    /// The body and [`Content::size`] of a content, without taking its bytes out.
+    pub(super) fn body_and_size(&mut self) -> Result<(BodyId, u64), Malformed> {
+        let prefix = self.bytes()?.len() as u64;
+        let (body, size) = (BodyId(self.number()?), self.number::<u64>()?);
+        Ok((body, prefix.saturating_add(size)))
+    }
+
     pub(super) fn content(&mut self) -> Result<Content, Malformed> {
         Ok(Content {
             prefix: self.bytes()?.into(),

@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The index failed; an opening that cannot use it makes it anew.
     #[error("the index failed ({0}); your mail is not in it: start the box again to make it anew")]
     Index(String),
+    /// The account's quota does not allow it (452 4.2.2, `[OVERQUOTA]`).
+    #[error("the account's mailboxes are full: delete some mail, or raise its quota")]
+    OverQuota,
     /// No such mailbox: it may have been deleted meanwhile.
     #[error("the mailbox does not exist")]
     NoMailbox,
@@ -90,7 +93,14 @@ pub(super) fn disk(doing: &'static str, source: std::io::Error) -> StoreError {
 impl StoreError {
     /// Whether only the batch that caused it is concerned.
     pub(super) fn is_callers(&self) -> bool {
-        matches!(self, Self::NoMailbox | Self::MailboxExists | Self::NoMessage | Self::TooLarge)
+        matches!(
+            self,
+            Self::OverQuota
+                | Self::NoMailbox
+                | Self::MailboxExists
+                | Self::NoMessage
+                | Self::TooLarge
+        )
     }
 }
 
@@ -107,6 +117,7 @@ pub(super) fn again(error: &StoreError) -> StoreError {
         }
         StoreError::Damaged(what) => StoreError::Damaged(what.clone()),
         StoreError::Index(what) => StoreError::Index(what.clone()),
+        StoreError::OverQuota => StoreError::OverQuota,
         StoreError::NoMailbox => StoreError::NoMailbox,
         StoreError::MailboxExists => StoreError::MailboxExists,
         StoreError::NoMessage => StoreError::NoMessage,

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::changes::Entry;
 use super::codec::{Decoder, Encoder, Malformed};
 use super::record::Key;
 use super::transfer::Form;
@@ -402,6 +403,23 @@ pub(super) fn decode_message<'a>(
         save_date: from.time()?,
         content: content(from)?,
     })
+}
+
+/// Of what [`encode_message`] wrote, what lists of a mailbox need; nothing when it did not change after
+/// `since`.
+pub(super) fn decode_entry(
+    uid: Uid,
+    since: ModSeq,
+    from: &mut Decoder<'_>,
+) -> Result<Option<Entry>, Malformed> {
+    let modseq = from.modseq()?;
+    if modseq <= since {
+        return Ok(None);
+    }
+    let flags = from.flags()?;
+    let _dates = (from.time()?, from.time()?);
+    let (body, size) = from.body_and_size()?;
+    Ok(Some(Entry { uid, modseq, flags, body, size }))
 }
 
 /// What the index can keep of a time: microseconds.

@@ -7,18 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition,
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition,
 };
 
 use super::apply::{State, Tables};
+use super::changes::{Changes, Entry, Recent};
 use super::codec::{Decoder, Malformed};
 use super::disk::{Disk, How, IndexFile};
 use super::error::StoreError;
-use super::event::{ChunkRef, Hash, PartUse, Stored, decode_mailbox, decode_message};
+use super::event::{ChunkRef, Hash, PartUse, Stored, decode_entry, decode_mailbox, decode_message};
+use super::quota::Usage;
 use super::types::{
     AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord, Stats,
 };
-use crate::mail::{MailboxName, Uid};
+use crate::mail::{MailboxName, ModSeq, Uid};
 
 pub(super) type Bytes = &'static [u8];
 /// Where parts lie.
@@ -116,23 +119,21 @@ impl Index {
         let names = txn.open_table(NAMES).map_err(index)?;
         let rows = txn.open_table(MAILBOXES).map_err(index)?;
         let mut mailboxes = Vec::new();
-        for entry in names.range((account.0, "")..).map_err(index)? {
-            let (key, id) = entry.map_err(index)?;
-            if key.value().0 != account.0 {
-                break;
-            }
-            let id = MailboxId(id.value());
-            if let Some(row) = rows.get(id.0).map_err(index)? {
-                mailboxes.push(mailbox_row(id, row.value())?);
-            }
+        for id in mailbox_ids(account, &names)? {
+            mailboxes.extend(stored_mailbox(&rows, id?)?);
         }
         Ok(mailboxes)
     }
 
+    pub(super) fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
+        let txn = self.read()?;
+        let rows = txn.open_table(MAILBOXES).map_err(index)?;
+        let names = txn.open_table(NAMES).map_err(index)?;
+        usage(account, &names, |id| stored_mailbox(&rows, id))
+    }
+
     pub(super) fn mailbox(&self, id: MailboxId) -> Result<Option<Mailbox>, StoreError> {
-        let rows = self.read()?.open_table(MAILBOXES).map_err(index)?;
-        let row = rows.get(id.0).map_err(index)?;
-        row.map(|row| mailbox_row(id, row.value())).transpose()
+        stored_mailbox(&self.read()?.open_table(MAILBOXES).map_err(index)?, id)
     }
 
     pub(super) fn find_mailbox(
@@ -146,9 +147,7 @@ impl Index {
             return Ok(None);
         };
         let rows = txn.open_table(MAILBOXES).map_err(index)?;
-        let id = MailboxId(id.value());
-        let row = rows.get(id.0).map_err(index)?;
-        row.map(|row| mailbox_row(id, row.value())).transpose()
+        stored_mailbox(&rows, MailboxId(id.value()))
     }
 
     pub(super) fn messages(&self, mailbox: MailboxId) -> Result<Vec<Message>, StoreError> {
@@ -160,6 +159,53 @@ impl Index {
             message_row(key.value().1, row.value())
         })
         .collect()
+    }
+
+    /// A mailbox and what lists of it need, in UID order.
+    pub(super) fn entries(
+        &self,
+        mailbox: MailboxId,
+    ) -> Result<Option<(Mailbox, Vec<Entry>)>, StoreError> {
+        let txn = self.read()?;
+        let row = stored_mailbox(&txn.open_table(MAILBOXES).map_err(index)?, mailbox)?;
+        let Some(row) = row else { return Ok(None) };
+        let messages = txn.open_table(MESSAGES).map_err(index)?;
+        Ok(Some((row, changed_rows(&messages, mailbox, ModSeq(0))?)))
+    }
+
+    /// What changed in a mailbox after `since`; nothing when there is no such mailbox.
+    pub(super) fn changed_since(
+        &self,
+        mailbox: MailboxId,
+        since: ModSeq,
+        recent: &Recent,
+    ) -> Result<Option<Changes>, StoreError> {
+        let txn = self.read()?;
+        let row = stored_mailbox(&txn.open_table(MAILBOXES).map_err(index)?, mailbox)?;
+        let Some(row) = row else { return Ok(None) };
+        let (mut changed, mut vanished) = (Vec::new(), Vec::new());
+        if row.highest_modseq <= since {
+            return Ok(Some(Changes { mailbox: row, changed, vanished }));
+        }
+        let messages = txn.open_table(MESSAGES).map_err(index)?;
+        if let Some(uids) = recent.between(mailbox, since, row.highest_modseq) {
+            for uid in uids {
+                match messages.get((mailbox.0, uid.get())).map_err(index)? {
+                    Some(row) => changed.extend(entry_row(uid.get(), since, row.value())?),
+                    None => vanished.push(uid),
+                }
+            }
+        } else {
+            changed = changed_rows(&messages, mailbox, since)?;
+            let tombs = txn.open_table(EXPUNGED).map_err(index)?;
+            let first = (mailbox.0, since.0.saturating_add(1), 0);
+            let tombs = tombs.range(first..=(mailbox.0, u64::MAX, u32::MAX)).map_err(index)?;
+            for tomb in tombs {
+                vanished.extend(Uid::new(tomb.map_err(index)?.0.value().2));
+            }
+            vanished.sort_unstable();
+        }
+        Ok(Some(Changes { mailbox: row, changed, vanished }))
     }
 
     pub(super) fn message(
@@ -384,6 +430,42 @@ impl Index {
     }
 }
 
+/// A row of [`MAILBOXES`].
+pub(super) fn stored_mailbox(
+    rows: &impl ReadableTable<u32, Bytes>,
+    id: MailboxId,
+) -> Result<Option<Mailbox>, StoreError> {
+    let row = rows.get(id.0).map_err(index)?;
+    row.map(|row| mailbox_row(id, row.value())).transpose()
+}
+
+/// An account's mailboxes, by name, out of [`NAMES`].
+fn mailbox_ids(
+    account: AccountId,
+    names: &impl ReadableTable<(u32, &'static str), u32>,
+) -> Result<impl Iterator<Item = Result<MailboxId, StoreError>>, StoreError> {
+    let all = names.range((account.0, "")..).map_err(index)?;
+    let ours = all.map(|entry| entry.map_err(index)).take_while(move |entry| {
+        entry.as_ref().map_or(true, |(key, _)| key.value().0 == account.0)
+    });
+    Ok(ours.map(|entry| entry.map(|(_, id)| MailboxId(id.value()))))
+}
+
+/// What an account's mailboxes hold, by their rows.
+pub(super) fn usage(
+    account: AccountId,
+    names: &impl ReadableTable<(u32, &'static str), u32>,
+    row: impl Fn(MailboxId) -> Result<Option<Mailbox>, StoreError>,
+) -> Result<Usage, StoreError> {
+    let mut usage = Usage::default();
+    for id in mailbox_ids(account, names)? {
+        if let Some(row) = row(id?)? {
+            usage = usage.and(row.size, row.messages.into());
+        }
+    }
+    Ok(usage)
+}
+
 /// Decodes a value of [`MAILBOXES`].
 pub(super) fn mailbox_row(id: MailboxId, row: &[u8]) -> Result<Mailbox, StoreError> {
     let mut from = Decoder(row);
@@ -402,6 +484,27 @@ pub(super) fn message_row(uid: u32, row: &[u8]) -> Result<Message, StoreError> {
     let uid = Uid::new(uid).ok_or(Malformed);
     uid.and_then(|uid| decode_message(uid, &mut Decoder(row), Decoder::content))
         .map_err(|error| malformed("a message", error))
+}
+
+/// Of a value of [`MESSAGES`], what lists need, when it changed after `since`.
+fn entry_row(uid: u32, since: ModSeq, row: &[u8]) -> Result<Option<Entry>, StoreError> {
+    let uid = Uid::new(uid).ok_or(Malformed);
+    uid.and_then(|uid| decode_entry(uid, since, &mut Decoder(row)))
+        .map_err(|error| malformed("a message", error))
+}
+
+/// All messages of a mailbox that changed after `since`, by UID.
+fn changed_rows(
+    messages: &impl ReadableTable<(u32, u32), Bytes>,
+    mailbox: MailboxId,
+    since: ModSeq,
+) -> Result<Vec<Entry>, StoreError> {
+    let mut changed = Vec::new();
+    for entry in messages.range((mailbox.0, 0)..=(mailbox.0, u32::MAX)).map_err(index)? {
+        let (key, row) = entry.map_err(index)?;
+        changed.extend(entry_row(key.value().1, since, row.value())?);
+    }
+    Ok(changed)
 }
 
 /// A value of [`BODIES`] or [`PARTS`]: how many need it, and where it is, if that is known.
@@ -456,7 +559,7 @@ fn dump_table<K: redb::Key + 'static, V: redb::Value + 'static>(
     table: TableDefinition<'_, K, V>,
     out: &mut Vec<String>,
 ) {
-    use redb::{ReadableTable as _, TableHandle as _};
+    use redb::TableHandle as _;
     for entry in txn.open_table(table).unwrap().iter().unwrap() {
         let (key, value) = entry.unwrap();
         out.push(format!("{} {:?} = {:?}", table.name(), key.value(), value.value()));

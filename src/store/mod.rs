@@ -13,6 +13,7 @@
 mod apply;
 mod batch;
 mod body;
+mod changes;
 mod codec;
 mod compact;
 mod disk;
@@ -24,6 +25,7 @@ mod lock;
 mod open;
 mod packing;
 mod plan;
+mod quota;
 mod reader;
 mod record;
 mod segment;
@@ -37,8 +39,10 @@ mod writer;
 
 pub use batch::Batch;
 pub use body::{Body, BodyWriter};
+pub use changes::{Changes, Entry};
 pub use error::{OpenError, StoreError};
 pub use keeper::{Background, Compacted, Keeper};
+pub use quota::{Quota, Usage};
 pub use reader::MessageReader;
 pub use types::{
     AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
@@ -75,7 +79,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::clock::{SharedClock, SystemClock};
 use crate::files::create_private_folder;
-use crate::mail::{MailboxName, Uid};
+use crate::mail::{MailboxName, ModSeq, Uid};
 use disk::{Disk, How, OsDisk};
 use lock::Lock;
 use open::Refused;
@@ -195,6 +199,24 @@ impl Store {
         self.shared().index.messages(mailbox)
     }
 
+    /// A mailbox and, in UID order, what SELECT needs of its messages: of one moment, and much lighter
+    /// than [`Store::messages`]. Nothing when there is no such mailbox.
+    pub fn entries(&self, mailbox: MailboxId) -> Result<Option<(Mailbox, Vec<Entry>)>, StoreError> {
+        self.shared().index.entries(mailbox)
+    }
+
+    /// What changed in a mailbox after `since`: costs as much as changed, unless that is more than
+    /// the last 65,536 changes of the box or before it was opened; then a look at every row.
+    /// Nothing when there is no such mailbox.
+    pub fn changed_since(
+        &self,
+        mailbox: MailboxId,
+        since: ModSeq,
+    ) -> Result<Option<Changes>, StoreError> {
+        let shared = self.shared();
+        shared.index.changed_since(mailbox, since, &shared.recent)
+    }
+
     /// One message.
     pub fn message(&self, mailbox: MailboxId, uid: Uid) -> Result<Option<Message>, StoreError> {
         self.shared().index.message(mailbox, uid)
@@ -237,6 +259,23 @@ impl Store {
     /// All settings whose key starts with `prefix`, by key.
     pub fn settings(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         self.shared().index.settings(prefix)
+    }
+
+    /// What an account's mailboxes hold now. Costs a look at each of its mailboxes, whatever is in them.
+    pub fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
+        self.shared().index.usage(account)
+    }
+
+    /// What an account may hold; [`Batch::set_quota`] sets it.
+    pub fn quota(&self, account: AccountId) -> Result<Quota, StoreError> {
+        Quota::decode(account, self.setting(&Quota::key(account))?.as_deref())
+    }
+
+    /// Whether an account may get one more message of so many bytes. The commit asks again: others
+    /// may be faster.
+    pub fn has_room(&self, account: AccountId, bytes: u64) -> Result<bool, StoreError> {
+        let quota = self.quota(account)?;
+        Ok(quota == Quota::NONE || quota.allows(self.usage(account)?.and(bytes, 1)))
     }
 
     /// Tells of every committed change to an account's mailboxes from now on. A receiver that

@@ -11,6 +11,7 @@ use super::batch::{Batch, Carry, Ends, Op};
 use super::body::{Body, Packed, Placed};
 use super::error::StoreError;
 use super::event::{ChunkRef, Event, storable};
+use super::quota::Quota;
 use super::types::{
     AccountId, Change, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
     QueueRecord,
@@ -30,6 +31,8 @@ pub(super) struct Planner<'a, 't, W> {
     pub(super) tables: &'a mut Tables<'t>,
     pub(super) state: &'a mut State,
     pub(super) now: Timestamp,
+    /// Quotas are not asked.
+    pub(super) over_quota: bool,
     pub(super) writing: W,
     pub(super) events: Vec<Event>,
     pub(super) changes: Vec<Change>,
@@ -100,6 +103,7 @@ impl<W: Writing> Planner<'_, '_, W> {
         let message = Message { uid, modseq, flags, internal_date, save_date, content };
         self.changed(row.account, Some(mailbox));
         self.emit(Event::Message(mailbox, message))?;
+        self.check_quota(row.account)?;
         Ok(Outcome::Added { uid_validity: row.uid_validity, uid, modseq })
     }
 
@@ -141,7 +145,7 @@ impl<W: Writing> Planner<'_, '_, W> {
         to: MailboxId,
         away: bool,
     ) -> Result<Outcome, StoreError> {
-        self.mailbox(from)?;
+        let source = self.mailbox(from)?;
         let target = self.mailbox(to)?;
         let (mut pairs, modseq) = (Vec::new(), next_modseq(&target));
         for old in ascending(uids) {
@@ -153,6 +157,10 @@ impl<W: Writing> Planner<'_, '_, W> {
         }
         if !pairs.is_empty() {
             self.changed(target.account, Some(to));
+            // A phone deletes by moving to the trash: that has to work in a full account.
+            if !away || source.account != target.account {
+                self.check_quota(target.account)?;
+            }
         }
         if away {
             let gone: Vec<_> = pairs.iter().map(|(old, _)| *old).collect();
@@ -295,6 +303,19 @@ impl<W: Writing> Planner<'_, '_, W> {
 
     fn mailbox(&mut self, id: MailboxId) -> Result<Mailbox, StoreError> {
         self.tables.mailbox(id)?.cloned().ok_or(StoreError::NoMailbox)
+    }
+
+    /// Fails when what an account just got is more than it may hold.
+    fn check_quota(&self, account: AccountId) -> Result<(), StoreError> {
+        if self.over_quota {
+            return Ok(());
+        }
+        let quota = self.tables.quota(account)?;
+        if quota == Quota::NONE || quota.allows(self.tables.usage(account)?) {
+            Ok(())
+        } else {
+            Err(StoreError::OverQuota)
+        }
     }
 
     fn changed(&mut self, account: AccountId, mailbox: Option<MailboxId>) {

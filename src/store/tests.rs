@@ -5,7 +5,9 @@ use std::io::Read;
 use jiff::Timestamp;
 
 use super::*;
-use crate::mail::{Flag, Flags, ModSeq, SystemFlag};
+use crate::mail::{Flag, Flags, SystemFlag};
+
+mod numbers;
 
 pub(super) const ALICE: AccountId = AccountId(7);
 

@@ -22,6 +22,15 @@ pub struct MailboxId(pub u32);
 #[serde(transparent)]
 pub struct BodyId(pub u64);
 
+impl BodyId {
+    /// EMAILID of the messages that have these bytes (RFC 8474 §5.1): `E` and the body's number.
+    /// Copies and moves keep it, within an account no two messages of other content share it, and
+    /// nothing has to be stored for it.
+    pub fn email_id(self) -> String {
+        format!("E{}", self.0)
+    }
+}
+
 /// A queue record's number; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -15,6 +15,7 @@ use super::Options;
 use super::apply::{State, Tables};
 use super::batch::Batch;
 use super::body::{Body, Packed, Placed};
+use super::changes::{self, KEPT, Recent, Touched};
 use super::disk::DiskFile;
 use super::error::{StoreError, again};
 use super::event::{ChunkRef, Commit, Event, Hash};
@@ -50,6 +51,7 @@ pub(super) struct Shared {
     pub(super) index: Index,
     pub(super) changes: broadcast::Sender<Change>,
     pub(super) next_body: AtomicU64,
+    pub(super) recent: Recent,
     /// Messages being taken in, which will be committed soon.
     pub(super) coming: AtomicUsize,
     pub(super) clock: SharedClock,
@@ -76,6 +78,7 @@ impl Shared {
             index,
             changes,
             next_body: AtomicU64::new(0),
+            recent: Recent::new(KEPT),
             coming: AtomicUsize::new(0),
             clock,
             closing: AtomicBool::new(false),
@@ -296,6 +299,7 @@ impl Writer {
             }
             self.write(staged.log)?;
             self.sync()?;
+            shared.recent.add(staged.touched);
             txn.commit().map_err(index).inspect_err(|error| self.stop(error))?;
             for (body, placed) in staged.placed {
                 body.written(&placed, |at| shared.segments.pins.pin(at));
@@ -325,6 +329,7 @@ impl Writer {
             }
             let mut planner = Planner {
                 now: self.options.clock.now(),
+                over_quota: batch.over_quota,
                 writing: Tail { writer: self, staged: &mut staged },
                 events: Vec::new(),
                 changes: Vec::new(),
@@ -334,6 +339,9 @@ impl Writer {
             let counters = Event::Counters(planner.state.counters);
             let outcomes = planner.run(batch);
             let (mut events, changes) = (planner.events, planner.changes);
+            // Only of mailboxes this batch changes: an event can also say again what is so already.
+            let news = |touched: &Touched| changes.iter().any(|c| c.mailbox == Some(touched.0));
+            staged.touched.extend(events.iter().flat_map(changes::touched).filter(news));
             if first && !events.is_empty() {
                 events.insert(0, counters);
                 first = false;
@@ -535,6 +543,8 @@ struct Staged {
     /// Bodies of which something is in it.
     placed: Vec<(Body, Placed)>,
     changes: BTreeSet<Change>,
+    /// The messages that change.
+    touched: Vec<Touched>,
 }
 
 /// The end of the log while a batch is planned.

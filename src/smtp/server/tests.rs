@@ -100,6 +100,30 @@ async fn a_full_card_acknowledges_nothing() {
 }
 
 #[tokio::test]
+async fn a_full_mailbox_is_told_at_rcpt_and_what_does_not_fit_after_data() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    let mut batch = crate::store::Batch::new();
+    batch.set_quota(post.alice, crate::store::Quota { bytes: Some(1000), messages: None });
+    post.store.commit(batch).await.unwrap();
+    let mut stranger = post.call(Role::Mx).await;
+    stranger.say("EHLO x\r\n", 10).await;
+    let to = "RCPT TO:<alice@example.org>\r\n";
+    let mail = |size: &str| format!("RSET\r\nMAIL FROM:<b@example.net>{size}\r\n{to}");
+    for (size, answer) in [(" SIZE=1001", "452 4.2.2"), (" SIZE=1000", "250"), ("", "250")] {
+        let replies = stranger.say(&mail(size), 3).await;
+        assert!(replies.last().unwrap().starts_with(answer), "{size}: {replies:?}");
+    }
+    let long = format!("DATA\r\nSubject: x\r\n\r\n{}.\r\n", "0123456789\r\n".repeat(90));
+    let replies = stranger.say(&long, 2).await;
+    assert!(replies.last().unwrap().starts_with("452 4.2.2"), "{replies:?}");
+    assert!(post.inbox().is_empty());
+    let short = format!("{}DATA\r\nSubject: x\r\n\r\nx\r\n.\r\n", mail(""));
+    let replies = stranger.say(&short, 5).await;
+    assert!(replies.last().unwrap().starts_with("250 2.0.0"), "{replies:?}");
+    assert_eq!(post.inbox().len(), 1);
+}
+
+#[tokio::test]
 async fn who_says_nothing_and_who_says_it_slowly_are_told_and_hung_up_on() {
     let short = Duration::from_millis(150);
     let timeouts = Timeouts { command: short, ..Timeouts::default() };

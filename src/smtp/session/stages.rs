@@ -77,7 +77,7 @@ impl Ready {
     }
 
     fn ask_sender(self, mail: MailFrom, desk: &mut Desk) -> State {
-        let mail = Mail { ready: self, from: mail.from, utf8: mail.utf8 };
+        let mail = Mail { ready: self, from: mail.from, utf8: mail.utf8, size: mail.size };
         match &mail.from {
             // Read receipts and the like have no sender (RFC 8098 §2.1).
             ReversePath::Null => {
@@ -141,11 +141,12 @@ pub(super) struct Mail {
     ready: Ready,
     from: ReversePath,
     utf8: bool,
+    size: Option<u64>,
 }
 
 impl Mail {
     pub(super) fn rcpt(self, to: Recipient, desk: &mut Desk) -> State {
-        match desk.recipient(to, self.utf8) {
+        match desk.recipient(to, &self) {
             Some(address) => State::Waiting(Waiting::FirstRecipient(self, address)),
             None => State::Command(Stage::Mail(self)),
         }
@@ -166,7 +167,7 @@ impl Rcpt {
             desk.say(reply::TOO_MANY_RECIPIENTS);
             return State::Command(Stage::Rcpt(self));
         }
-        match desk.recipient(to, self.mail.utf8) {
+        match desk.recipient(to, &self.mail) {
             Some(address) => State::Waiting(Waiting::Recipient(self, address)),
             None => State::Command(Stage::Rcpt(self)),
         }
@@ -268,7 +269,7 @@ impl Receiving {
             // Two programs would show two authors (RFC 5322 §3.6 allows one field).
             _ => self.refuse(reply::BAD_FROM, desk),
         }
-        let Rcpt { mail: Mail { ready, from, utf8 }, to } = self.rcpt;
+        let Rcpt { mail: Mail { ready, from, utf8, .. }, to } = self.rcpt;
         if let Some(refusal) = self.refusal {
             desk.say(refusal);
             return ready.into();
@@ -408,10 +409,10 @@ impl Desk {
     }
 
     /// Asks about a recipient, or refuses it at once.
-    fn recipient(&mut self, to: Recipient, utf8_allowed: bool) -> Option<Address> {
+    fn recipient(&mut self, to: Recipient, mail: &Mail) -> Option<Address> {
         let address = match to {
             Recipient::Postmaster => self.settings.postmaster.clone(),
-            Recipient::Address { utf8: true, .. } if !utf8_allowed => {
+            Recipient::Address { utf8: true, .. } if !mail.utf8 => {
                 self.say(CommandError::NeedsUtf8.into());
                 return None;
             }
@@ -423,7 +424,7 @@ impl Desk {
             }
             Recipient::Address { address, .. } => address,
         };
-        self.ask(Question::Recipient(address.clone()));
+        self.ask(Question::Recipient { to: address.clone(), size: mail.size });
         Some(address)
     }
 }
