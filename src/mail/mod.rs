@@ -8,6 +8,7 @@ mod envelope;
 pub mod headers;
 mod mailbox;
 pub mod structure;
+pub mod utf7;
 
 pub use address::{Address, AddressError, Domain, LocalPart};
 pub use envelope::{Envelope, ReversePath};
