@@ -422,6 +422,25 @@ fn a_folder_of_thunderbird_becomes_mailboxes() {
 }
 
 #[test]
+fn an_export_of_apple_mail_is_named_after_its_folder() {
+    let house = House::new();
+    let message = "From a@b Sun Nov 22 10:00:00 2026\nSubject: a\n\nhello\n";
+    let root = house.folder.path().join("old.mbox");
+    for folder in ["", "Work.mbox"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+        fs::write(root.join(folder).join("mbox"), message).unwrap();
+    }
+    assert_eq!(house.import(&root).added, 2);
+    assert_eq!(house.subjects().into_keys().collect::<Vec<_>>(), ["old", "old/Work"]);
+    // A folder of mboxes may be called so as well.
+    fs::remove_dir_all(&root).unwrap();
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("Bills.mbox"), message).unwrap();
+    assert_eq!(house.import(&root).added, 1);
+    assert!(house.subjects().contains_key("Bills"));
+}
+
+#[test]
 fn a_takeout_of_google_is_put_where_its_labels_say() {
     let house = House::new();
     let file = house.folder.path().join("All mail Including Spam and Trash.mbox");

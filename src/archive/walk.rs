@@ -16,6 +16,8 @@ use super::text::{Form, Normal};
 use super::wire::PIECE;
 use crate::mail::{Flags, utf7};
 
+/// The file in a folder `Work.mbox` that Apple Mail writes.
+const APPLE: &str = "mbox";
 /// Deepest folder below the path.
 const MAX_DEPTH: usize = 64;
 /// Names of files sorted at once; of more, each window costs one more look at the folder.
@@ -105,8 +107,10 @@ impl Archive {
         let meta = fs::metadata(path)?;
         if meta.is_dir() {
             let mut levels = Vec::new();
-            if let Some(name) = path.file_name().and_then(|name| apple(&name.to_string_lossy())) {
-                levels.push(name);
+            // Apple Mail: the folder is named after the mailbox, its file is not.
+            let name = file_name(path);
+            if path.join(APPLE).is_file() && has_ending(&name, &["mbox"]) {
+                levels.push(level(&name));
             }
             archive.folder(path, &levels, format, 0);
             archive.subscribe(path);
@@ -167,8 +171,7 @@ impl Archive {
         match mbox::is_mbox(path).map(|is| is || bytes == 0 && has_ending(name, &["mbox"])) {
             Ok(true) => {
                 let mut below = levels.to_vec();
-                // Apple Mail: `Work.mbox/mbox`.
-                if name != "mbox" || levels.is_empty() {
+                if name != APPLE || levels.is_empty() {
                     below.push(level(name));
                 }
                 self.add(below, path, Kind::Mbox, bytes);
@@ -420,10 +423,4 @@ fn level(name: &str) -> String {
         name.get(at..)?.eq_ignore_ascii_case(ending).then(|| name.get(..at))?
     });
     utf7::decode(stem.unwrap_or(name).as_bytes())
-}
-
-/// The mailbox an export of Apple Mail is named after.
-fn apple(name: &str) -> Option<String> {
-    let level = level(name);
-    (level != name && has_ending(name, &["mbox"])).then_some(level)
 }
