@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::trouble::{PostOffice, pillarbox, text};
@@ -43,13 +43,7 @@ fn a_killed_import_is_run_again_and_each_message_is_there_once() {
     // First whoever imports is killed, then the box, then the box is stopped.
     for round in 0..3 {
         let before = messages(post.data());
-        let mut importing = Command::new(env!("CARGO_BIN_EXE_pillarbox"))
-            .args(["import", ALICE, "--data", post.data()])
-            .arg(&old)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut importing = importing(post.data(), &old);
         while messages(post.data()) == before && importing.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -77,6 +71,25 @@ fn a_killed_import_is_run_again_and_each_message_is_there_once() {
         .filter(|b| b.starts_with(b"Subj"))
         .collect();
     assert_eq!(bytes.len(), MAILS, "some are there twice, others are missing");
+}
+
+#[test]
+fn ctrl_c_ends_after_a_batch_and_says_how_to_go_on() {
+    let post = PostOffice::start();
+    let work = tempfile::tempdir().unwrap();
+    let old = mails(work.path(), 3_000);
+    let importing = importing(post.data(), &old);
+    while messages(post.data()) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = nix::unistd::Pid::from_raw(importing.id().try_into().unwrap());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).unwrap();
+    let done = importing.wait_with_output().unwrap();
+    let (told, said) = (text(&done.stdout), text(&done.stderr));
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("run the same command again"), "{said}");
+    let added = messages(post.data());
+    assert!(added < 3_000 && told.contains(&format!("{added} messages added")), "{told}");
 }
 
 #[test]
@@ -109,6 +122,16 @@ fn mails(work: &Path, count: usize) -> PathBuf {
 
 fn import(data: &str, path: &Path) -> serde_json::Value {
     carry(&["import", ALICE, &path.display().to_string(), "--json", "--data", data])
+}
+
+fn importing(data: &str, path: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_pillarbox"))
+        .args(["import", ALICE, "--data", data])
+        .arg(path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 fn export(data: &str, path: &Path) -> serde_json::Value {

@@ -7,17 +7,17 @@ use std::path::Path;
 
 use super::shelf::{self, Shelf, Spool};
 use super::wire::{FromAccount, Kept, Piece, hear, next_piece, say};
-use super::{ArchiveError, Format, Progress, Summary, Watch};
+use super::{ArchiveError, Output, Progress, Summary, Watch};
 
 /// Exports into a folder, over a line to the post office.
 pub fn export(
     folder: &Path,
-    format: Format,
+    output: Output,
     line: &UnixStream,
     watch: &mut dyn Watch,
 ) -> Result<Summary, ArchiveError> {
     let mut export = Export {
-        shelf: shelf::open(folder, format)?,
+        shelf: shelf::open(folder, output)?,
         spool: Spool::new(folder),
         from: BufReader::new(line),
         to: BufWriter::new(line),

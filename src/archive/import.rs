@@ -52,7 +52,7 @@ pub fn import(
     let mut from = BufReader::new(line);
     let key = match hear(&mut from)? {
         Some(FromStore::Key(key)) => key,
-        other => return Err(unexpected(other).into()),
+        other => return Err(unexpected(other.as_ref()).into()),
     };
     let bytes_of = archive.places.iter().map(|place| place.bytes).sum();
     let mut import = Import {
@@ -67,6 +67,16 @@ pub fn import(
         progress: Progress { bytes_of, ..Progress::default() },
         summary: Summary::default(),
     };
+    if let Some(first) = archive.ignored_first {
+        let others = archive.ignored - 1;
+        let first = first.display();
+        import.summary.notes.push(match others {
+            0 => format!("{first} holds no mail that is recognised and was left out"),
+            n => {
+                format!("{first} and {n} others hold no mail that is recognised and were left out")
+            }
+        });
+    }
     for unreadable in archive.unreadable {
         import.summary.fail(unreadable.what, unreadable.why);
     }
@@ -159,7 +169,9 @@ impl Import<'_> {
                 let labels = facts.labels.filter(|_| offered.found.flags_in_header);
                 let wishes = match labels.filter(|_| self.options.into.is_none()) {
                     Some(labels) => {
-                        labels.flags().iter().for_each(|flag| offered.head.flags.insert(flag));
+                        for flag in labels.flags().iter() {
+                            offered.head.flags.insert(flag);
+                        }
                         labels.wishes()
                     }
                     None => vec![wish.clone()],
@@ -209,7 +221,9 @@ impl Import<'_> {
         }
         let mut flags = found.flags.clone();
         if found.flags_in_header {
-            facts.flags.iter().for_each(|flag| flags.insert(flag));
+            for flag in facts.flags.iter() {
+                flags.insert(flag);
+            }
         }
         if self.options.seen {
             flags.insert(Flag::System(SystemFlag::Seen));
@@ -263,7 +277,7 @@ impl Import<'_> {
                 self.summary.stopped = Some(why);
                 Ok(false)
             }
-            other => Err(unexpected(other).into()),
+            other => Err(unexpected(other.as_ref()).into()),
         }
     }
 }
@@ -295,7 +309,7 @@ fn check(start: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn unexpected(heard: Option<FromStore>) -> io::Error {
+fn unexpected(heard: Option<&FromStore>) -> io::Error {
     match heard {
         Some(_) => io::Error::other("it is another version"),
         None => io::ErrorKind::UnexpectedEof.into(),

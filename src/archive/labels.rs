@@ -183,9 +183,8 @@ impl Labels {
                 }
             }
         }
-        names.iter_mut().for_each(|name| *name = name.trim().to_owned());
-        names.retain(|name| !name.is_empty());
-        Self { names }
+        let names = names.iter().map(|name| name.trim().to_owned());
+        Self { names: names.filter(|name| !name.is_empty()).collect() }
     }
 
     /// The mailboxes a message belongs into: one for each label that is no mere mark.

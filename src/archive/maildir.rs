@@ -27,7 +27,8 @@ const FORWARDED: &str = "$Forwarded";
 
 /// Whether a folder holds messages in this form.
 pub(super) fn is_maildir(folder: &Path) -> bool {
-    folder.join("cur").is_dir() || folder.join("new").is_dir()
+    let has = |sub: &str| folder.join(sub).is_dir();
+    has("cur") || has("new") && has("tmp")
 }
 
 /// Keywords of one Maildir by their letter.
@@ -78,7 +79,9 @@ pub(super) fn flags(name: &str, keywords: &Keywords) -> Flags {
                 None => keywords.0.get(&letter).cloned().map(Flag::Keyword),
             },
         };
-        flag.into_iter().for_each(|flag| flags.insert(flag));
+        if let Some(flag) = flag {
+            flags.insert(flag);
+        }
     }
     flags
 }
@@ -130,8 +133,29 @@ pub(super) fn levels(name: &str) -> Vec<String> {
 
 /// The reverse of [`levels`]; a dot within a level has to be told from one between two.
 pub(super) fn folder_name(mailbox: &str) -> String {
-    let level = |level: &str| format!(".{}", utf7::encode(level).replace('.', "&AC4-"));
+    let level = |level: &str| format!(".{}", escape(&utf7::encode(level)).replace('.', DOT));
     mailbox.split('/').map(level).collect()
+}
+
+/// A dot in modified UTF-7, where it must not stand for itself.
+pub(super) const DOT: &str = "&AC4-";
+
+/// Names without what the file systems of other computers do not take, in modified UTF-7.
+pub(super) fn escape(name: &str) -> String {
+    const CHARS: [(char, &str); 7] = [
+        (':', "&ADo-"),
+        ('?', "&AD8-"),
+        ('"', "&ACI-"),
+        ('<', "&ADw-"),
+        ('>', "&AD4-"),
+        ('|', "&AHw-"),
+        ('\\', "&AFw-"),
+    ];
+    let mut escaped = name.to_owned();
+    for (c, with) in CHARS {
+        escaped = escaped.replace(c, with);
+    }
+    escaped
 }
 
 /// The folders named in the file of subscriptions, each by its levels; nothing without the file.
@@ -183,7 +207,7 @@ mod tests {
 
     #[test]
     fn names_of_folders_come_back() {
-        for name in ["Work/Bills", "Entwürfe/a.b", "INBOX/x", "Q&A", "日本"] {
+        for name in ["Work/Bills", "Entwürfe/a.b", "INBOX/x", "Q&A", "日本", "Re: \"<x>\"|?\\"] {
             let folder = folder_name(name);
             assert!(folder.is_ascii() && folder.starts_with('.'), "{folder}");
             assert_eq!(levels(&folder).join("/"), name);

@@ -46,6 +46,15 @@ pub enum Format {
     Eml,
 }
 
+/// What an export writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// [`Format::Maildir`].
+    Maildir,
+    /// [`Format::Mbox`].
+    Mbox,
+}
+
 /// Looks on while mail is carried.
 pub trait Watch {
     /// Called after every batch.

@@ -1,7 +1,7 @@
 //! The end at the store of an import: says which of the messages offered are missing, takes their
 //! bytes in, and commits each offer as one batch, durable before it is confirmed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, BufReader, BufWriter};
 use std::os::unix::net::UnixStream;
 
@@ -222,11 +222,10 @@ impl Receiver<'_> {
         Ok(taken)
     }
 
-    fn mailboxes_of(&self, head: &Head) -> Result<Vec<MailboxId>, StoreError> {
+    fn mailboxes_of(&self, head: &Head) -> Result<BTreeSet<MailboxId>, StoreError> {
         let mailbox = |number: &usize| self.folders.get(*number).copied();
-        let mailboxes: Option<BTreeMap<MailboxId, ()>> =
-            head.folders.iter().map(|number| mailbox(number).map(|id| (id, ()))).collect();
-        Ok(mailboxes.ok_or(StoreError::NoMailbox)?.into_keys().collect())
+        let mailboxes: Option<BTreeSet<MailboxId>> = head.folders.iter().map(mailbox).collect();
+        mailboxes.ok_or(StoreError::NoMailbox)
     }
 
     fn known(&mut self, mailbox: MailboxId) -> Result<&mut Known, StoreError> {

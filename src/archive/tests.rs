@@ -114,7 +114,7 @@ impl House {
         summary
     }
 
-    fn export(&self, format: Format, watch: &mut dyn Watch) -> Summary {
+    fn export(&self, format: Output, watch: &mut dyn Watch) -> Summary {
         let (near, far) = UnixStream::pair().unwrap();
         let store = self.store.clone();
         let serving = std::thread::spawn(move || give(&store, ALICE, &far));
@@ -225,7 +225,7 @@ fn filled() -> House {
     house
 }
 
-fn round_trip(format: Format) {
+fn round_trip(format: Output) {
     let house = filled();
     house.mailbox("Nothing in it");
     let before = house.mail(ALICE);
@@ -262,29 +262,29 @@ fn round_trip(format: Format) {
 
 #[test]
 fn everything_comes_back_byte_for_byte_from_a_maildir() {
-    round_trip(Format::Maildir);
+    round_trip(Output::Maildir);
 }
 
 #[test]
 fn everything_comes_back_byte_for_byte_from_mboxes() {
-    round_trip(Format::Mbox);
+    round_trip(Output::Mbox);
 }
 
 #[test]
 fn an_interrupted_export_goes_on_where_it_stopped() {
-    for format in [Format::Maildir, Format::Mbox] {
+    for format in [Output::Maildir, Output::Mbox] {
         let house = filled();
         let all = house.mail(ALICE).len() as u64;
         let first = house.export(format, &mut Impatient(7));
         assert!(first.interrupted && first.added > 0 && first.added < all, "{first:?}");
         // A message that was being written when the power went.
-        if format == Format::Mbox {
+        if format == Output::Mbox {
             let inbox = house.out().join("INBOX.mbox");
             let len = fs::metadata(&inbox).unwrap().len();
             fs::File::options().write(true).open(inbox).unwrap().set_len(len - 7).unwrap();
         }
         let second = house.export(format, &mut Patient);
-        let torn = u64::from(format == Format::Mbox);
+        let torn = u64::from(format == Output::Mbox);
         assert_eq!((second.present + torn, second.failed), (first.added, 0));
         assert_eq!(house.import(&house.out()).added, all);
     }
@@ -332,6 +332,23 @@ fn one_bad_file_never_stops_the_import() {
     fs::create_dir(&empty).unwrap();
     let none = house.import_with(&options(&empty), &mut Patient).unwrap_err();
     assert!(none.to_string().contains("no mail in"), "{none}");
+    // A picture is no message, and a circle of folders ends.
+    let picture = empty.join("picture.jpg");
+    fs::write(&picture, b"\xff\xd8\xff\xe0\0\x10JFIF: no field\n").unwrap();
+    for name in ["a", "b"] {
+        std::os::unix::fs::symlink(".", empty.join(name)).unwrap();
+    }
+    for path in [&picture, &empty] {
+        let none = house.import_with(&options(path), &mut Patient).unwrap_err();
+        assert!(none.to_string().contains("no mail in"), "{none}");
+    }
+    fs::write(empty.join("one.eml"), "Subject: one\n\n").unwrap();
+    let summary = house.import(&empty);
+    assert_eq!(summary.added, 1);
+    assert!(summary.notes[0].contains("picture.jpg"), "{summary:?}");
+    let letter = empty.join("letter");
+    fs::write(&letter, "Subject: letter\n\n").unwrap();
+    assert_eq!(house.import(&letter).added, 1);
 }
 
 #[test]
@@ -501,7 +518,7 @@ fn an_export_never_writes_into_somebody_elses_mbox() {
         let (near, far) = UnixStream::pair().unwrap();
         let store = house.store.clone();
         let serving = std::thread::spawn(move || give(&store, ALICE, &far));
-        let refused = export(&house.out(), Format::Mbox, &near, &mut Patient).unwrap_err();
+        let refused = export(&house.out(), Output::Mbox, &near, &mut Patient).unwrap_err();
         assert!(matches!(refused, ArchiveError::Foreign(_)), "{refused}");
         drop(near);
         assert!(serving.join().unwrap().is_err());

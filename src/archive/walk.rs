@@ -2,9 +2,10 @@
 //! folders of these in each other. What is found is read one message at a time, oldest file first.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Take};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use super::maildir::{self, Keywords};
 use super::mbox::{self, Scan};
 use super::text::{Form, Normal};
 use super::wire::PIECE;
+use crate::mail::structure::fields;
 use crate::mail::{Flags, utf7};
 
 /// The file in a folder `Work.mbox` that Apple Mail writes.
@@ -98,6 +100,11 @@ pub(super) struct Unreadable {
 pub(super) struct Archive {
     pub(super) places: Vec<Place>,
     pub(super) unreadable: Vec<Unreadable>,
+    /// Files that are not recognised as mail, and the first of them.
+    pub(super) ignored: u64,
+    pub(super) ignored_first: Option<PathBuf>,
+    /// Folders seen, by device and number: links may lead in a circle.
+    seen: HashSet<(u64, u64)>,
 }
 
 impl Archive {
@@ -115,10 +122,19 @@ impl Archive {
             archive.folder(path, &levels, format, 0);
             archive.subscribe(path);
         } else {
-            let single = format == Some(Format::Eml) || format.is_none() && !mbox::is_mbox(path)?;
-            let kind = if single { Kind::Eml } else { Kind::Mbox };
-            let levels = if single { Vec::new() } else { vec![level(&file_name(path))] };
-            archive.add(levels, path, kind, meta.len());
+            let name = file_name(path);
+            let kind = match format {
+                Some(Format::Eml) => Some(Kind::Eml),
+                Some(Format::Mbox) => Some(Kind::Mbox),
+                Some(Format::Maildir) => None,
+                None if mbox::is_mbox(path)? => Some(Kind::Mbox),
+                None => (is_eml(&name) || is_message(path)?).then_some(Kind::Eml),
+            };
+            match kind {
+                Some(Kind::Mbox) => archive.add(vec![level(&name)], path, Kind::Mbox, meta.len()),
+                Some(kind) => archive.add(Vec::new(), path, kind, meta.len()),
+                None => {}
+            }
         }
         Ok(archive)
     }
@@ -126,6 +142,11 @@ impl Archive {
     fn folder(&mut self, path: &Path, levels: &[String], format: Option<Format>, depth: usize) {
         if depth > MAX_DEPTH {
             return self.fail(path, io::Error::other("it is nested too deeply"));
+        }
+        match fs::metadata(path) {
+            Ok(meta) if !self.seen.insert((meta.dev(), meta.ino())) => return,
+            Ok(_) => {}
+            Err(error) => return self.fail(path, error),
         }
         let wanted = |kind: Format| format.is_none_or(|format| format == kind);
         let is_maildir = maildir::is_maildir(path);
@@ -176,7 +197,10 @@ impl Archive {
                 }
                 self.add(below, path, Kind::Mbox, bytes);
             }
-            Ok(false) => {}
+            Ok(false) => {
+                self.ignored += 1;
+                self.ignored_first.get_or_insert_with(|| path.to_owned());
+            }
             Err(error) => self.fail(path, error),
         }
     }
@@ -214,7 +238,7 @@ impl Place {
                 Ok(Box::new(files.map(move |file| {
                     let path = file.map_err(|why| fail(&self.path, why))?;
                     let name = file_name(&path);
-                    let meta = fs::metadata(&path).map_err(|why| fail(&path, why))?;
+                    let meta = file_meta(&path).map_err(|why| fail(&path, why))?;
                     let verbatim = maildir::is_verbatim(&name, meta.len());
                     let form = Form { verbatim, quoted: false };
                     let mut found = whole(path, &meta, form);
@@ -249,7 +273,7 @@ impl Place {
                 };
                 Ok(Box::new(files.map(move |file| {
                     let path = file.map_err(|why| fail(&self.path, why))?;
-                    let meta = fs::metadata(&path).map_err(|why| fail(&path, why))?;
+                    let meta = file_meta(&path).map_err(|why| fail(&path, why))?;
                     let mut found = whole(path, &meta, Form { verbatim: false, quoted: false });
                     found.flags_in_header = true;
                     Ok(found)
@@ -271,6 +295,20 @@ fn whole(path: PathBuf, meta: &Metadata, form: Form) -> Found {
         date: None,
         modified: modified(meta),
     }
+}
+
+/// Anything but a file could keep whoever reads it waiting.
+fn file_meta(path: &Path) -> io::Result<Metadata> {
+    let meta = fs::metadata(path)?;
+    if meta.is_file() { Ok(meta) } else { Err(io::Error::other("it is no file")) }
+}
+
+/// Whether a file starts like a message.
+fn is_message(path: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)?.take(1_000).read_to_end(&mut start)?;
+    let name = fields(&start).next().map(|field| field.name).unwrap_or_default();
+    Ok(!name.is_empty() && name.iter().all(u8::is_ascii_graphic))
 }
 
 fn modified(meta: &Metadata) -> Timestamp {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::{At, EXIT_FAILURE, Failure, show};
-use crate::archive::{self, Format, ImportOptions, Progress, Summary, Watch};
+use crate::archive::{self, Format, ImportOptions, Output, Progress, Summary, Watch};
 use crate::control::{ControlError, Line, Request, open_line};
 use crate::mail::{Address, MailboxName};
 
@@ -76,14 +76,14 @@ pub(super) fn import(args: ImportArgs) -> Result<ExitCode, Failure> {
 }
 
 pub(super) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
-    let format = match args.format {
-        OutFormat::Maildir => Format::Maildir,
-        OutFormat::Mbox => Format::Mbox,
+    let output = match args.format {
+        OutFormat::Maildir => Output::Maildir,
+        OutFormat::Mbox => Output::Mbox,
     };
     let request = Request::Export { address: args.address.clone() };
     let line = open_line(&args.at.data, &request)?;
     carried(&args.at, line, "written", |line, bar| {
-        archive::export(&args.folder, format, line.stream(), bar)
+        archive::export(&args.folder, output, line.stream(), bar)
     })
 }
 

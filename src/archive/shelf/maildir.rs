@@ -122,7 +122,11 @@ impl Shelf for MaildirShelf {
         // Dovecot's second version is a live one: not ours to change.
         if !former.starts_with("V\t") {
             self.subscribed.extend(former.lines().map(str::to_owned));
-            let lines: String = self.subscribed.iter().map(|name| format!("{name}\n")).collect();
+            let mut lines = String::new();
+            for name in &self.subscribed {
+                lines.push_str(name);
+                lines.push('\n');
+            }
             write_private(&path, lines.as_bytes()).map_err(failed(&path))?;
         }
         let lost = (self.lost > 0).then(|| {

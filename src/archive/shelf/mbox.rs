@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::ArchiveError;
 use super::super::facts::X_STATUS;
+use super::super::maildir::{DOT, escape};
 use super::super::mbox::{Mark, Scan, Section, separator};
 use super::super::text::{Normal, write_message};
 use super::super::wire::{Kept, PIECE};
@@ -105,14 +106,15 @@ fn write(open: &mut Open, kept: &Kept, message: &mut Spool) -> io::Result<()> {
 
 /// Flags as mutt, Pine and Dovecot write them.
 fn status(flags: &Flags) -> String {
-    let mut text = format!("Status: {}O\n", if flags.has(SystemFlag::Seen) { "R" } else { "" });
+    let mut lines =
+        vec![format!("Status: {}O", if flags.has(SystemFlag::Seen) { "R" } else { "" })];
     let letters: String = X_STATUS
         .iter()
         .filter(|(_, flag)| flags.has(*flag))
         .map(|(letter, _)| char::from(*letter))
         .collect();
     if !letters.is_empty() {
-        text.push_str(&format!("X-Status: {letters}\n"));
+        lines.push(format!("X-Status: {letters}"));
     }
     let words: Vec<String> = flags
         .iter()
@@ -122,9 +124,9 @@ fn status(flags: &Flags) -> String {
         })
         .collect();
     for words in words.chunks(KEYWORDS) {
-        text.push_str(&format!("X-Keywords: {}\n", words.join(" ")));
+        lines.push(format!("X-Keywords: {}", words.join(" ")));
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 /// The numbers of the messages in a file, and where the last whole one ends.
@@ -188,8 +190,8 @@ fn is_torn_start(path: &Path) -> io::Result<bool> {
 /// A level's name as that of a file: told apart from hidden files, and from what mail programs
 /// call their files.
 fn file_name(level: &str) -> String {
-    let name = level.replace('&', "&-");
+    let name = escape(&level.replace('&', "&-"));
     let lower = name.to_lowercase();
     let ending = [".mbox", ".mbx", ".sbd"].iter().any(|ending| lower.ends_with(ending));
-    if name.starts_with('.') || ending { name.replace('.', "&AC4-") } else { name }
+    if name.starts_with('.') || ending { name.replace('.', DOT) } else { name }
 }

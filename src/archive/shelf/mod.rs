@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::text::LineEnds;
 use super::wire::{Kept, PIECE};
-use super::{ArchiveError, Format};
+use super::{ArchiveError, Output};
 use crate::mail::{MailboxName, Uid, UidValidity};
 
 /// Bytes of a message that are held in memory.
@@ -37,10 +37,10 @@ pub(super) trait Shelf {
 }
 
 /// Opens a folder, which may hold part of an export.
-pub(super) fn open(folder: &Path, format: Format) -> Result<Box<dyn Shelf>, ArchiveError> {
-    Ok(match format {
-        Format::Mbox => Box::new(mbox::MboxShelf::open(folder)?),
-        Format::Maildir | Format::Eml => Box::new(maildir::MaildirShelf::open(folder)?),
+pub(super) fn open(folder: &Path, output: Output) -> Result<Box<dyn Shelf>, ArchiveError> {
+    Ok(match output {
+        Output::Mbox => Box::new(mbox::MboxShelf::open(folder)?),
+        Output::Maildir => Box::new(maildir::MaildirShelf::open(folder)?),
     })
 }
 
