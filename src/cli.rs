@@ -13,12 +13,14 @@ use zeroize::Zeroizing;
 
 use crate::accounts::Password;
 use crate::appliance::{self, RunOptions};
+use crate::archive::ArchiveError;
 use crate::control::{self, AccountCommand, QueueCommand, Request};
 use crate::mail::Address;
 use crate::selfcheck;
 use crate::selfcheck::records::Record;
 use crate::store::{OpenError, StoreError};
 
+mod archive;
 mod quota;
 mod show;
 mod store;
@@ -78,6 +80,19 @@ enum Command {
         #[command(subcommand)]
         command: store::StoreArgs,
     },
+    /// Write an account's mail into a folder, as a Maildir or mboxes
+    #[command(
+        after_help = "May be stopped and run again: what is there already is left alone.\n\n\
+                      Example:\n  pillarbox export bob@example.org /media/stick/bob --format mbox"
+    )]
+    Export(archive::ExportArgs),
+    /// Bring old mail into an account: Maildir, mbox (Thunderbird, Google Takeout), .eml files
+    #[command(
+        after_help = "May be stopped and run again: what is in the mailbox already is not added \
+                      twice.\n\nExample:\n  pillarbox import bob@example.org ~/Maildir\n  \
+                      pillarbox import bob@example.org Takeout/Mail --seen"
+    )]
+    Import(archive::ImportArgs),
 }
 
 /// Which box is meant, and how to answer.
@@ -312,6 +327,8 @@ impl Cli {
             Command::Account { at, command } => account(&at, command),
             Command::Queue { at, command } => queue(&at, &command),
             Command::Store { at, command } => store::store(&at, &command),
+            Command::Export(args) => archive::export(&args),
+            Command::Import(args) => archive::import(args),
         };
         result.unwrap_or_else(|failure| {
             // One line: what happened and what to do.
@@ -332,6 +349,8 @@ enum Failure {
     Open(#[from] OpenError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[cfg(feature = "demo")]
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),

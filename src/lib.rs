@@ -11,7 +11,7 @@
 //! 7. [`imap`] and [`pop3`] hand it to the phone, which is told at once when it waits in IDLE.
 //!
 //! Beside that path: [`config`] and [`setup`] (what the owner decided), [`accounts`] (who lives
-//! here), [`files`] (kept whole and private), [`selfcheck`] and [`panel`] (is all well, and the light that says so), [`web`] (wizard and
+//! here), [`archive`] (old mail in, all mail out), [`files`] (kept whole and private), [`selfcheck`] and [`panel`] (is all well, and the light that says so), [`web`] (wizard and
 //! status), [`office`], [`control`] and [`appliance`] (all of it opened, commanded and run).
 //!
 //! # Invariants
@@ -23,6 +23,7 @@
 
 pub mod accounts;
 pub mod appliance;
+pub mod archive;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -2,12 +2,16 @@
 
   python3 tests/clients.py PILLARBOX
 
-mbsync, fetchmail, mutt and msmtp from Debian, curl, and Python's own imaplib, poplib and smtplib.
+mbsync, fetchmail, mutt and msmtp from Debian, curl, and Python's own imaplib, poplib, smtplib and
+mailbox.
 No root needed.
 """
 import imaplib
+import json
+import mailbox as archives
 import os
 import poplib
+import re
 import shlex
 import shutil
 import signal
@@ -23,8 +27,8 @@ BASE = int(os.environ.get("PILLARBOX_TEST_PORTS", "21000"))
 PORT = {name: BASE + number for name, number in dict(
     smtp=25, submission=587, submissions=465, imap=143, imaps=993, pop3=110, pop3s=995, http=80,
 ).items()}
-ALICE, BOB = "alice@home.test", "bob@home.test"
-PASSWORD = {ALICE: "demo-alice", BOB: "demo-bob"}
+ALICE, BOB, CAROL = "alice@home.test", "bob@home.test", "carol@home.test"
+PASSWORD = {ALICE: "demo-alice", BOB: "demo-bob", CAROL: "demo-carol"}
 TLS = ssl.create_default_context()
 TLS.check_hostname = False
 TLS.verify_mode = ssl.CERT_NONE
@@ -73,6 +77,11 @@ class Demo:
         if check:
             assert result.returncode == 0, (args, result.returncode, result.stdout, result.stderr)
         return result
+
+    def carry(self, *args):
+        """An import or export while the box runs; what it did."""
+        done = self.run(self.pillarbox, *args, "--data", f"{self.data}/home", "--json")
+        return json.loads(done.stdout)
 
     def file(self, name, text, mode=0o600):
         path = f"{self.work}/{name}"
@@ -283,6 +292,115 @@ set move = no
              env={**os.environ, "HOME": demo.work, "TERM": "xterm"})
     assert len(subjects(mailbox="Archive")) == before + 1
     assert "from-mbsync" not in subjects()
+
+
+def contents(login, mailbox):
+    """Flags, date and bytes of every message."""
+    client = imap(login, f'"{mailbox}"')
+    found = []
+    for number in client.search(None, "ALL")[1][0].split():
+        head, body = client.fetch(number, "(FLAGS INTERNALDATE BODY.PEEK[])")[1][0]
+        flags = {f.decode() for f in imaplib.ParseFlags(head)} - {r"\Recent"}
+        date = time.mktime(imaplib.Internaldate2tuple(head))
+        found.append((frozenset(flags), int(date), body))
+    client.logout()
+    return sorted(found, key=lambda message: message[2])
+
+
+def test_archives_of_others_come_in(demo):
+    demo.run(demo.pillarbox, "account", "add", CAROL, "--password-stdin",
+             "--data", f"{demo.data}/home", input=PASSWORD[CAROL])
+    # What mbsync wrote is what it got, but for a field of its own.
+    done = demo.carry("import", CAROL, f"{demo.work}/maildir")
+    assert done["failed"] == 0 and done["added"] > 0, done
+    theirs, ours = ({re.sub(rb"X-TUID: \S+\r\n", b"", body) for mailbox in ("INBOX", "Archive")
+                     for _, _, body in contents(login, mailbox)} for login in (CAROL, ALICE))
+    assert theirs <= ours, theirs - ours
+    assert demo.carry("import", CAROL, f"{demo.work}/maildir")["added"] == 0
+
+    # Python's.
+    box = archives.Maildir(f"{demo.work}/python", create=True)
+    folder = box.add_folder("Work.Bills")
+    for number, flags in enumerate(["", "S", "FRS", "DT"]):
+        letter = archives.MaildirMessage(message(f"python-{number}").replace("\r\n", "\n"))
+        letter.set_flags(flags)
+        letter.set_subdir("cur" if flags else "new")
+        letter.set_date(1_000_000_000 + number)
+        folder.add(letter)
+    box.close()
+    assert demo.carry("import", CAROL, f"{demo.work}/python")["added"] == 4
+    names = {"": set(), "S": {r"\Seen"}, "FRS": {r"\Flagged", r"\Answered", r"\Seen"},
+             "DT": {r"\Draft", r"\Deleted"}}
+    for number, found in enumerate(contents(CAROL, "Work/Bills")):
+        flags = list(names)[number]
+        assert found == (frozenset(names[flags]), 1_000_000_000 + number,
+                         message(f"python-{number}").encode()), found
+
+    box = archives.mbox(f"{demo.work}/python.mbox")
+    text = "From here to there.\n>From there.\n\nFrom the end.\n"
+    letter = archives.mboxMessage(message("python-mbox", text=text).replace("\r\n", "\n"))
+    letter.set_flags("RAF")
+    letter.set_from("somebody@far.test", time.gmtime(1_000_000_000))
+    box.add(letter)
+    box.close()
+    assert demo.carry("import", CAROL, f"{demo.work}/python.mbox")["added"] == 1
+    (flags, date, body), = contents(CAROL, "python")
+    assert flags == {r"\Seen", r"\Answered", r"\Flagged"} and date == 1_000_000_000, (flags, date)
+    # Python quotes `From ` and not `>From `, as mbox did at first: one `>` is lost for ever.
+    assert body.endswith(b"\r\nFrom here to there.\r\nFrom there.\r\n\r\nFrom the end.\r\n"), body
+
+    # mutt's, which knows where a message ends by its Content-Length.
+    config = demo.file("muttrc-mbox", """\
+set mbox_type = mbox
+set folder = "."
+set confirmappend = no
+set confirmcreate = no
+set delete = yes
+set quit = yes
+set copy = no
+set wait_key = no
+""")
+    keys = f"<tag-pattern>.<enter><tag-prefix><copy-message>{demo.work}/mutt.mbox<enter><exit>"
+    command = shlex.join(["mutt", "-n", "-F", config, "-f", f"{demo.work}/python/.Work.Bills",
+                          "-e", f'push "{keys}"'])
+    demo.run("script", "-qec", command, "/dev/null", stdin=subprocess.DEVNULL,
+             env={**os.environ, "HOME": demo.work, "TERM": "xterm"})
+    assert demo.carry("import", CAROL, f"{demo.work}/mutt.mbox")["added"] == 4
+    for number, (_, _, body) in enumerate(contents(CAROL, "mutt")):
+        assert b"\r\nA line.\r\n.A line with a dot.\r\n" in body, body
+        assert f"Subject: python-{number}\r\n".encode() in body, body
+
+
+def test_others_read_what_is_written(demo):
+    kept = {mailbox: contents(CAROL, mailbox) for mailbox in ("INBOX", "Work/Bills", "mutt")}
+    total = demo.carry("export", CAROL, f"{demo.work}/out")["added"]
+    assert demo.carry("export", CAROL, f"{demo.work}/out.mboxes", "--format", "mbox")["added"] == total
+    letters = {r"\Seen": "S", r"\Flagged": "F", r"\Answered": "R", r"\Draft": "D", r"\Deleted": "T"}
+    box = archives.Maildir(f"{demo.work}/out", create=False)
+    for mailbox, messages in kept.items():
+        folder = box if mailbox == "INBOX" else box.get_folder(mailbox.replace("/", "."))
+        found = sorted((letter.as_bytes().replace(b"\n", b"\r\n"), set(letter.get_flags()),
+                        int(letter.get_date())) for letter in folder)
+        expected = sorted((body, {letters[f] for f in flags if f in letters}, date)
+                          for flags, date, body in messages)
+        assert found == expected, (mailbox, found, expected)
+    for mailbox, messages in kept.items():
+        box = archives.mbox(f"{demo.work}/out.mboxes/{mailbox}.mbox", create=False)
+        assert len(box) == len(messages), mailbox
+        seen = sum("R" in letter.get_flags() for letter in box)
+        assert seen == sum(r"\Seen" in flags for flags, _, _ in messages), mailbox
+        box.close()
+    # mutt sees every message of both and changes neither.
+    for path in (f"{demo.work}/out/.Work.Bills", f"{demo.work}/out.mboxes/Work/Bills.mbox"):
+        copy = f"{demo.work}/seen-by-mutt"
+        keys = f"<tag-pattern>.<enter><tag-prefix><copy-message>{copy}<enter><exit>"
+        command = shlex.join(["mutt", "-n", "-F", f"{demo.work}/muttrc-mbox", "-R", "-f", path,
+                              "-e", f'push "{keys}"'])
+        demo.run("script", "-qec", command, "/dev/null", stdin=subprocess.DEVNULL,
+                 env={**os.environ, "HOME": demo.work, "TERM": "xterm"})
+        assert len(archives.mbox(copy)) == 4, path
+        os.remove(copy)
+    demo.run(demo.pillarbox, "account", "remove", CAROL, "--yes", "--data", f"{demo.data}/home")
 
 
 def test_a_second_start_finds_everything(demo):

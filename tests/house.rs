@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["mail", "clock", "files"],
     &["net", "dns", "store"],
     &["accounts"],
-    &["config", "deliver", "smtp::client"],
+    &["config", "deliver", "archive", "smtp::client"],
     &["policy"],
     &["queue"],
     &["smtp", "imap", "pop3", "selfcheck"],

@@ -197,7 +197,8 @@ fn a_certificate_that_cannot_be_used_is_refused_while_there_is_another() {
 fn usage_errors_are_not_taken_for_a_check_result() {
     let wrong = pillarbox(&["check", "--no-such-option"]);
     assert_eq!(wrong.status.code(), Some(64));
-    for command in ["run", "setup", "check", "dns", "account", "queue", "store"] {
+    for command in ["run", "setup", "check", "dns", "account", "queue", "store", "export", "import"]
+    {
         let help = pillarbox(&[command, "--help"]);
         assert!(help.status.success());
         assert!(text(&help.stdout).contains("Example"), "{command} --help shows no example");
@@ -308,7 +309,7 @@ fn a_killed_box_has_every_message_it_acknowledged() {
 }
 
 /// A running box on ports of its own.
-struct PostOffice {
+pub(crate) struct PostOffice {
     process: Child,
     folder: PathBuf,
     name: String,
@@ -316,7 +317,7 @@ struct PostOffice {
 }
 
 impl PostOffice {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap().keep();
         let answers = folder.join("answers");
         let ports = free_ports();
@@ -341,7 +342,7 @@ impl PostOffice {
         post
     }
 
-    fn kill_and_restart(mut self) -> Self {
+    pub(crate) fn kill_and_restart(mut self) -> Self {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         self.process = spawn(&self.folder);
@@ -350,11 +351,19 @@ impl PostOffice {
     }
 
     /// Stops it as a service manager would; the folder stays.
-    fn stop(mut self) -> PathBuf {
+    pub(crate) fn stop(mut self) -> PathBuf {
         let id = nix::unistd::Pid::from_raw(self.process.id().try_into().unwrap());
         nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
         assert!(self.process.wait().unwrap().success());
         std::mem::take(&mut self.folder)
+    }
+
+    pub(crate) fn stop_and_restart(self) -> Self {
+        let (name, ports) = (self.name.clone(), self.ports);
+        let folder = self.stop();
+        let post = Self { process: spawn(&folder), folder, name, ports };
+        post.wait();
+        post
     }
 
     fn wait(&self) {
@@ -365,7 +374,7 @@ impl PostOffice {
         }
     }
 
-    fn data(&self) -> &str {
+    pub(crate) fn data(&self) -> &str {
         &self.name
     }
 
@@ -373,7 +382,7 @@ impl PostOffice {
         Dialogue::open(self.ports[0])
     }
 
-    fn imap(&self) -> Dialogue {
+    pub(crate) fn imap(&self) -> Dialogue {
         Dialogue::open(self.ports[1])
     }
 
@@ -381,7 +390,7 @@ impl PostOffice {
         Dialogue::open(self.ports[2])
     }
 
-    fn memory_kib(&self) -> u64 {
+    pub(crate) fn memory_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -439,7 +448,7 @@ impl Manager {
 }
 
 /// A conversation in the clear.
-struct Dialogue {
+pub(crate) struct Dialogue {
     stream: BufReader<TcpStream>,
 }
 
@@ -450,7 +459,7 @@ impl Dialogue {
         Self { stream: BufReader::new(stream) }
     }
 
-    fn hello(&mut self) -> String {
+    pub(crate) fn hello(&mut self) -> String {
         self.reply()
     }
 
@@ -477,7 +486,7 @@ impl Dialogue {
     }
 }
 
-fn pillarbox(args: &[&str]) -> Output {
+pub(crate) fn pillarbox(args: &[&str]) -> Output {
     pillarbox_with(args, "")
 }
 
@@ -518,6 +527,6 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

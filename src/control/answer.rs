@@ -8,7 +8,7 @@ use super::{AccountCommand, QueueCommand, Request};
 use crate::accounts::Account;
 use crate::mail::Address;
 use crate::office::Office;
-use crate::store::{Batch, QueueId};
+use crate::store::{AccountId, Batch, QueueId};
 
 /// Answers one request; an error is one line for a person.
 pub async fn answer(office: &Arc<Office>, request: &Request) -> Result<Value, String> {
@@ -35,7 +35,20 @@ pub async fn answer(office: &Arc<Office>, request: &Request) -> Result<Value, St
             let verified = tokio::task::spawn_blocking(move || store.verify());
             serde_json::to_value(verified.await.map_err(text)?.map_err(text)?).map_err(text)
         }
+        // What follows is up to `carry`.
+        Request::Import { address } | Request::Export { address } => {
+            account_id(office, address).map(|_| json!({ "account": address }))
+        }
     }
+}
+
+/// The account of this very address.
+pub(super) fn account_id(office: &Office, address: &Address) -> Result<AccountId, String> {
+    let accounts = office.accounts().list();
+    let account = accounts.iter().find(|account| account.address.key() == address.key());
+    account.map(|account| account.id).ok_or_else(|| {
+        format!("there is no account {address}: `pillarbox account list` shows those there are")
+    })
 }
 
 async fn account(office: &Office, command: &AccountCommand) -> Result<Value, String> {

@@ -1,8 +1,10 @@
 //! The control socket: how a command line speaks to the running post office, and what it can ask.
 //! One JSON object a line each way over a Unix socket in the data folder that only its owner can
-//! open. Without a running post office the same request is answered by opening the folder.
+//! open. Without a running post office the same request is answered by opening the folder. Where mail
+//! is carried, the line goes on after the answer.
 
 mod answer;
+mod carry;
 mod socket;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -13,6 +15,7 @@ use crate::mail::Address;
 use crate::store::Quota;
 
 pub use answer::answer;
+pub use carry::{Line, open_line};
 pub use socket::{ControlError, Server, ask};
 
 /// What can be asked.
@@ -43,6 +46,16 @@ pub enum Request {
     StoreVerify,
     /// Give back the room of what was deleted.
     StoreCompact,
+    /// Take mail in: once this is answered, the line is that of [`crate::archive`].
+    Import {
+        /// The account.
+        address: Address,
+    },
+    /// Give mail out, likewise.
+    Export {
+        /// The account.
+        address: Address,
+    },
 }
 
 /// What can be asked about accounts.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Reply, Request, answer};
+use super::{Reply, Request, answer, carry};
 use crate::files::create_private_folder;
 use crate::office::{Office, OfficeError};
 
@@ -26,13 +26,7 @@ pub fn ask(data: &Path, request: &Request) -> Result<Value, ControlError> {
     runtime.block_on(async {
         match UnixStream::connect(path(data)).await {
             Ok(stream) => exchange(stream, request).await,
-            // No socket, or one left behind by a power cut: nobody is running.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-                ) =>
-            {
+            Err(error) if nobody_runs(&error) => {
                 // Only a set-up makes a folder; a slip in its name must not.
                 if !data.is_dir() && !matches!(request, Request::Setup { .. }) {
                     return Err(ControlError::NoFolder(data.to_owned()));
@@ -47,6 +41,11 @@ pub fn ask(data: &Path, request: &Request) -> Result<Value, ControlError> {
             Err(source) => Err(ControlError::Socket { path: path(data), source }),
         }
     })
+}
+
+/// No socket, or one left behind by a power cut.
+pub(super) fn nobody_runs(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// The post office's end.
@@ -109,7 +108,8 @@ fn bind_private(folder: &Path, place: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve(
+/// Answers one line, and carries mail over it when that was asked for.
+pub(super) async fn serve(
     stream: UnixStream,
     office: &Arc<Office>,
     stop: &CancellationToken,
@@ -122,16 +122,21 @@ async fn serve(
         () = stop.cancelled() => return Ok(()),
         read = limited.read_line(&mut line) => read?,
     };
-    let reply = match serde_json::from_str::<Request>(&line) {
+    let (reply, carried) = match serde_json::from_str::<Request>(&line) {
         Ok(request) => match answer(office, &request).await {
-            Ok(value) => Reply::Ok(value),
-            Err(message) => Reply::Error(message),
+            Ok(value) => (Reply::Ok(value), Some(request)),
+            Err(message) => (Reply::Error(message), None),
         },
-        Err(error) => Reply::Error(format!("not a request this version knows: {error}")),
+        Err(error) => (Reply::Error(format!("not a request this version knows: {error}")), None),
     };
     let mut bytes = serde_json::to_vec(&reply)?;
     bytes.push(b'\n');
-    stream.get_mut().write_all(&bytes).await
+    stream.get_mut().write_all(&bytes).await?;
+    match carried {
+        // Nothing is said before the answer, so nothing is left in the buffer.
+        Some(request) => carry::carry(office, &request, stream.into_inner(), stop).await,
+        None => Ok(()),
+    }
 }
 
 async fn exchange(mut stream: UnixStream, request: &Request) -> Result<Value, ControlError> {
@@ -161,7 +166,8 @@ fn patience(request: &Request) -> Duration {
     }
 }
 
-fn path(data: &Path) -> PathBuf {
+/// Where the socket of a folder is.
+pub(super) fn path(data: &Path) -> PathBuf {
     data.join("control.sock")
 }
 

@@ -4,7 +4,7 @@
 //! answers, and gives effects; what it has to know it asks as a [`question::Question`], one at a
 //! time. One file per family of commands holds the steps of each. `view` is what the client
 //! believes its mailbox to be. `desk` answers questions out of the store, `server` owns the
-//! connection. `respond` and `utf7` write what goes over the wire.
+//! connection. `respond` writes what goes over the wire.
 
 mod append;
 mod auth;
@@ -23,7 +23,6 @@ mod select;
 mod server;
 mod session;
 mod store_flags;
-mod utf7;
 mod view;
 
 pub use server::Server;

@@ -8,10 +8,8 @@ use jiff::Timestamp;
 use crate::mail::structure::{
     Disposition, Head, Inside, Mailbox as Person, Parameter, Part, Structure,
 };
-use crate::mail::{Flags, MailboxName, Uid};
+use crate::mail::{Flags, MailboxName, Uid, utf7};
 use crate::store::StoreError;
-
-use super::utf7;
 
 /// What is offered, the ways to log in aside.
 pub(super) const CAPABILITY: &str = "IMAP4rev1 LITERAL+ SASL-IR ID IDLE NAMESPACE CHILDREN \

@@ -9,6 +9,7 @@ pub mod headers;
 mod mailbox;
 pub mod structure;
 pub mod threading;
+pub mod utf7;
 
 pub use address::{Address, AddressError, Domain, LocalPart};
 pub use envelope::{Envelope, ReversePath};

@@ -208,6 +208,25 @@ impl Index {
         Ok(Some(Changes { mailbox: row, changed, vanished }))
     }
 
+    pub(super) fn messages_after(
+        &self,
+        mailbox: MailboxId,
+        after: Option<Uid>,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        let first = after.map_or(Some(0), |uid| uid.get().checked_add(1));
+        let Some(first) = first else { return Ok(Vec::new()) };
+        let txn = self.read()?;
+        let rows = txn.open_table(MESSAGES).map_err(index)?;
+        let rest = rows.range((mailbox.0, first)..=(mailbox.0, u32::MAX)).map_err(index)?;
+        let row = |entry: Result<_, redb::StorageError>| {
+            let (key, row): (redb::AccessGuard<'_, (u32, u32)>, redb::AccessGuard<'_, Bytes>) =
+                entry.map_err(index)?;
+            message_row(key.value().1, row.value())
+        };
+        rest.take(limit).map(row).collect()
+    }
+
     pub(super) fn message(
         &self,
         mailbox: MailboxId,

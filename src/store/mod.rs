@@ -217,6 +217,17 @@ impl Store {
         shared.index.changed_since(mailbox, since, &shared.recent)
     }
 
+    /// The messages of a mailbox after a UID in UID order, at most `limit`: so a large mailbox can
+    /// be walked in little memory.
+    pub fn messages_after(
+        &self,
+        mailbox: MailboxId,
+        after: Option<Uid>,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.shared().index.messages_after(mailbox, after, limit)
+    }
+
     /// One message.
     pub fn message(&self, mailbox: MailboxId, uid: Uid) -> Result<Option<Message>, StoreError> {
         self.shared().index.message(mailbox, uid)

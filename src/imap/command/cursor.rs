@@ -6,7 +6,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
 
 use super::Reason;
-use crate::imap::utf7;
+use crate::mail::utf7;
 use crate::mail::{Flag, Flags, MailboxName};
 
 /// What is left of a command.

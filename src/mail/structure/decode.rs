@@ -1,6 +1,7 @@
 //! Text for people out of raw bytes: encoded words of header fields (RFC 2047), transfer
 //! encodings (RFC 2045 §6) and charsets. Bodies are decoded piece by piece.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use mail_parser::decoders::charsets::DecoderFnc;
 use mail_parser::decoders::charsets::map::charset_decoder;
@@ -29,6 +30,17 @@ pub fn sent_date(value: &[u8]) -> Option<Date> {
     let date = DateTime::parse_rfc822(&format!("{}\n", text.trim()))?;
     let year = i16::try_from(date.year).ok()?;
     Date::new(year, i8::try_from(date.month).ok()?, i8::try_from(date.day).ok()?).ok()
+}
+
+/// The moment a date field names (RFC 5322 §3.3), obsolete forms included.
+pub fn moment(value: &[u8]) -> Option<Timestamp> {
+    let text = String::from_utf8_lossy(value);
+    let date = DateTime::parse_rfc822(&format!("{}\n", text.trim()))?;
+    // A year of two digits that was not understood, and a field of zeros.
+    if date.year < 1970 || !date.is_valid() {
+        return None;
+    }
+    Timestamp::from_second(date.to_timestamp()).ok()
 }
 
 /// Decodes the body of one text part.

@@ -1,4 +1,4 @@
-//! Modified UTF-7, in which mailbox names travel (RFC 3501 §5.1.3).
+//! Modified UTF-7, in which mailbox names travel (RFC 3501 §5.1.3) and lie in a Maildir.
 
 use base64::Engine;
 use base64::alphabet::IMAP_MUTF7;
@@ -14,7 +14,7 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 
 /// The name in Unicode. What is not modified UTF-7 is taken as it stands, as UTF-8: some clients
 /// forget to encode, and the name they sent then finds the mailbox they mean.
-pub(super) fn decode(raw: &[u8]) -> String {
+pub fn decode(raw: &[u8]) -> String {
     let text = String::from_utf8_lossy(raw);
     decode_strictly(&text).unwrap_or_else(|| text.into_owned())
 }
@@ -43,7 +43,7 @@ fn decode_strictly(text: &str) -> Option<String> {
 }
 
 /// The name as it travels: printable ASCII only.
-pub(super) fn encode(name: &str) -> String {
+pub fn encode(name: &str) -> String {
     let mut encoded = String::with_capacity(name.len());
     let mut units: Vec<u8> = Vec::new();
     for c in name.chars() {
