@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""The real program, killed again and again in the middle of its work: what it acknowledged is there.
+
+  tests/crash/run.py PILLARBOX [--kills 200] [--seed 1] [--work DIR]
+  tests/crash/run.py PILLARBOX --large [MESSAGES]      the start after a kill, with 100,000 messages
+
+Strangers deliver over several connections while phones change flags, move, copy, append and expunge, and the store
+is compacted. After every SIGKILL all mail is read and held against what was acknowledged: there, byte for byte,
+once, with its flags and its UID. Nothing but Python's own library; no root.
+"""
+import argparse
+import itertools
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+
+from house import OWNERS, PEOPLE, Imap, Phone, PostOffice, Sender, Tidier, Wrong
+from model import Journal, Model
+
+SENDERS = 4
+# Every so many kills all records are read too.
+VERIFY = 20
+
+
+def main():
+    options = argparse.ArgumentParser(description="Kills the real program in the middle of its work.")
+    options.add_argument("pillarbox", help="the program")
+    options.add_argument("--kills", type=int, default=200)
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--work", help="folder on the disk to work in (default: the system's temporary one)")
+    options.add_argument("--large", type=int, nargs="?", const=100_000, help="measure the start instead")
+    options = options.parse_args()
+    work = tempfile.mkdtemp(dir=options.work, prefix="pillarbox-crash-")
+    try:
+        (large if options.large else kills)(options, work)
+    except Wrong as wrong:
+        print(f"\nFAILED: {wrong}\n\nrepeat with: tests/crash/run.py {options.pillarbox} --kills {options.kills} "
+              f"--seed {options.seed}\nkept: {work}", file=sys.stderr)
+        sys.exit(1)
+    except BaseException:
+        print(f"kept: {work}", file=sys.stderr)
+        raise
+    shutil.rmtree(work)
+
+
+def kills(options, work):
+    chance = random.Random(options.seed)
+    office = PostOffice(options.pillarbox, f"{work}/data", f"{work}/log", options.seed)
+    if not office.compacts:
+        print("this program has no `store compact`: it is not part of the trial")
+    office.set_up()
+    model, numbers, done, began = Model(OWNERS), itertools.count(1), 0, time.monotonic()
+    pending = []
+    try:
+        while True:
+            office.start()
+            expect(model.check(office.everything(), pending), f"after kill {done}")
+            if done % VERIFY == 0 or done >= options.kills:
+                expect(office.damage(), f"after kill {done}: `store verify` names damage")
+            if done >= options.kills:
+                break
+            journal = Journal()
+            work_for_a_while(office, model, journal, numbers, chance)
+            pending = model.fold(journal.entries)
+            done += 1
+            if chance.random() < 0.15:
+                # The start itself is cut short too.
+                office.start(wait=False)
+                time.sleep(chance.uniform(0, 0.2))
+                office.kill()
+                done += 1
+            if done % 20 == 0:
+                print(f"{done} kills, {model.acknowledged} requests acknowledged, {size(office.data)}", flush=True)
+        office.kill()
+        office.command("store", "--data", office.data, "rebuild")
+        office.start()
+        expect(model.check(office.everything(), []), "after `store rebuild`")
+    finally:
+        office.kill()
+    print(f"crash: {done} kills in {time.monotonic() - began:.0f} s, {model.acknowledged} requests acknowledged, "
+          f"{next(numbers) - 1} letters, slowest start {office.slowest * 1000:.0f} ms; nothing lost, nothing twice")
+
+
+def work_for_a_while(office, model, journal, numbers, chance):
+    """Everybody works, and a kill ends it."""
+    seeded = lambda: random.Random(chance.random())
+    phones = [Phone(office, owner, model.boxes, numbers, seeded(), journal) for owner in OWNERS]
+    senders = [Sender(office, numbers, seeded(), journal) for _ in range(SENDERS)]
+    tidier = Tidier(office, seeded())
+    threads = [*phones, *senders, tidier]
+    for thread in threads:
+        thread.start()
+    if chance.random() < 0.8:
+        # Most kills hit when all are at work, some while they still log in.
+        for phone in phones:
+            phone.logged_in.wait(60)
+    time.sleep(chance.uniform(0.002, 0.6))
+    office.kill()
+    tidier.stopped.set()
+    for thread in threads:
+        thread.join(60)
+        if thread.failure:
+            raise Wrong(f"{type(thread.failure).__name__}: {thread.failure}") from thread.failure
+
+
+def expect(wrong, when):
+    if wrong:
+        raise Wrong(f"{when}:\n  " + (wrong if isinstance(wrong, str) else "\n  ".join(wrong)))
+
+
+def size(data):
+    files = [f"{data}/{name}" for name in os.listdir(data) if name.endswith(".seg")]
+    return f"{len(files)} segments of {sum(map(os.path.getsize, files)) >> 20} MiB"
+
+
+def large(options, work):
+    """How long the start takes when there is much mail and the last run was killed."""
+    office = PostOffice(options.pillarbox, f"{work}/data", f"{work}/log", options.seed, segment_size=64 << 20)
+    chance, numbers, journal, starts = random.Random(options.seed), itertools.count(1), Journal(), []
+    office.set_up()
+    try:
+        office.start()
+        while not starts or len(starts) < 5:
+            senders = [Sender(office, numbers, random.Random(chance.random()), journal) for _ in range(8)]
+            for sender in senders:
+                sender.start()
+            goal, told = options.large if not starts else 0, time.monotonic()
+            while (delivered := sum(answered for _, answered, _, _ in list(journal.entries))) < goal:
+                expect([str(sender.failure) for sender in senders if sender.failure], "while mail came in")
+                print(f"{delivered} messages, {size(office.data)}, {time.monotonic() - told:.0f} s", flush=True)
+                time.sleep(10)
+            time.sleep(chance.uniform(0.2, 2))
+            office.kill()
+            for sender in senders:
+                sender.join()
+            office.slowest = 0
+            office.start()
+            starts.append(office.slowest)
+            print(f"start {len(starts)}: {office.slowest * 1000:.0f} ms", flush=True)
+        there = 0
+        for person in PEOPLE:
+            with Imap(office, person) as imap:
+                there += imap.select("INBOX").next - 1
+        must = sum(len(op.people) for _, answered, op, _ in journal.entries if answered)
+        may = sum(len(op.people) for _, answered, op, _ in journal.entries if not answered)
+        expect([] if must <= there <= may else f"{there} messages, not {must} to {may}", "after the kills")
+    finally:
+        office.kill()
+    print(f"crash: {there} messages, {size(office.data)}; starts after a kill took "
+          f"{min(starts) * 1000:.0f} to {max(starts) * 1000:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
