@@ -61,10 +61,14 @@ class Model:
         self.located = set()   # (person, number): seen in the inbox
         self.acknowledged = 0
 
-    def fold(self, entries):
-        """Takes in what was answered; gives back what was not."""
-        pending = []
+    def fold(self, entries, pending=()):
+        """Takes in what was answered; gives back what was not, and of `pending` is not yet."""
+        pending = list(pending)
         for _, answered, op, result in entries:
+            if op.kind == "state":
+                pending.clear()
+                self.learn(result)
+                continue
             if not answered:
                 pending.append(op)
                 continue
@@ -122,11 +126,16 @@ class Model:
                      or (person, op.number) in self.located for person in op.people]
             if any(there) != all(there):
                 wrong.append(f"letter {op.number} reached some of {op.people} only")
+        self.learn(observed)
+        return wrong
+
+    def learn(self, observed):
+        """Takes what is there for what was acknowledged."""
         for name, box in observed.items():
             for message in box.messages.values():
                 self.found(name[0], message.number)
-        self.boxes, self.waiting = observed, set()
-        return wrong
+        self.boxes = {name: Box(box.validity, box.next, dict(box.messages)) for name, box in observed.items()}
+        self.waiting = set()
 
     def after(self, op):
         """This model with `op` done; UIDs that nobody was told are negative."""
