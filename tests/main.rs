@@ -1,5 +1,6 @@
 //! Everything that is tested from outside: one binary, one file per theme.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here is the failed test")]
 
+mod damage;
 mod house;
 mod trouble;

@@ -76,6 +76,21 @@ impl Index {
         Ok(index)
     }
 
+    /// Whether every page of the index on the disk matches its checksum. Reads all of it.
+    pub(super) fn is_sound(disk: &Arc<dyn Disk>) -> bool {
+        let Ok(file) = disk.open(FILE, false) else { return false };
+        let backend = IndexFile { disk: Arc::clone(disk), name: FILE, file };
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+        match builder.create_with_backend(backend) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the index is damaged");
+                false
+            }
+        }
+    }
+
     /// What the index knows of itself; nothing when it is new or of another layout.
     pub(super) fn state(&self) -> Result<Option<State>, StoreError> {
         let meta = self.read()?.open_table(META).map_err(index)?;
@@ -208,29 +223,26 @@ impl Index {
         Ok(settings)
     }
 
-    /// Every message one of whose chunks is such a one.
+    /// Every message one of whose chunks is such a one, or whose body a damaged record took away.
     pub(super) fn messages_with(
         &self,
         such: impl Fn(&ChunkRef) -> bool,
     ) -> Result<Vec<(MailboxId, Uid)>, StoreError> {
         let txn = self.read()?;
-        let mut bodies = BTreeSet::new();
+        let mut whole = BTreeSet::new();
         for entry in txn.open_table(BODIES).map_err(index)?.range::<u64>(..).map_err(index)? {
             let (id, row) = entry.map_err(index)?;
-            if body_row(row.value())?.1.chunks.iter().any(&such) {
-                bodies.insert(BodyId(id.value()));
+            if !body_row(row.value())?.1.chunks.iter().any(&such) {
+                whole.insert(BodyId(id.value()));
             }
         }
         let mut messages = Vec::new();
-        if bodies.is_empty() {
-            return Ok(messages);
-        }
         let rows = txn.open_table(MESSAGES).map_err(index)?;
         for entry in rows.range::<(u32, u32)>(..).map_err(index)? {
             let (key, row) = entry.map_err(index)?;
             let (mailbox, uid) = key.value();
             let message = message_row(uid, row.value())?;
-            if bodies.contains(&message.content.body) {
+            if !whole.contains(&message.content.body) {
                 messages.push((MailboxId(mailbox), message.uid));
             }
         }
