@@ -17,6 +17,8 @@ mod codec;
 mod disk;
 mod error;
 mod event;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod index;
 mod lock;
 mod open;
