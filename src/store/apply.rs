@@ -1,16 +1,16 @@
 //! How events change the index: the one place, used alike when a batch is committed, when the log
 //! is replayed and when the index is made anew, so that all three end the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::codec::{Decoder, Encoder, Malformed};
 use super::error::StoreError;
-use super::event::{Counters, Event, Stored, encode_mailbox, encode_message};
+use super::event::{ChunkRef, Counters, Event, Hash, Stored, encode_mailbox, encode_message};
 use super::index::{
-    BODIES, Bytes, EXPUNGED, LAYOUT, LIVE, MAILBOXES, MESSAGES, META, NAMES, QUEUE, SETTINGS,
-    body_row, index, mailbox_row, message_row, queue_row,
+    BODIES, Bytes, Counted, EXPUNGED, LAYOUT, LIVE, MAILBOXES, MESSAGES, META, NAMES, PARTS, QUEUE,
+    SETTINGS, body_row, index, mailbox_row, message_row, part_row, queue_row,
 };
 use super::record::{Key, Place};
 use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
@@ -69,10 +69,23 @@ pub(super) struct Tables<'t> {
     messages: Table<'t, (u32, u32), Bytes>,
     expunged: Table<'t, (u32, u64, u32), ()>,
     bodies: Table<'t, u64, Bytes>,
+    parts: Table<'t, [u8; 16], Bytes>,
     live: Table<'t, u32, u64>,
     queue: Table<'t, u64, Bytes>,
     settings: Table<'t, &'static str, Bytes>,
     rows: BTreeMap<MailboxId, Mailbox>,
+    /// While the index is made anew.
+    anew: Option<Anew>,
+}
+
+/// What making the index anew keeps until the whole log was read. Compaction appends what is still
+/// true once more at the end of the log and drops the older record, so an event may speak of a
+/// mailbox or a body that only comes later, and the last reference to a body may go before another
+/// one comes. Therefore nothing is dropped, and nothing counted, before the end.
+#[derive(Debug, Default)]
+pub(super) struct Anew {
+    /// The highest numbers given in each mailbox.
+    highest: BTreeMap<MailboxId, (ModSeq, Uid)>,
 }
 
 impl<'t> Tables<'t> {
@@ -85,11 +98,23 @@ impl<'t> Tables<'t> {
             messages: txn.open_table(MESSAGES).map_err(index)?,
             expunged: txn.open_table(EXPUNGED).map_err(index)?,
             bodies: txn.open_table(BODIES).map_err(index)?,
+            parts: txn.open_table(PARTS).map_err(index)?,
             live: txn.open_table(LIVE).map_err(index)?,
             queue: txn.open_table(QUEUE).map_err(index)?,
             settings: txn.open_table(SETTINGS).map_err(index)?,
             rows: BTreeMap::new(),
+            anew: None,
         })
+    }
+
+    /// Goes on making the index anew.
+    pub(super) fn resume(&mut self, anew: Anew) {
+        self.anew = Some(anew);
+    }
+
+    /// Lets go of what [`Tables::resume`] was given.
+    pub(super) fn pause(&mut self) -> Option<Anew> {
+        self.anew.take()
     }
 
     /// What the index knows of itself; nothing when it is new.
@@ -132,11 +157,6 @@ impl<'t> Tables<'t> {
         row.map(|row| message_row(uid.get(), row.value())).transpose()
     }
 
-    /// Whether a body is known.
-    pub(super) fn has_body(&self, id: BodyId) -> Result<bool, StoreError> {
-        Ok(self.bodies.get(id.0).map_err(index)?.is_some())
-    }
-
     /// Whether a queue record exists.
     pub(super) fn has_queued(&self, id: QueueId) -> Result<bool, StoreError> {
         Ok(self.queue.get(id.0).map_err(index)?.is_some())
@@ -157,9 +177,9 @@ impl<'t> Tables<'t> {
             Event::MailboxDeleted(id) => self.delete_mailbox(*id)?,
             Event::Body(id, stored) => {
                 counters.body = counters.body.max(id.0.saturating_add(1));
-                self.put_body(*id, 0, stored)?;
-                self.count_live(stored, u64::saturating_add)?;
+                self.place_body(*id, stored)?;
             }
+            Event::Part(hash, chunk) => self.place_part(*hash, chunk)?,
             Event::Message(mailbox, message) => self.put_message(*mailbox, message)?,
             Event::Flags(mailbox, modseq, changed) => {
                 for (uid, flags) in changed {
@@ -168,8 +188,8 @@ impl<'t> Tables<'t> {
             }
             Event::Expunged(mailbox, modseq, uids) => {
                 for uid in uids {
-                    if self.take_message(*mailbox, *uid)? {
-                        self.raise(*mailbox, *modseq, *uid)?;
+                    self.take_message(*mailbox, *uid)?;
+                    if self.raise(*mailbox, *modseq, *uid)? {
                         let key = (mailbox.0, modseq.0, uid.get());
                         self.expunged.insert(key, ()).map_err(index)?;
                     }
@@ -177,7 +197,9 @@ impl<'t> Tables<'t> {
             }
             Event::Queued(record) => {
                 counters.queue = counters.queue.max(record.id.0.saturating_add(1));
+                // Before the old one goes: it may hold the only reference.
                 self.count_ref(record.content.body, 1)?;
+                self.take_queued(record.id)?;
                 self.put_queued(record)?;
             }
             Event::QueueState(id, new) => {
@@ -186,12 +208,7 @@ impl<'t> Tables<'t> {
                     self.put_queued(&record)?;
                 }
             }
-            Event::Dequeued(id) => {
-                if let Some(record) = self.queued(*id)? {
-                    self.queue.remove(id.0).map_err(index)?;
-                    self.count_ref(record.content.body, -1)?;
-                }
-            }
+            Event::Dequeued(id) => self.take_queued(*id)?,
             Event::Setting(key, value) => {
                 self.settings.insert(key.as_str(), value.as_slice()).map_err(index)?;
             }
@@ -210,15 +227,25 @@ impl<'t> Tables<'t> {
             row.size = old.size;
             row.uid_next = old.uid_next.max(new.uid_next);
             row.highest_modseq = old.highest_modseq.max(new.highest_modseq);
-            self.names.remove((old.account.0, old.name.as_str())).map_err(index)?;
+            self.free_name(&old)?;
         }
         self.names.insert((row.account.0, row.name.as_str()), row.id.0).map_err(index)?;
         self.rows.insert(row.id, row);
         Ok(())
     }
 
+    /// Unless another mailbox has it meanwhile.
+    fn free_name(&mut self, old: &Mailbox) -> Result<(), StoreError> {
+        let name = (old.account.0, old.name.as_str());
+        let ours = self.names.get(name).map_err(index)?.is_some_and(|id| id.value() == old.id.0);
+        if ours {
+            self.names.remove(name).map_err(index)?;
+        }
+        Ok(())
+    }
+
     fn delete_mailbox(&mut self, id: MailboxId) -> Result<(), StoreError> {
-        let Some(mailbox) = self.mailbox(id)?.cloned() else { return Ok(()) };
+        let mailbox = self.mailbox(id)?.cloned();
         let mut from = 0;
         loop {
             let part = self.messages.range((id.0, from)..=(id.0, u32::MAX)).map_err(index)?;
@@ -233,37 +260,58 @@ impl<'t> Tables<'t> {
                 }
             }
         }
-        let tombs = (id.0, 0, 0)..=(id.0, u64::MAX, u32::MAX);
-        self.expunged.retain_in(tombs, |_, ()| false).map_err(index)?;
-        self.names.remove((mailbox.account.0, mailbox.name.as_str())).map_err(index)?;
+        self.forget_expunged(id)?;
+        if let Some(mailbox) = mailbox {
+            self.free_name(&mailbox)?;
+        }
         self.mailboxes.remove(id.0).map_err(index)?;
         self.rows.remove(&id);
         Ok(())
     }
 
+    fn forget_expunged(&mut self, id: MailboxId) -> Result<(), StoreError> {
+        let tombs = (id.0, 0, 0)..=(id.0, u64::MAX, u32::MAX);
+        self.expunged.retain_in(tombs, |_, ()| false).map_err(index)
+    }
+
     fn put_message(&mut self, id: MailboxId, message: &Message) -> Result<(), StoreError> {
-        self.take_message(id, message.uid)?;
-        let Some(mailbox) = self.mailbox(id)? else { return Ok(()) };
-        mailbox.messages += 1;
-        mailbox.unseen += u32::from(!message.flags.has(SystemFlag::Seen));
-        mailbox.size += message.content.size();
-        self.raise(id, message.modseq, message.uid)?;
+        if self.anew.is_none() && self.mailbox(id)?.is_none() {
+            return Ok(());
+        }
+        // Before the old one goes: it may hold the only reference.
         self.count_ref(message.content.body, 1)?;
+        self.take_message(id, message.uid)?;
+        self.raise(id, message.modseq, message.uid)?;
+        self.count_message(id, message, u64::saturating_add)?;
         self.write_message(id, message)
     }
 
     /// Removes a message, when it is there.
-    fn take_message(&mut self, id: MailboxId, uid: Uid) -> Result<bool, StoreError> {
-        let Some(old) = self.message(id, uid)? else { return Ok(false) };
+    fn take_message(&mut self, id: MailboxId, uid: Uid) -> Result<(), StoreError> {
+        let Some(old) = self.message(id, uid)? else { return Ok(()) };
         self.messages.remove((id.0, uid.get())).map_err(index)?;
-        if let Some(mailbox) = self.mailbox(id)? {
-            let unseen = u32::from(!old.flags.has(SystemFlag::Seen));
-            mailbox.messages = mailbox.messages.saturating_sub(1);
-            mailbox.unseen = mailbox.unseen.saturating_sub(unseen);
-            mailbox.size = mailbox.size.saturating_sub(old.content.size());
+        self.count_message(id, &old, u64::saturating_sub)?;
+        self.count_ref(old.content.body, -1)
+    }
+
+    /// Adds a message to its mailbox's counts or takes it out of them.
+    fn count_message(
+        &mut self,
+        id: MailboxId,
+        message: &Message,
+        change: fn(u64, u64) -> u64,
+    ) -> Result<(), StoreError> {
+        if self.anew.is_some() {
+            return Ok(());
         }
-        self.count_ref(old.content.body, -1)?;
-        Ok(true)
+        if let Some(mailbox) = self.mailbox(id)? {
+            let count = |old: u32, by| u32::try_from(change(old.into(), by)).unwrap_or(u32::MAX);
+            let unseen = !message.flags.has(SystemFlag::Seen);
+            mailbox.messages = count(mailbox.messages, 1);
+            mailbox.unseen = count(mailbox.unseen, unseen.into());
+            mailbox.size = change(mailbox.size, message.content.size());
+        }
+        Ok(())
     }
 
     fn set_flags(
@@ -274,12 +322,10 @@ impl<'t> Tables<'t> {
         flags: &Flags,
     ) -> Result<(), StoreError> {
         let Some(mut message) = self.message(id, uid)? else { return Ok(()) };
-        if let Some(mailbox) = self.mailbox(id)? {
-            let (was, is) = (message.flags.has(SystemFlag::Seen), flags.has(SystemFlag::Seen));
-            mailbox.unseen = (mailbox.unseen + u32::from(was)).saturating_sub(u32::from(is));
-        }
+        self.count_message(id, &message, u64::saturating_sub)?;
         message.flags.clone_from(flags);
         message.modseq = modseq;
+        self.count_message(id, &message, u64::saturating_add)?;
         self.raise(id, modseq, uid)?;
         self.write_message(id, &message)
     }
@@ -292,19 +338,36 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Keeps the mailbox's highest numbers above what was given.
-    fn raise(&mut self, id: MailboxId, modseq: ModSeq, uid: Uid) -> Result<(), StoreError> {
-        if let Some(mailbox) = self.mailbox(id)? {
-            mailbox.highest_modseq = mailbox.highest_modseq.max(modseq);
-            let above = Uid(uid.0.saturating_add(1));
-            mailbox.uid_next = mailbox.uid_next.max(above);
+    /// Keeps the mailbox's highest numbers above what was given; whether there is the mailbox, or
+    /// may be.
+    fn raise(&mut self, id: MailboxId, modseq: ModSeq, uid: Uid) -> Result<bool, StoreError> {
+        if let Some(anew) = &mut self.anew {
+            let highest = anew.highest.entry(id).or_insert((modseq, uid));
+            *highest = (highest.0.max(modseq), highest.1.max(uid));
+            return Ok(true);
         }
-        Ok(())
+        let Some(mailbox) = self.mailbox(id)? else { return Ok(false) };
+        mailbox.highest_modseq = mailbox.highest_modseq.max(modseq);
+        let above = Uid(uid.0.saturating_add(1));
+        mailbox.uid_next = mailbox.uid_next.max(above);
+        Ok(true)
     }
 
-    fn queued(&self, id: QueueId) -> Result<Option<QueueRecord>, StoreError> {
+    /// A setting as it stands.
+    pub(super) fn setting(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.settings.get(key).map_err(index)?.map(|value| value.value().to_vec()))
+    }
+
+    /// A queue record as it stands.
+    pub(super) fn queued(&self, id: QueueId) -> Result<Option<QueueRecord>, StoreError> {
         let row = self.queue.get(id.0).map_err(index)?;
         row.map(|row| queue_row(id, row.value())).transpose()
+    }
+
+    fn take_queued(&mut self, id: QueueId) -> Result<(), StoreError> {
+        let Some(record) = self.queued(id)? else { return Ok(()) };
+        self.queue.remove(id.0).map_err(index)?;
+        self.count_ref(record.content.body, -1)
     }
 
     fn put_queued(&mut self, record: &QueueRecord) -> Result<(), StoreError> {
@@ -315,43 +378,145 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn put_body(&mut self, id: BodyId, refs: u64, stored: &Stored) -> Result<(), StoreError> {
-        let mut out = Encoder::default();
-        out.number(refs);
-        stored.encode(&mut out);
-        self.bodies.insert(id.0, &*out.finish()).map_err(index)?;
-        Ok(())
+    /// A body is here now; what it was made of before is not needed any more.
+    fn place_body(&mut self, id: BodyId, new: &Stored) -> Result<(), StoreError> {
+        let old = self.body(id)?;
+        self.count_stored(new, 1)?;
+        if let Some(old) = &old.place {
+            self.count_stored(old, -1)?;
+        }
+        self.put_body(id, old.refs, Some(new))
     }
 
     /// One reference more or fewer; a body without any is gone.
     fn count_ref(&mut self, id: BodyId, change: i64) -> Result<(), StoreError> {
-        let row = self.bodies.get(id.0).map_err(index)?;
-        let Some((refs, stored)) = row.map(|row| body_row(row.value())).transpose()? else {
-            return Ok(());
-        };
+        let Counted { refs, place } = self.body(id)?;
         let refs = refs.saturating_add_signed(change);
-        if refs > 0 {
-            return self.put_body(id, refs, &stored);
+        if refs > 0 || self.anew.is_some() {
+            return self.put_body(id, refs, place.as_ref());
         }
         self.bodies.remove(id.0).map_err(index)?;
-        self.count_live(&stored, u64::saturating_sub)
+        place.map_or(Ok(()), |stored| self.count_stored(&stored, -1))
     }
 
-    fn count_live(
-        &mut self,
-        stored: &Stored,
-        change: fn(u64, u64) -> u64,
-    ) -> Result<(), StoreError> {
-        let mut sums = BTreeMap::<u32, u64>::new();
+    /// Counts what a body is made of.
+    fn count_stored(&mut self, stored: &Stored, change: i64) -> Result<(), StoreError> {
         for chunk in &stored.chunks {
-            *sums.entry(chunk.segment).or_default() += u64::from(chunk.stored);
+            self.count_live(chunk, change)?;
         }
-        for (segment, bytes) in sums {
-            let old = self.live.get(segment).map_err(index)?.map_or(0, |old| old.value());
-            match change(old, bytes) {
-                0 => drop(self.live.remove(segment).map_err(index)?),
-                new => drop(self.live.insert(segment, new).map_err(index)?),
+        for part in &stored.parts {
+            let Counted { refs, place } = self.part(part.hash)?;
+            let refs = refs.saturating_add_signed(change);
+            if refs > 0 || self.anew.is_some() {
+                self.put_part(part.hash, refs, place.as_ref())?;
+            } else {
+                self.parts.remove(part.hash.0).map_err(index)?;
+                place.map_or(Ok(()), |chunk| self.count_live(&chunk, -1))?;
             }
+        }
+        Ok(())
+    }
+
+    /// A part is here now.
+    fn place_part(&mut self, hash: Hash, new: &ChunkRef) -> Result<(), StoreError> {
+        let Counted { refs, place } = self.part(hash)?;
+        self.count_live(new, 1)?;
+        place.map_or(Ok(()), |old| self.count_live(&old, -1))?;
+        self.put_part(hash, refs, Some(new))
+    }
+
+    /// A body's row; an empty one when there is none.
+    pub(super) fn body(&self, id: BodyId) -> Result<Counted<Stored>, StoreError> {
+        let row = self.bodies.get(id.0).map_err(index)?;
+        row.map_or(Ok(Counted { refs: 0, place: None }), |row| body_row(row.value()))
+    }
+
+    /// A part's row; an empty one when there is none.
+    pub(super) fn part(&self, hash: Hash) -> Result<Counted<ChunkRef>, StoreError> {
+        let row = self.parts.get(hash.0).map_err(index)?;
+        row.map_or(Ok(Counted { refs: 0, place: None }), |row| part_row(row.value()))
+    }
+
+    fn put_body(&mut self, id: BodyId, refs: u64, at: Option<&Stored>) -> Result<(), StoreError> {
+        let mut out = Encoder::default();
+        out.number(refs);
+        at.inspect(|stored| stored.encode(&mut out));
+        self.bodies.insert(id.0, &*out.finish()).map_err(index)?;
+        Ok(())
+    }
+
+    fn put_part(&mut self, hash: Hash, refs: u64, at: Option<&ChunkRef>) -> Result<(), StoreError> {
+        let mut out = Encoder::default();
+        out.number(refs);
+        at.inspect(|chunk| chunk.encode(&mut out));
+        self.parts.insert(hash.0, &*out.finish()).map_err(index)?;
+        Ok(())
+    }
+
+    fn count_live(&mut self, chunk: &ChunkRef, change: i64) -> Result<(), StoreError> {
+        let old = self.live.get(chunk.segment).map_err(index)?.map_or(0, |old| old.value());
+        let change = change.saturating_mul(chunk.stored.into());
+        match old.saturating_add_signed(change) {
+            0 => drop(self.live.remove(chunk.segment).map_err(index)?),
+            new => drop(self.live.insert(chunk.segment, new).map_err(index)?),
+        }
+        Ok(())
+    }
+
+    /// Ends making the index anew: drops what nothing refers to, and counts the rest.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        let Some(Anew { highest }) = self.anew.take() else { return Ok(()) };
+        let mut orphans = BTreeSet::new();
+        for (id, (modseq, uid)) in highest {
+            if !self.raise(id, modseq, uid)? {
+                orphans.insert(id);
+            }
+        }
+        let mut at = (0, 0);
+        loop {
+            let rows = self.messages.range(at..).map_err(index)?.take(1000);
+            let rows: Result<Vec<_>, StoreError> = rows
+                .map(|entry| {
+                    let (key, row) = entry.map_err(index)?;
+                    let (mailbox, uid) = key.value();
+                    Ok((MailboxId(mailbox), message_row(uid, row.value())?))
+                })
+                .collect();
+            let rows = rows?;
+            let Some((mailbox, last)) = rows.last() else { break };
+            at = (mailbox.0, last.uid.get().saturating_add(1));
+            for (mailbox, message) in rows {
+                if orphans.contains(&mailbox) {
+                    self.take_message(mailbox, message.uid)?;
+                } else {
+                    self.count_message(mailbox, &message, u64::saturating_add)?;
+                }
+            }
+        }
+        orphans.into_iter().try_for_each(|id| self.forget_expunged(id))?;
+        self.drop_unused()
+    }
+
+    fn drop_unused(&mut self) -> Result<(), StoreError> {
+        let mut unused = Vec::new();
+        for entry in self.bodies.range::<u64>(..).map_err(index)? {
+            let (id, row) = entry.map_err(index)?;
+            if body_row(row.value())?.refs == 0 {
+                unused.push(BodyId(id.value()));
+            }
+        }
+        unused.into_iter().try_for_each(|id| self.count_ref(id, 0))?;
+        let mut unused = Vec::new();
+        for entry in self.parts.range::<[u8; 16]>(..).map_err(index)? {
+            let (hash, row) = entry.map_err(index)?;
+            let Counted { refs, place } = part_row(row.value())?;
+            if refs == 0 {
+                unused.push((hash.value(), place));
+            }
+        }
+        for (hash, place) in unused {
+            self.parts.remove(hash).map_err(index)?;
+            place.map_or(Ok(()), |chunk| self.count_live(&chunk, -1))?;
         }
         Ok(())
     }

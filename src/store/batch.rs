@@ -2,8 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::body::Body;
-use super::types::{AccountId, Content, FlagChange, MailboxId, QueueId};
+use super::body::{Body, Packed};
+use super::error::StoreError;
+use super::event::{ChunkRef, Hash};
+use super::packing::Dictionaries;
+use super::types::{AccountId, BodyId, Content, FlagChange, MailboxId, QueueId};
 use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid};
 
 /// What shall happen, all at once.
@@ -18,7 +21,8 @@ impl Batch {
         Self::default()
     }
 
-    /// Puts a message into a mailbox: [`Outcome::Added`]. `prefix` as in [`Content::prefix`].
+    /// Puts a message into a mailbox: [`Outcome::Added`]. `prefix` is whole header
+    /// fields of ours, each with its CRLF, that go above the body; at most 64 KiB.
     pub fn add_message(
         &mut self,
         mailbox: MailboxId,
@@ -27,13 +31,8 @@ impl Batch {
         flags: Flags,
         internal_date: Timestamp,
     ) -> &mut Self {
-        self.push(Op::Add {
-            mailbox,
-            prefix: prefix.into(),
-            body: body.clone(),
-            flags,
-            internal_date,
-        })
+        let content = body.content(prefix);
+        self.push(Op::Add { mailbox, content, body: body.clone(), flags, internal_date })
     }
 
     /// Changes flags: [`Outcome::Flags`]. With `unchanged_since`, messages changed later are left
@@ -90,7 +89,7 @@ impl Batch {
 
     /// Puts a new record into the queue: [`Outcome::Queued`]. `state` is the queue's own encoding.
     pub fn enqueue(&mut self, prefix: &[u8], body: &Body, state: Vec<u8>) -> &mut Self {
-        self.push(Op::Enqueue { prefix: prefix.into(), body: body.clone(), state })
+        self.push(Op::Enqueue { content: body.content(prefix), body: body.clone(), state })
     }
 
     /// Like [`Batch::enqueue`] for bytes that are stored already.
@@ -118,6 +117,19 @@ impl Batch {
         self.push(Op::DeleteSetting(key.to_owned()))
     }
 
+    pub(super) fn carry(&mut self, carry: Carry, ends: Ends) -> &mut Self {
+        self.push(Op::Carry(carry, ends))
+    }
+
+    /// Compresses what the bodies still have to get into the log.
+    pub(super) fn pack(&self, dictionaries: &Dictionaries) -> Result<(), StoreError> {
+        let bodies = self.ops.iter().filter_map(|op| match op {
+            Op::Add { body, .. } | Op::Enqueue { body, .. } => Some(body),
+            _ => None,
+        });
+        bodies.into_iter().try_for_each(|body| body.pack(dictionaries))
+    }
+
     fn push(&mut self, op: Op) -> &mut Self {
         self.ops.push(op);
         self
@@ -143,7 +155,7 @@ impl Batch {
 pub(super) enum Op {
     Add {
         mailbox: MailboxId,
-        prefix: Box<[u8]>,
+        content: Content,
         body: Body,
         flags: Flags,
         internal_date: Timestamp,
@@ -177,7 +189,7 @@ pub(super) enum Op {
     Delete(MailboxId),
     Subscribe(MailboxId, bool),
     Enqueue {
-        prefix: Box<[u8]>,
+        content: Content,
         body: Body,
         state: Vec<u8>,
     },
@@ -189,4 +201,28 @@ pub(super) enum Op {
     Dequeue(QueueId),
     PutSetting(String, Vec<u8>),
     DeleteSetting(String),
+    /// Only compaction asks for it.
+    Carry(Carry, Ends),
+}
+
+/// Whether the end of what is not there any more is said once more too: needed as long as an older
+/// segment may tell of its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    Told,
+    LeftOut,
+}
+
+/// Something of an old segment to be said once more at the end of the log, as it is now.
+#[derive(Debug)]
+pub(super) enum Carry {
+    Mailbox(MailboxId),
+    Message(MailboxId, Uid),
+    Expunged(MailboxId, ModSeq, Vec<Uid>),
+    Queued(QueueId),
+    Setting(String),
+    /// Chunks of a body, and what takes their place.
+    Body(BodyId, Vec<(ChunkRef, Packed)>),
+    /// Likewise the one of a part.
+    Part(Hash, ChunkRef, Packed),
 }

@@ -1,52 +1,69 @@
-//! Message bytes on their way in and out. Going in they are cut into chunks, compressed each for
-//! itself, and streamed to the log unsynced; the last chunk waits in memory for the commit, so that
-//! a small message which is never committed never touches the card. Coming out one chunk at a time
-//! is decoded.
+//! Message bytes on their way in. What arrives is split in a plain stream and parts that came in
+//! base64 (`transfer.rs`); the plain stream is cut into chunks, each compressed for itself, and a
+//! part that the box has already is not stored again. What does not fit into memory goes to the log
+//! at once, unsynced; the rest waits for the commit, so that a small message which is never
+//! committed never touches the card.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
 use super::Store;
-use super::disk::DiskFile;
 use super::error::StoreError;
-use super::event::{ChunkRef, Stored};
-use super::record;
+use super::event::{ChunkRef, Hash, PartUse, Stored};
+use super::packing::{self, Dictionaries};
+use super::segment::Pinned;
+use super::transfer::{Form, Piece, Splitter};
 use super::types::{BodyId, Content};
 use super::writer::{Command, Shared};
 
-/// Bytes of a full chunk.
+/// Bytes of a full chunk of the plain stream.
 pub(super) const CHUNK: usize = 128 << 10;
+/// Bytes of parts that wait in memory for the commit.
+const WAITING_PARTS: usize = 256 << 10;
+/// Bytes split at once, which bounds what the splitter gives back at once.
+const SLICE: usize = 64 << 10;
 
 /// Takes in one message's bytes.
 #[derive(Debug)]
 pub struct BodyWriter {
     store: Store,
+    /// Tells the writer that somebody is about to commit.
+    _coming: Coming,
+    splitter: Splitter,
     len: u64,
-    buffer: Vec<u8>,
-    written: Vec<ChunkRef>,
-    /// The chunk that is being written; one at a time, so that a slow card slows the sender.
-    underway: Option<oneshot::Receiver<Result<ChunkRef, StoreError>>>,
+    plain: Vec<u8>,
+    plain_len: u64,
+    parts: Parts,
+    waiting: usize,
+    /// What is being written; one at a time, so that a slow card slows the sender.
+    underway: Option<(Option<Hash>, oneshot::Receiver<Result<Pinned, StoreError>>)>,
 }
 
 impl BodyWriter {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, len: 0, buffer: Vec::new(), written: Vec::new(), underway: None }
+        Self {
+            _coming: Coming::new(store.shared()),
+            store,
+            splitter: Splitter::new(),
+            len: 0,
+            plain: Vec::new(),
+            plain_len: 0,
+            parts: Parts::default(),
+            waiting: 0,
+            underway: None,
+        }
     }
 
     /// Adds bytes; waits when the card is slower than the sender.
-    pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
-        while !bytes.is_empty() {
-            if self.buffer.len() == CHUNK {
-                self.flush().await?;
-            }
-            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
-            self.len += now.len() as u64;
-            bytes = later;
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        for slice in bytes.chunks(SLICE) {
+            self.len += slice.len() as u64;
+            let mut pieces = Vec::new();
+            self.splitter.feed(slice, &mut |piece| pieces.push(Taken::from(piece)));
+            self.take(pieces).await?;
         }
         Ok(())
     }
@@ -63,29 +80,123 @@ impl BodyWriter {
 
     /// Ends the message. It is durable, and exists at all, only once a commit names it.
     pub async fn finish(mut self) -> Result<Body, StoreError> {
+        let mut pieces = Vec::new();
+        let splitter = std::mem::take(&mut self.splitter);
+        splitter.finish(&mut |piece| pieces.push(Taken::from(piece)));
+        self.take(pieces).await?;
         self.settle().await?;
-        let tail = if self.buffer.is_empty() { None } else { Some(Packed::new(&self.buffer)?) };
-        let parts = Parts { written: self.written, tail };
-        Ok(Body::new(self.store.next_body(), self.len, parts))
+        if !self.plain.is_empty() {
+            self.parts.chunks.push(Lump::Raw(self.plain));
+        }
+        Ok(Body::new(self.store.next_body(), self.len, self.parts))
     }
 
-    /// Sends the full buffer to the log.
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        let chunk = Packed::new(&self.buffer)?;
-        self.buffer.clear();
+    async fn take(&mut self, pieces: Vec<Taken>) -> Result<(), StoreError> {
+        for piece in pieces {
+            match piece {
+                Taken::Plain(bytes) => self.take_plain(&bytes).await?,
+                Taken::Part(form, decoded) => self.take_part(form, &decoded).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_plain(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
+        self.plain_len += bytes.len() as u64;
+        while !bytes.is_empty() {
+            if self.plain.len() == CHUNK {
+                let chunk = Packed::plain(&self.store.shared().segments.dictionaries, &self.plain)?;
+                self.plain.clear();
+                self.send(None, chunk).await?;
+            }
+            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.plain.len()));
+            self.plain.extend_from_slice(now);
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    async fn take_part(&mut self, form: Form, decoded: &[u8]) -> Result<(), StoreError> {
+        let shared = Arc::clone(self.store.shared());
+        let hash = Hash::of(&shared.segments.key, decoded);
+        let len = u32::try_from(decoded.len()).map_err(|_| StoreError::TooLarge)?;
+        self.parts.uses.push(PartUse { at: self.plain_len, form, len, hash });
+        if self.parts.lumps.contains_key(&hash) {
+            return Ok(());
+        }
+        if let Some(known) = shared.pinned_part(hash)? {
+            self.parts.lumps.insert(hash, Lump::Written(known));
+            return Ok(());
+        }
+        let packed = Packed::part(decoded, packing::ARRIVAL)?;
+        self.waiting += packed.payload.len();
+        self.parts.lumps.insert(hash, Lump::Packed(packed));
+        if self.waiting > WAITING_PARTS {
+            self.waiting = 0;
+            let waiting =
+                |(hash, lump): (&Hash, &Lump)| matches!(lump, Lump::Packed(_)).then_some(*hash);
+            let hashes: Vec<_> = self.parts.lumps.iter().filter_map(waiting).collect();
+            for hash in hashes {
+                if let Some(Lump::Packed(packed)) = self.parts.lumps.remove(&hash) {
+                    self.send(Some(hash), packed).await?;
+                }
+            }
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a chunk to the log: of a part, or of the plain stream.
+    async fn send(&mut self, part: Option<Hash>, chunk: Packed) -> Result<(), StoreError> {
         self.settle().await?;
         let (reply, underway) = oneshot::channel();
         self.store.send(Command::Chunk { chunk, reply }).await?;
-        self.underway = Some(underway);
+        self.underway = Some((part, underway));
         Ok(())
     }
 
     /// Waits for the chunk that is being written.
     async fn settle(&mut self) -> Result<(), StoreError> {
-        if let Some(underway) = self.underway.take() {
-            self.written.push(underway.await.map_err(|_| StoreError::Closed)??);
+        if let Some((part, underway)) = self.underway.take() {
+            let written = Lump::Written(underway.await.map_err(|_| StoreError::Closed)??);
+            match part {
+                Some(hash) => drop(self.parts.lumps.insert(hash, written)),
+                None => self.parts.chunks.push(written),
+            }
         }
         Ok(())
+    }
+}
+
+/// A piece that outlives the call that made it.
+enum Taken {
+    Plain(Vec<u8>),
+    Part(Form, Vec<u8>),
+}
+
+impl From<Piece<'_>> for Taken {
+    fn from(piece: Piece<'_>) -> Self {
+        match piece {
+            Piece::Plain(bytes) => Self::Plain(bytes.to_vec()),
+            Piece::Base64 { form, decoded } => Self::Part(form, decoded),
+        }
+    }
+}
+
+/// One more message that will be committed soon, as long as this lives.
+#[derive(Debug)]
+struct Coming(Arc<Shared>);
+
+impl Coming {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.coming.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.coming.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -103,9 +214,20 @@ struct Inner {
 /// Where a body's bytes are.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    pub(super) written: Vec<ChunkRef>,
-    /// The last chunk, until a commit has brought it to the log.
-    pub(super) tail: Option<Packed>,
+    /// The prefix that is stored with the body, once that is decided.
+    pub(super) lead: Option<Box<[u8]>>,
+    pub(super) chunks: Vec<Lump>,
+    pub(super) uses: Vec<PartUse>,
+    pub(super) lumps: BTreeMap<Hash, Lump>,
+}
+
+/// A chunk on its way into the log.
+#[derive(Debug)]
+pub(super) enum Lump {
+    /// The end of the plain stream, which may get a prefix.
+    Raw(Vec<u8>),
+    Packed(Packed),
+    Written(Pinned),
 }
 
 impl Body {
@@ -122,10 +244,97 @@ impl Body {
         self.0.id
     }
 
-    /// Looks at or changes where the bytes are.
-    pub(super) fn parts<T>(&self, with: impl FnOnce(&mut Parts) -> T) -> T {
+    /// The content of a message that has this prefix. The first prefix is stored with the body,
+    /// where it is compressed with it, when the beginning was not written yet.
+    pub(super) fn content(&self, prefix: &[u8]) -> Content {
+        self.parts(|parts| {
+            let movable = matches!(parts.chunks[..], [] | [Lump::Raw(_)]);
+            let first = if movable { prefix } else { &[] };
+            let lead = parts.lead.get_or_insert_with(|| first.into());
+            let stored = **lead == *prefix;
+            let (prefix, skip) = if stored { (&[][..], 0) } else { (prefix, lead.len()) };
+            let len = if stored { lead.len() as u64 + self.size() } else { self.size() };
+            // A prefix is at most 64 KiB.
+            let skip = u32::try_from(skip).unwrap_or(u32::MAX);
+            Content { prefix: prefix.into(), body: self.id(), skip, len }
+        })
+    }
+
+    /// Compresses what is not yet.
+    pub(super) fn pack(&self, dictionaries: &Dictionaries) -> Result<(), StoreError> {
+        self.parts(|parts| {
+            let mut raw = Vec::new();
+            let lead = parts.lead.get_or_insert_default();
+            match parts.chunks.last_mut() {
+                Some(Lump::Raw(rest)) => raw = std::mem::take(rest),
+                None if !lead.is_empty() => parts.chunks.push(Lump::Raw(Vec::new())),
+                _ => return Ok(()),
+            }
+            if parts.chunks.len() == 1 {
+                raw.splice(0..0, lead.iter().copied());
+            }
+            let packed = Lump::Packed(Packed::plain(dictionaries, &raw)?);
+            parts.chunks.pop();
+            parts.chunks.push(packed);
+            Ok(())
+        })
+    }
+
+    /// Puts what is not yet in the log there, by `write`, and says where all of it lies.
+    pub(super) fn place(
+        &self,
+        mut write: impl FnMut(&Packed) -> Result<ChunkRef, StoreError>,
+    ) -> Result<Placed, StoreError> {
+        self.parts(|parts| {
+            let mut place = |lump: &Lump| match lump {
+                Lump::Written(at) => Ok(at.chunk),
+                Lump::Packed(packed) => write(packed),
+                Lump::Raw(_) => Err(StoreError::Closed),
+            };
+            let lead = parts.lead.as_ref().map_or(0, |lead| lead.len());
+            Ok(Placed {
+                stored: Stored {
+                    lead: u32::try_from(lead).map_err(|_| StoreError::TooLarge)?,
+                    chunks: parts.chunks.iter().map(&mut place).collect::<Result<_, _>>()?,
+                    parts: parts.uses.clone(),
+                },
+                parts: parts
+                    .lumps
+                    .iter()
+                    .map(|(hash, lump)| Ok((*hash, place(lump)?)))
+                    .collect::<Result<_, StoreError>>()?,
+            })
+        })
+    }
+
+    /// Notes that it lies there.
+    pub(super) fn written(&self, placed: &Placed, pin: impl Fn(ChunkRef) -> Pinned) {
+        self.parts(|parts| {
+            for (lump, at) in parts.chunks.iter_mut().zip(&placed.stored.chunks) {
+                *lump = Lump::Written(pin(*at));
+            }
+            for (hash, at) in &placed.parts {
+                parts.lumps.insert(*hash, Lump::Written(pin(*at)));
+            }
+        });
+    }
+
+    /// The prefix that is stored with it.
+    #[cfg(test)]
+    pub(super) fn lead(&self) -> Vec<u8> {
+        self.parts(|parts| parts.lead.as_deref().unwrap_or_default().to_vec())
+    }
+
+    fn parts<T>(&self, with: impl FnOnce(&mut Parts) -> T) -> T {
         with(&mut self.0.parts.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Where everything of a body lies.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) stored: Stored,
+    pub(super) parts: Vec<(Hash, ChunkRef)>,
 }
 
 /// A chunk ready for the log.
@@ -137,117 +346,17 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    pub(super) fn new(raw: &[u8]) -> Result<Self, StoreError> {
-        let len = u32::try_from(raw.len()).map_err(|_| StoreError::TooLarge)?;
-        Ok(Self { payload: record::pack(raw)?, raw: len })
-    }
-}
-
-/// Random access to a message without holding it in memory. Holds no database transaction.
-#[derive(Debug)]
-pub struct MessageReader {
-    shared: Arc<Shared>,
-    prefix: Box<[u8]>,
-    chunks: Vec<ChunkRef>,
-    /// Where each chunk ends within the body.
-    ends: Vec<u64>,
-    /// Held open, so that compaction cannot take them away.
-    files: BTreeMap<u32, Arc<dyn DiskFile>>,
-    /// The chunk decoded last, by number.
-    decoded: Option<(usize, Vec<u8>)>,
-    position: u64,
-    len: u64,
-}
-
-impl MessageReader {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        content: &Content,
-        stored: Stored,
-    ) -> Result<Self, StoreError> {
-        if stored.size() != content.body_size {
-            return Err(StoreError::Damaged(format!("body {} has another size", content.body.0)));
-        }
-        let mut files = BTreeMap::new();
-        for chunk in &stored.chunks {
-            if let Entry::Vacant(entry) = files.entry(chunk.segment) {
-                entry.insert(shared.segments.file(chunk.segment)?);
-            }
-        }
-        let ends = stored.chunks.iter().scan(0, |end, chunk| {
-            *end += u64::from(chunk.raw);
-            Some(*end)
-        });
-        Ok(Self {
-            ends: ends.collect(),
-            len: content.prefix.len() as u64 + stored.size(),
-            prefix: content.prefix.clone(),
-            chunks: stored.chunks,
-            files,
-            decoded: None,
-            position: 0,
-            shared,
-        })
+    /// Of the plain stream.
+    pub(super) fn plain(dictionaries: &Dictionaries, raw: &[u8]) -> Result<Self, StoreError> {
+        Self::new(raw, dictionaries.newest().pack(raw)?)
     }
 
-    /// Bytes of prefix and body.
-    pub fn len(&self) -> u64 {
-        self.len
+    /// Of a part.
+    pub(super) fn part(raw: &[u8], level: i32) -> Result<Self, StoreError> {
+        Self::new(raw, packing::pack_part(raw, level)?)
     }
 
-    /// Whether there is not a single byte.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The bytes from here to the end of the prefix or chunk they are in.
-    fn here(&mut self) -> io::Result<&[u8]> {
-        let prefix_len = self.prefix.len() as u64;
-        let Some(offset) = self.position.checked_sub(prefix_len) else {
-            let skip = usize::try_from(self.position).unwrap_or(usize::MAX);
-            return Ok(self.prefix.get(skip..).unwrap_or_default());
-        };
-        let number = self.ends.partition_point(|end| *end <= offset);
-        let Some((chunk, end)) = self.chunks.get(number).zip(self.ends.get(number)) else {
-            return Ok(&[]);
-        };
-        let skip = usize::try_from(offset + u64::from(chunk.raw) - end).unwrap_or(usize::MAX);
-        if self.decoded.as_ref().is_none_or(|(decoded, _)| *decoded != number) {
-            let file = self.files.get(&chunk.segment).ok_or(io::ErrorKind::NotFound)?;
-            let bytes = self.shared.segments.chunk(&**file, chunk);
-            self.decoded = Some((number, bytes.map_err(as_io)?));
-        }
-        let bytes = self.decoded.as_ref().and_then(|(_, bytes)| bytes.get(skip..));
-        Ok(bytes.unwrap_or_default())
-    }
-}
-
-impl Read for MessageReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let here = self.here()?;
-        let count = here.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&here[..count]);
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for MessageReader {
-    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        let target = match position {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::End(delta) => self.len.checked_add_signed(delta),
-            SeekFrom::Current(delta) => self.position.checked_add_signed(delta),
-        };
-        self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
-    }
-}
-
-fn as_io(error: StoreError) -> io::Error {
-    match error {
-        StoreError::Disk { source, .. } => source,
-        StoreError::Damaged(_) => io::Error::new(io::ErrorKind::InvalidData, error),
-        _ => io::Error::other(error),
+    pub(super) fn new(raw: &[u8], payload: Vec<u8>) -> Result<Self, StoreError> {
+        Ok(Self { payload, raw: u32::try_from(raw.len()).map_err(|_| StoreError::TooLarge)? })
     }
 }

@@ -36,6 +36,11 @@ impl Encoder {
         self.0.push(rest as u8);
     }
 
+    /// Bytes whose number is known to the reader.
+    pub(super) fn fixed(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
@@ -71,7 +76,8 @@ impl Encoder {
     pub(super) fn content(&mut self, content: &Content) {
         self.bytes(&content.prefix);
         self.number(content.body.0);
-        self.number(content.body_size);
+        self.number(content.skip);
+        self.number(content.len);
     }
 }
 
@@ -123,6 +129,13 @@ impl<'a> Decoder<'a> {
         Ok(bytes)
     }
 
+    /// As many bytes as the array has.
+    pub(super) fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (bytes, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(*bytes)
+    }
+
     pub(super) fn text(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
     }
@@ -156,7 +169,18 @@ impl<'a> Decoder<'a> {
         Ok(Content {
             prefix: self.bytes()?.into(),
             body: BodyId(self.number()?),
-            body_size: self.number()?,
+            skip: self.number()?,
+            len: self.number()?,
+        })
+    }
+
+    /// As format 1 had it.
+    pub(super) fn content_1(&mut self) -> Result<Content, Malformed> {
+        Ok(Content {
+            prefix: self.bytes()?.into(),
+            body: BodyId(self.number()?),
+            skip: 0,
+            len: self.number()?,
         })
     }
 }

@@ -2,16 +2,16 @@
 //! simulated disk, one scene at a time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::batch::Batch;
-use super::body::{Body, Packed, Parts};
-use super::disk::{Disk, read_exact_at};
+use super::body::{Body, Lump, Packed, Parts};
+use super::disk::{Disk, How, read_exact_at};
 use super::error::StoreError;
 use super::index;
 use super::model::Model;
 use super::open::Refused;
+use super::packing;
 use super::power::{Trial, open};
 use super::record::{self, Kind, Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Walk};
@@ -25,8 +25,10 @@ const INBOX: MailboxId = MailboxId(1);
 
 fn small_body(writer: &Writer, bytes: &[u8]) -> Body {
     let id = BodyId(writer.shared.next_body.fetch_add(1, Ordering::Relaxed));
-    let tail = Some(Packed::new(bytes).unwrap());
-    Body::new(id, bytes.len() as u64, Parts { written: Vec::new(), tail })
+    let chunks = vec![Lump::Raw(bytes.to_vec())];
+    let body = Body::new(id, bytes.len() as u64, Parts { chunks, ..Parts::default() });
+    body.pack(&writer.shared.segments.dictionaries).unwrap();
+    body
 }
 
 fn add(writer: &mut Writer, bytes: &[u8]) -> Result<Vec<Outcome>, StoreError> {
@@ -49,7 +51,7 @@ fn filled(disk: &SimDisk, messages: &[&[u8]]) -> Writer {
 
 /// Where the commits and chunks of the first segment begin.
 fn offsets(disk: &SimDisk, kind: Kind) -> Vec<u64> {
-    let file = disk.open(&segment::name(1), false).unwrap();
+    let file = disk.open(&segment::name(1), How::Known).unwrap();
     let start = Place { segment: 1, offset: 0 };
     let mut walk = Walk::new(&*file, &[7; 32], start, true).unwrap();
     let mut offsets = Vec::new();
@@ -95,9 +97,7 @@ fn a_damaged_body_is_told_and_named_and_the_rest_is_read() {
     let messages = writer.shared.index.messages(INBOX).unwrap();
     let read = |at: usize| {
         let content = &messages[at].content;
-        let stored = writer.shared.index.body(content.body).unwrap().unwrap();
-        let shared = Arc::clone(&writer.shared);
-        let mut reader = super::MessageReader::new(shared, content, stored).unwrap();
+        let mut reader = super::MessageReader::message(&writer.shared, content).unwrap();
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut reader, &mut bytes).map(|_| bytes)
     };
@@ -123,7 +123,7 @@ fn bytes_that_look_like_a_record_are_not_believed() {
         let offset = disk.len(&segment::name(1)) + record::RECORD_HEADER + codec;
         let place = Place { segment: 1, offset: offset as u64 };
         let (mut forged, mut rng) = (Vec::new(), Rng(1));
-        let payload = record::pack(&commit.encode()).unwrap();
+        let payload = packing::pack_commit(&commit.encode()).unwrap();
         record::append(&mut forged, &key, place, Kind::Commit, &payload).unwrap();
         // Incompressible, so that it lies in the log as it is.
         forged.extend((0..2000).map(|_| rng.next().to_le_bytes()[0]));
@@ -146,7 +146,7 @@ fn a_full_card_refuses_mail_and_still_lets_go_of_it() {
     writer = open(&disk, false).unwrap();
     disk.set_free(1 << 20);
     assert!(matches!(add(&mut writer, b"three"), Err(StoreError::Full)));
-    let chunk = Packed::new(b"chunk").unwrap();
+    let chunk = Packed::part(b"chunk", 3).unwrap();
     assert!(matches!(writer.append(&chunk), Err(StoreError::Full)));
     let (mut adding, mut expunging) = (Batch::new(), Batch::new());
     let body = small_body(&writer, b"four");
@@ -187,7 +187,7 @@ fn a_failing_batch_does_not_hurt_its_neighbours_and_they_share_one_sync() {
 fn a_newer_format_is_refused_and_left_alone() {
     let disk = SimDisk::new(0);
     drop(filled(&disk, &[b"one"]));
-    let file = disk.open(&segment::name(1), false).unwrap();
+    let file = disk.open(&segment::name(1), How::Known).unwrap();
     let mut header = [0; SEGMENT_HEADER];
     read_exact_at(&*file, &mut header, 0).unwrap();
     header[8] += 1;
@@ -196,7 +196,9 @@ fn a_newer_format_is_refused_and_left_alone() {
     assert_eq!(SegmentHeader::parse(&header, 1), SegmentHeader::Newer(record::FORMAT + 1));
     file.write_at(&header, 0).unwrap();
     let before = disk.len(&segment::name(1));
-    assert!(matches!(open(&disk, false), Err(Refused::Newer(found)) if found == 2));
+    assert!(
+        matches!(open(&disk, false), Err(Refused::Newer(found)) if found == record::FORMAT + 1)
+    );
     assert_eq!(disk.len(&segment::name(1)), before);
 }
 

@@ -13,14 +13,25 @@ use std::sync::Arc;
 pub(super) trait Disk: Debug + Send + Sync {
     /// The names of all files.
     fn list(&self) -> io::Result<Vec<String>>;
-    /// Opens a file for reading and writing; empties it when `fresh`, creates it when missing.
-    fn open(&self, name: &str, fresh: bool) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens a file for reading and writing.
+    fn open(&self, name: &str, how: How) -> io::Result<Arc<dyn DiskFile>>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations and removals durable.
     fn sync_names(&self) -> io::Result<()>;
     /// Bytes free for us on the file system.
     fn free(&self) -> io::Result<u64>;
+}
+
+/// How to open a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// It has to be there.
+    Known,
+    /// It is made when it is missing.
+    Any,
+    /// It is made when it is missing, and emptied when it is there.
+    Fresh,
 }
 
 /// One open file.
@@ -79,11 +90,11 @@ impl Disk for OsDisk {
         Ok(names)
     }
 
-    fn open(&self, name: &str, fresh: bool) -> io::Result<Arc<dyn DiskFile>> {
-        let path = self.folder.join(name);
-        let mut how = OpenOptions::new();
-        let how = how.read(true).write(true).create(true).truncate(fresh).mode(0o600);
-        let file = how.open(path)?;
+    fn open(&self, name: &str, how: How) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600);
+        options.create(how != How::Known).truncate(how == How::Fresh);
+        let file = options.open(self.folder.join(name))?;
         Ok(Arc::new(OsFile(file)))
     }
 

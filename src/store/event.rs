@@ -4,7 +4,9 @@
 use jiff::Timestamp;
 
 use super::codec::{Decoder, Encoder, Malformed};
-use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
+use super::record::Key;
+use super::transfer::Form;
+use super::types::{AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord};
 use crate::mail::{Flags, ModSeq, SpecialUse, Uid, UidValidity};
 
 /// One batch in the log.
@@ -26,8 +28,10 @@ pub(super) enum Event {
     Mailbox(Mailbox),
     /// A mailbox and its messages are gone.
     MailboxDeleted(MailboxId),
-    /// A body exists.
+    /// A body exists, or lies elsewhere now.
     Body(BodyId, Stored),
+    /// A part exists, or lies elsewhere now.
+    Part(Hash, ChunkRef),
     /// A message is in a mailbox.
     Message(MailboxId, Message),
     /// Flags are now these.
@@ -84,39 +88,90 @@ impl Counters {
     }
 }
 
-/// Where a body lies.
+/// What a part is known by: keyed BLAKE3 of its bytes. Nobody without the store's key can make two
+/// that collide, or find out which one is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Hash(pub(super) [u8; 16]);
+
+impl Hash {
+    pub(super) fn of(key: &Key, part: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new_keyed(key);
+        hasher.update(b"part").update(part);
+        let mut hash = [0; 16];
+        hasher.finalize_xof().fill(&mut hash);
+        Self(hash)
+    }
+}
+
+/// Where a body lies: a plain stream, and parts taken out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Stored {
-    /// In the order of the bytes.
+    /// Bytes at the beginning of the plain stream that were not received: a message's prefix.
+    pub(super) lead: u32,
+    /// The plain stream, in the order of its bytes.
     pub(super) chunks: Vec<ChunkRef>,
+    /// What was taken out of it, in order.
+    pub(super) parts: Vec<PartUse>,
+}
+
+/// A part in the place it was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PartUse {
+    /// Received bytes of the plain stream before it.
+    pub(super) at: u64,
+    /// How its text was laid out.
+    pub(super) form: Form,
+    /// Bytes of the part.
+    pub(super) len: u32,
+    /// Which part.
+    pub(super) hash: Hash,
+}
+
+impl PartUse {
+    /// Bytes of its text.
+    pub(super) fn text_len(&self) -> u64 {
+        self.form.encoded_len(self.len.into())
+    }
 }
 
 impl Stored {
-    /// Bytes of the body.
+    /// Bytes of lead and body.
     pub(super) fn size(&self) -> u64 {
-        self.chunks.iter().map(|chunk| u64::from(chunk.raw)).sum()
+        let plain = self.chunks.iter().map(|chunk| u64::from(chunk.raw));
+        plain.chain(self.parts.iter().map(PartUse::text_len)).fold(0, u64::saturating_add)
     }
 
     pub(super) fn encode(&self, out: &mut Encoder) {
+        out.number(self.lead);
         out.number(self.chunks.len() as u64);
-        for chunk in &self.chunks {
-            out.number(chunk.segment);
-            out.number(chunk.offset);
-            out.number(chunk.stored);
-            out.number(chunk.raw);
+        self.chunks.iter().for_each(|chunk| chunk.encode(out));
+        out.number(self.parts.len() as u64);
+        for part in &self.parts {
+            out.number(part.at);
+            out.number(part.form.to_bits());
+            out.number(part.len);
+            out.fixed(&part.hash.0);
         }
     }
 
     pub(super) fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        let chunks = from.list(|from| {
-            Ok(ChunkRef {
-                segment: from.number()?,
-                offset: from.number()?,
-                stored: from.number()?,
-                raw: from.number()?,
-            })
-        })?;
-        Ok(Self { chunks })
+        Ok(Self {
+            lead: from.number()?,
+            chunks: from.list(ChunkRef::decode)?,
+            parts: from.list(|from| {
+                Ok(PartUse {
+                    at: from.number()?,
+                    form: Form::from_bits(from.number()?).ok_or(Malformed)?,
+                    len: from.number()?,
+                    hash: Hash(from.fixed()?),
+                })
+            })?,
+        })
+    }
+
+    /// As format 1 had it.
+    fn decode_1(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { chunks: from.list(ChunkRef::decode)?, ..Self::default() })
     }
 }
 
@@ -131,6 +186,24 @@ pub(super) struct ChunkRef {
     pub(super) stored: u32,
     /// Bytes it stands for.
     pub(super) raw: u32,
+}
+
+impl ChunkRef {
+    pub(super) fn encode(&self, out: &mut Encoder) {
+        out.number(self.segment);
+        out.number(self.offset);
+        out.number(self.stored);
+        out.number(self.raw);
+    }
+
+    pub(super) fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            segment: from.number()?,
+            offset: from.number()?,
+            stored: from.number()?,
+            raw: from.number()?,
+        })
+    }
 }
 
 impl Commit {
@@ -168,12 +241,17 @@ impl Event {
                 out.number(id.0);
             }
             Self::Body(id, stored) => {
-                out.byte(4);
+                out.byte(13);
                 out.number(id.0);
                 stored.encode(out);
             }
+            Self::Part(hash, chunk) => {
+                out.byte(16);
+                out.fixed(&hash.0);
+                chunk.encode(out);
+            }
             Self::Message(mailbox, message) => {
-                out.byte(5);
+                out.byte(14);
                 out.number(mailbox.0);
                 out.uid(message.uid);
                 encode_message(message, out);
@@ -198,7 +276,7 @@ impl Event {
                 }
             }
             Self::Queued(record) => {
-                out.byte(8);
+                out.byte(15);
                 out.number(record.id.0);
                 out.content(&record.content);
                 out.bytes(&record.state);
@@ -232,11 +310,14 @@ impl Event {
                 Self::Mailbox(decode_mailbox(id, from)?)
             }
             3 => Self::MailboxDeleted(MailboxId(from.number()?)),
-            4 => Self::Body(BodyId(from.number()?), Stored::decode(from)?),
-            5 => {
+            4 => Self::Body(BodyId(from.number()?), Stored::decode_1(from)?),
+            13 => Self::Body(BodyId(from.number()?), Stored::decode(from)?),
+            16 => Self::Part(Hash(from.fixed()?), ChunkRef::decode(from)?),
+            format @ (5 | 14) => {
                 let mailbox = MailboxId(from.number()?);
                 let uid = from.uid()?;
-                Self::Message(mailbox, decode_message(uid, from)?)
+                let content = if format == 5 { Decoder::content_1 } else { Decoder::content };
+                Self::Message(mailbox, decode_message(uid, from, content)?)
             }
             6 => {
                 let (mailbox, modseq) = (MailboxId(from.number()?), from.modseq()?);
@@ -247,9 +328,9 @@ impl Event {
                 let (mailbox, modseq) = (MailboxId(from.number()?), from.modseq()?);
                 Self::Expunged(mailbox, modseq, from.list(Decoder::uid)?)
             }
-            8 => Self::Queued(QueueRecord {
+            format @ (8 | 15) => Self::Queued(QueueRecord {
                 id: QueueId(from.number()?),
-                content: from.content()?,
+                content: if format == 8 { from.content_1()? } else { from.content()? },
                 state: from.bytes()?.to_vec(),
             }),
             9 => Self::QueueState(QueueId(from.number()?), from.bytes()?.to_vec()),
@@ -314,14 +395,18 @@ pub(super) fn encode_message(message: &Message, out: &mut Encoder) {
 }
 
 /// The reverse of [`encode_message`].
-pub(super) fn decode_message(uid: Uid, from: &mut Decoder<'_>) -> Result<Message, Malformed> {
+pub(super) fn decode_message<'a>(
+    uid: Uid,
+    from: &mut Decoder<'a>,
+    content: fn(&mut Decoder<'a>) -> Result<Content, Malformed>,
+) -> Result<Message, Malformed> {
     Ok(Message {
         uid,
         modseq: from.modseq()?,
         flags: from.flags()?,
         internal_date: from.time()?,
         save_date: from.time()?,
-        content: from.content()?,
+        content: content(from)?,
     })
 }
 

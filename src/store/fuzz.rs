@@ -9,11 +9,13 @@ use jiff::Timestamp;
 
 use super::batch::Batch;
 use super::codec::Decoder;
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, How};
 use super::event::Commit;
 use super::index::{self, Index};
+use super::packing::{self, Dictionaries};
 use super::record::{self, Key, Kind, Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Walk};
+use super::transfer::{Form, Piece, Splitter};
 use super::types::{AccountId, FlagChange, MailboxId};
 use super::{Options, Store, StoreError, open};
 use crate::mail::{Flags, MailboxName, Uid};
@@ -39,15 +41,39 @@ pub fn segment(bytes: &[u8]) {
 
 /// Takes a record's payload apart.
 pub fn record(bytes: &[u8]) {
-    if let Ok(raw) = record::unpack(bytes) {
-        assert!(raw.len() <= record::MAX_PAYLOAD);
+    let limit = 1 << 20;
+    if let Ok(raw) = Dictionaries::new().unpack(bytes, limit) {
+        assert!(raw.len() <= limit, "more comes out than may");
     }
+    let _ = packing::unpack_commit(bytes);
     if let Ok(commit) = Commit::decode(bytes) {
         let again = Commit::decode(&commit.encode());
         assert_eq!(again.as_ref(), Ok(&commit), "it says something else when written again");
     }
     let mut decoder = Decoder(bytes);
     while decoder.flags().is_ok() && decoder.content().is_ok() {}
+}
+
+/// Looks for base64 in bytes that come in pieces of any size, and puts them together again.
+pub fn transfer(bytes: &[u8]) {
+    let Some((step, bytes)) = bytes.split_first() else { return };
+    let mut again = Vec::new();
+    let mut put = |piece: Piece<'_>| match piece {
+        Piece::Plain(plain) => again.extend_from_slice(plain),
+        Piece::Base64 { form, decoded } => {
+            assert!(Form::from_bits(form.to_bits()) == Some(form), "a form that is not kept");
+            let before = again.len() as u64;
+            form.encode(&decoded, &mut again);
+            let len = form.encoded_len(decoded.len() as u64);
+            assert_eq!(again.len() as u64 - before, len, "a length that is not true");
+        }
+    };
+    let mut splitter = Splitter::new();
+    for piece in bytes.chunks(usize::from(*step).max(1)) {
+        splitter.feed(piece, &mut put);
+    }
+    splitter.finish(&mut put);
+    assert!(again == bytes, "other bytes come back");
 }
 
 /// Opens a store with such a log, and reads all of it.
@@ -233,9 +259,12 @@ impl Disk for MemoryDisk {
         Ok(self.files().keys().cloned().collect())
     }
 
-    fn open(&self, name: &str, fresh: bool) -> io::Result<Arc<dyn DiskFile>> {
+    fn open(&self, name: &str, how: How) -> io::Result<Arc<dyn DiskFile>> {
+        if how == How::Known && !self.files().contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let file = self.file(name);
-        if fresh {
+        if how == How::Fresh {
             file.bytes().clear();
         }
         Ok(file)

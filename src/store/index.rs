@@ -3,7 +3,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "the dump is for tests"))]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{
@@ -12,15 +12,17 @@ use redb::{
 
 use super::apply::{State, Tables};
 use super::codec::{Decoder, Malformed};
-use super::disk::{Disk, IndexFile};
+use super::disk::{Disk, How, IndexFile};
 use super::error::StoreError;
-use super::event::{ChunkRef, Stored, decode_mailbox, decode_message};
+use super::event::{ChunkRef, Hash, PartUse, Stored, decode_mailbox, decode_message};
 use super::types::{
     AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord, Stats,
 };
 use crate::mail::{MailboxName, Uid};
 
 pub(super) type Bytes = &'static [u8];
+/// Where parts lie.
+pub(super) type Places = BTreeMap<Hash, ChunkRef>;
 
 /// Single values by name: see `FORMAT.md`.
 pub(super) const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
@@ -36,7 +38,9 @@ pub(super) const EXPUNGED: TableDefinition<'_, (u32, u64, u32), ()> =
     TableDefinition::new("expunged");
 /// Places and reference counts of bodies.
 pub(super) const BODIES: TableDefinition<'_, u64, Bytes> = TableDefinition::new("bodies");
-/// Bytes of each segment that some body still needs.
+/// Places and reference counts of parts.
+pub(super) const PARTS: TableDefinition<'_, [u8; 16], Bytes> = TableDefinition::new("parts");
+/// Bytes of each segment that some body or part still needs.
 pub(super) const LIVE: TableDefinition<'_, u32, u64> = TableDefinition::new("live");
 /// The queue.
 pub(super) const QUEUE: TableDefinition<'_, u64, Bytes> = TableDefinition::new("queue");
@@ -44,7 +48,7 @@ pub(super) const QUEUE: TableDefinition<'_, u64, Bytes> = TableDefinition::new("
 pub(super) const SETTINGS: TableDefinition<'_, &str, Bytes> = TableDefinition::new("settings");
 
 /// Layout of these tables; another one is made anew from the segments.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 /// File name of the index.
 pub(super) const FILE: &str = "index.redb";
 /// Memory redb may use for pages.
@@ -60,7 +64,7 @@ impl Index {
     /// Opens the index or makes an empty one.
     pub(super) fn open(disk: &Arc<dyn Disk>, fresh: bool) -> Result<Self, StoreError> {
         let open = || {
-            let file = disk.open(FILE, fresh)?;
+            let file = disk.open(FILE, if fresh { How::Fresh } else { How::Any })?;
             disk.sync_names()?;
             Ok(file)
         };
@@ -78,7 +82,7 @@ impl Index {
 
     /// Whether every page of the index on the disk matches its checksum. Reads all of it.
     pub(super) fn is_sound(disk: &Arc<dyn Disk>) -> bool {
-        let Ok(file) = disk.open(FILE, false) else { return false };
+        let Ok(file) = disk.open(FILE, How::Any) else { return false };
         let backend = IndexFile { disk: Arc::clone(disk), name: FILE, file };
         let mut builder = redb::Builder::new();
         builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
@@ -183,10 +187,89 @@ impl Index {
         row.map(|row| message_row(uid.get(), row.value())).transpose()
     }
 
-    pub(super) fn body(&self, id: BodyId) -> Result<Option<Stored>, StoreError> {
-        let rows = self.read()?.open_table(BODIES).map_err(index)?;
+    /// Where a body lies and where each of its parts does; what a damaged record took away is
+    /// missing.
+    pub(super) fn body(&self, id: BodyId) -> Result<Option<(Stored, Places)>, StoreError> {
+        let txn = self.read()?;
+        let rows = txn.open_table(BODIES).map_err(index)?;
         let row = rows.get(id.0).map_err(index)?;
-        row.map(|row| Ok(body_row(row.value())?.1)).transpose()
+        let Some(stored) = row.map(|row| body_row(row.value())).transpose()?.and_then(|r| r.place)
+        else {
+            return Ok(None);
+        };
+        let (mut places, rows) = (Places::new(), txn.open_table(PARTS).map_err(index)?);
+        for part in &stored.parts {
+            let row = rows.get(part.hash.0).map_err(index)?;
+            let row = row.map(|row| part_row(row.value())).transpose()?;
+            places.extend(row.and_then(|row| row.place).map(|place| (part.hash, place)));
+        }
+        Ok(Some((stored, places)))
+    }
+
+    /// Where a part lies.
+    pub(super) fn part(&self, hash: Hash) -> Result<Option<ChunkRef>, StoreError> {
+        let rows = self.read()?.open_table(PARTS).map_err(index)?;
+        let row = rows.get(hash.0).map_err(index)?;
+        Ok(row.map(|row| part_row(row.value())).transpose()?.and_then(|row| row.place))
+    }
+
+    /// The numbers of bodies that exist, ascending.
+    pub(super) fn bodies_after(
+        &self,
+        after: Option<BodyId>,
+        limit: usize,
+    ) -> Result<Vec<BodyId>, StoreError> {
+        let rows = self.read()?.open_table(BODIES).map_err(index)?;
+        let from = after.map_or(0, |after| after.0.saturating_add(1));
+        let rows = rows.range(from..).map_err(index)?.take(limit);
+        rows.map(|entry| Ok(BodyId(entry.map_err(index)?.0.value()))).collect()
+    }
+
+    /// Up to `limit` bodies, from a number on, that have chunks of their own in a segment, with
+    /// those chunks.
+    pub(super) fn bodies_in(
+        &self,
+        segment: u32,
+        from: BodyId,
+        limit: usize,
+    ) -> Result<Vec<(BodyId, Vec<ChunkRef>)>, StoreError> {
+        let rows = self.read()?.open_table(BODIES).map_err(index)?;
+        let mut found = Vec::new();
+        for entry in rows.range(from.0..).map_err(index)? {
+            let (id, row) = entry.map_err(index)?;
+            let Some(mut stored) = body_row(row.value())?.place else { continue };
+            stored.chunks.retain(|chunk| chunk.segment == segment);
+            if !stored.chunks.is_empty() {
+                found.push((BodyId(id.value()), stored.chunks));
+                if found.len() >= limit {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every part that lies in a segment.
+    pub(super) fn parts_in(&self, segment: u32) -> Result<Vec<(Hash, ChunkRef)>, StoreError> {
+        let rows = self.read()?.open_table(PARTS).map_err(index)?;
+        let mut found = Vec::new();
+        for entry in rows.range::<[u8; 16]>(..).map_err(index)? {
+            let (hash, row) = entry.map_err(index)?;
+            let place = part_row(row.value())?.place;
+            found.extend(place.filter(|p| p.segment == segment).map(|p| (Hash(hash.value()), p)));
+        }
+        Ok(found)
+    }
+
+    /// Bytes of each segment that are still needed, commits left out.
+    pub(super) fn live(&self) -> Result<BTreeMap<u32, u64>, StoreError> {
+        let rows = self.read()?.open_table(LIVE).map_err(index)?;
+        let rows = rows.range::<u32>(..).map_err(index)?;
+        rows.map(|entry| {
+            let (segment, bytes) = entry.map_err(index)?;
+            Ok((segment.value(), bytes.value()))
+        })
+        .collect()
     }
 
     pub(super) fn queue(&self) -> Result<Vec<QueueRecord>, StoreError> {
@@ -223,17 +306,27 @@ impl Index {
         Ok(settings)
     }
 
-    /// Every message one of whose chunks is such a one, or whose body a damaged record took away.
+    /// Every message one of whose chunks is such a one, or not known at all.
     pub(super) fn messages_with(
         &self,
         such: impl Fn(&ChunkRef) -> bool,
     ) -> Result<Vec<(MailboxId, Uid)>, StoreError> {
         let txn = self.read()?;
-        let mut whole = BTreeSet::new();
+        let (mut bodies, mut parts) = (BTreeSet::new(), BTreeSet::new());
+        for entry in txn.open_table(PARTS).map_err(index)?.range::<[u8; 16]>(..).map_err(index)? {
+            let (hash, row) = entry.map_err(index)?;
+            if part_row(row.value())?.place.is_none_or(|place| such(&place)) {
+                parts.insert(Hash(hash.value()));
+            }
+        }
         for entry in txn.open_table(BODIES).map_err(index)?.range::<u64>(..).map_err(index)? {
             let (id, row) = entry.map_err(index)?;
-            if !body_row(row.value())?.1.chunks.iter().any(&such) {
-                whole.insert(BodyId(id.value()));
+            let harmed = body_row(row.value())?.place.is_none_or(|stored| {
+                let part = |part: &PartUse| parts.contains(&part.hash);
+                stored.chunks.iter().any(&such) || stored.parts.iter().any(part)
+            });
+            if harmed {
+                bodies.insert(BodyId(id.value()));
             }
         }
         let mut messages = Vec::new();
@@ -242,7 +335,7 @@ impl Index {
             let (key, row) = entry.map_err(index)?;
             let (mailbox, uid) = key.value();
             let message = message_row(uid, row.value())?;
-            if !whole.contains(&message.content.body) {
+            if bodies.contains(&message.content.body) {
                 messages.push((MailboxId(mailbox), message.uid));
             }
         }
@@ -282,6 +375,7 @@ impl Index {
         dump_table(&txn, MESSAGES, &mut out);
         dump_table(&txn, EXPUNGED, &mut out);
         dump_table(&txn, BODIES, &mut out);
+        dump_table(&txn, PARTS, &mut out);
         dump_table(&txn, LIVE, &mut out);
         dump_table(&txn, QUEUE, &mut out);
         dump_table(&txn, SETTINGS, &mut out);
@@ -305,16 +399,35 @@ pub(super) fn mailbox_row(id: MailboxId, row: &[u8]) -> Result<Mailbox, StoreErr
 /// Decodes a value of [`MESSAGES`].
 pub(super) fn message_row(uid: u32, row: &[u8]) -> Result<Message, StoreError> {
     let uid = Uid::new(uid).ok_or(Malformed);
-    uid.and_then(|uid| decode_message(uid, &mut Decoder(row)))
+    uid.and_then(|uid| decode_message(uid, &mut Decoder(row), Decoder::content))
         .map_err(|error| malformed("a message", error))
 }
 
-/// Decodes a value of [`BODIES`]: the number of references and the places.
-pub(super) fn body_row(row: &[u8]) -> Result<(u64, Stored), StoreError> {
+/// A value of [`BODIES`] or [`PARTS`]: how many need it, and where it is, if that is known.
+#[derive(Debug)]
+pub(super) struct Counted<T> {
+    pub(super) refs: u64,
+    pub(super) place: Option<T>,
+}
+
+/// Decodes a value of [`BODIES`].
+pub(super) fn body_row(row: &[u8]) -> Result<Counted<Stored>, StoreError> {
+    counted(row, Stored::decode).map_err(|error| malformed("a body", error))
+}
+
+/// Decodes a value of [`PARTS`].
+pub(super) fn part_row(row: &[u8]) -> Result<Counted<ChunkRef>, StoreError> {
+    counted(row, ChunkRef::decode).map_err(|error| malformed("a part", error))
+}
+
+fn counted<'a, T>(
+    row: &'a [u8],
+    place: impl FnOnce(&mut Decoder<'a>) -> Result<T, Malformed>,
+) -> Result<Counted<T>, Malformed> {
     let mut from = Decoder(row);
-    let refs = from.number();
-    refs.and_then(|refs| Ok((refs, Stored::decode(&mut from)?)))
-        .map_err(|error| malformed("a body", error))
+    let refs = from.number()?;
+    let known = !from.0.is_empty();
+    Ok(Counted { refs, place: known.then(|| place(&mut from)).transpose()? })
 }
 
 /// Decodes a value of [`QUEUE`].

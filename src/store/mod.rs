@@ -14,6 +14,7 @@ mod apply;
 mod batch;
 mod body;
 mod codec;
+mod compact;
 mod disk;
 mod error;
 mod event;
@@ -22,16 +23,20 @@ pub mod fuzz;
 mod index;
 mod lock;
 mod open;
+mod packing;
 mod plan;
+mod reader;
 mod record;
 mod segment;
+mod transfer;
 mod types;
 mod verify;
 mod writer;
 
 pub use batch::Batch;
-pub use body::{Body, BodyWriter, MessageReader};
+pub use body::{Body, BodyWriter};
 pub use error::{OpenError, StoreError};
+pub use reader::MessageReader;
 pub use types::{
     AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
     QueueId, QueueRecord, Stats, Verify,
@@ -40,6 +45,9 @@ pub use types::{
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
 mod damage;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
+mod golden;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
 mod model;
@@ -65,7 +73,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::clock::{SharedClock, SystemClock};
 use crate::files::create_private_folder;
 use crate::mail::{MailboxName, Uid};
-use disk::{Disk, OsDisk};
+use disk::{Disk, How, OsDisk};
 use lock::Lock;
 use open::Refused;
 use writer::{Command, Shared, Writer};
@@ -149,6 +157,7 @@ impl Store {
     /// Makes a batch durable: all of it or nothing. One [`Outcome`] per operation, in order.
     /// Dropping the future while the disk works does not take the batch back.
     pub async fn commit(&self, batch: Batch) -> Result<Vec<Outcome>, StoreError> {
+        batch.pack(&self.shared().segments.dictionaries)?;
         let (reply, outcome) = oneshot::channel();
         self.send(Command::Commit { batch, reply }).await?;
         outcome.await.map_err(|_| StoreError::Closed)?
@@ -191,8 +200,21 @@ impl Store {
 
     /// The bytes of a message, prefix first.
     pub fn read(&self, content: &Content) -> Result<MessageReader, StoreError> {
-        let stored = self.shared().index.body(content.body)?.ok_or(StoreError::NoMessage)?;
-        MessageReader::new(Arc::clone(self.shared()), content, stored)
+        MessageReader::message(self.shared(), content)
+    }
+
+    /// The bytes stored for a body: those of the first message that had it.
+    pub fn read_body(&self, body: BodyId) -> Result<MessageReader, StoreError> {
+        MessageReader::body(self.shared(), body)
+    }
+
+    /// The numbers of bodies that exist, ascending from the one after `after`.
+    pub fn bodies_after(
+        &self,
+        after: Option<BodyId>,
+        limit: usize,
+    ) -> Result<Vec<BodyId>, StoreError> {
+        self.shared().index.bodies_after(after, limit)
     }
 
     /// Everything that waits in the queue, oldest first.
@@ -229,9 +251,9 @@ impl Store {
             let mut sizes = (0, 0);
             for number in segment::numbers(&*segments.disk)? {
                 sizes.0 += 1;
-                sizes.1 += segments.disk.open(&segment::name(number), false)?.len()?;
+                sizes.1 += segments.disk.open(&segment::name(number), How::Known)?.len()?;
             }
-            let index = segments.disk.open(index::FILE, false)?.len()?;
+            let index = segments.disk.open(index::FILE, How::Known)?.len()?;
             Ok((sizes, index, segments.disk.free()?))
         };
         let ((count, bytes), index_bytes, free_bytes) =

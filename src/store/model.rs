@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use jiff::Timestamp;
 
 use super::batch::{Batch, Op};
-use super::body::MessageReader;
+use super::reader::MessageReader;
 use super::types::{
     AccountId, BodyId, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
     QueueRecord,
@@ -58,8 +58,8 @@ impl Model {
 
     fn op(&mut self, numbers: &mut Numbers, op: &Op) -> Option<Outcome> {
         Some(match op {
-            Op::Add { mailbox, prefix, body, flags, internal_date } => {
-                let content = content(prefix, body.id(), body.size());
+            Op::Add { mailbox, content, flags, internal_date, .. } => {
+                let content = content.clone();
                 let (uid, modseq) = (self.uid(*mailbox)?, self.modseq(*mailbox)?);
                 let message = Message {
                     uid,
@@ -160,9 +160,7 @@ impl Model {
                 self.mailboxes.get_mut(mailbox)?.subscribed = *subscribed;
                 Outcome::Done
             }
-            Op::Enqueue { prefix, body, state } => {
-                self.enqueue(numbers, content(prefix, body.id(), body.size()), state)
-            }
+            Op::Enqueue { content, state, .. } => self.enqueue(numbers, content.clone(), state),
             Op::EnqueueStored { content, state } => {
                 let mut held = self.messages.values().map(|message| &message.content);
                 let queued = self.queue.values().any(|r| r.content.body == content.body);
@@ -189,6 +187,7 @@ impl Model {
                 self.settings.remove(key);
                 Outcome::Done
             }
+            Op::Carry(..) => Outcome::Done,
         })
     }
 
@@ -273,17 +272,12 @@ fn same_bytes(
     content: &Content,
     bodies: &BTreeMap<BodyId, Vec<u8>>,
 ) {
-    let stored = shared.index.body(content.body).unwrap().expect("a body is missing");
-    let mut reader = MessageReader::new(std::sync::Arc::clone(shared), content, stored).unwrap();
     let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).unwrap();
+    MessageReader::message(shared, content).unwrap().read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes.len() as u64, content.size());
     let (prefix, body) = bytes.split_at(content.prefix.len());
-    assert!(*prefix == *content.prefix && body == bodies[&content.body], "bytes differ");
-}
-
-fn content(prefix: &[u8], body: BodyId, body_size: u64) -> Content {
-    Content { prefix: prefix.into(), body, body_size }
+    let stored = &bodies[&content.body][usize::try_from(content.skip).unwrap()..];
+    assert!(*prefix == *content.prefix && body == stored, "bytes differ");
 }
 
 /// Flags drawn from a few bits.

@@ -7,14 +7,14 @@
 //! not check out. Anywhere else it means damage, which is counted and stepped over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use redb::Durability;
 use tokio::sync::broadcast;
 
 use super::Options;
-use super::apply::{State, Tables};
-use super::disk::{Disk, DiskFile, read_exact_at};
+use super::apply::{Anew, State, Tables};
+use super::disk::{Disk, DiskFile, How, read_exact_at};
 use super::error::{StoreError, disk as disk_error};
 use super::event::{Commit, Counters};
 use super::index::{Index, index};
@@ -66,7 +66,13 @@ pub(super) fn open(
         position = START;
     }
     let (changes, _) = broadcast::channel(CHANGES);
-    let shared = Shared { segments, index, changes, next_body: AtomicU64::new(0) };
+    let shared = Shared {
+        segments,
+        index,
+        changes,
+        next_body: AtomicU64::new(0),
+        coming: AtomicUsize::new(0),
+    };
     let (segment, file, len) = replay(&shared, &numbers, &bad, position)?;
     let counters = shared.index.state()?.map_or(Counters::START, |state| state.counters);
     shared.next_body.store(counters.body, Ordering::Relaxed);
@@ -81,7 +87,7 @@ fn read_headers(disk: &dyn Disk, numbers: &[u32]) -> Result<(Option<Key>, Vec<u3
     for number in numbers {
         let read = || {
             let mut header = [0; SEGMENT_HEADER];
-            let file = disk.open(&segment::name(*number), false)?;
+            let file = disk.open(&segment::name(*number), How::Known)?;
             if file.len()? >= SEGMENT_HEADER as u64 {
                 read_exact_at(&*file, &mut header, 0)?;
             }
@@ -137,18 +143,21 @@ fn replay(
         let offset = if segment == position.segment { position.offset } else { 0 };
         Place { segment, offset: offset.max(SEGMENT_HEADER as u64) }
     };
+    let mut anew = (position == START).then(Anew::default);
     for number in sealed.iter().filter(|number| **number >= position.segment) {
-        apply(shared, begin(*number), u64::MAX)?;
+        apply(shared, begin(*number), u64::MAX, &mut anew)?;
     }
     if length(segments, *last)? <= SEGMENT_HEADER as u64 {
         // Begun and nothing more; its header may not have got through.
+        settle_index(shared, anew)?;
         return Ok((*last, segments.create(*last)?, SEGMENT_HEADER as u64));
     }
     for number in bad {
         segments.damaged(Place { segment: *number, offset: 0 });
     }
     let end = settle(segments, begin(*last))?;
-    apply(shared, begin(*last), end)?;
+    apply(shared, begin(*last), end, &mut anew)?;
+    settle_index(shared, anew)?;
     Ok((*last, segments.file(*last)?, end))
 }
 
@@ -203,13 +212,38 @@ fn write_again(file: &dyn DiskFile, mut from: u64, end: u64) -> std::io::Result<
     Ok(())
 }
 
+/// Ends making the index anew, when it was.
+fn settle_index(shared: &Shared, anew: Option<Anew>) -> Result<(), StoreError> {
+    let Some(anew) = anew else { return Ok(()) };
+    let txn = shared.index.write(Durability::Immediate)?;
+    let mut tables = Tables::open(&txn)?;
+    let state = tables.state()?;
+    tables.resume(anew);
+    tables.settle()?;
+    match state {
+        Some(state) => tables.finish(&state)?,
+        None => drop(tables),
+    }
+    txn.commit().map_err(index)
+}
+
 /// Brings a segment's commits into the index, up to `end`.
-fn apply(shared: &Shared, from: Place, end: u64) -> Result<(), StoreError> {
+fn apply(
+    shared: &Shared,
+    from: Place,
+    end: u64,
+    anew: &mut Option<Anew>,
+) -> Result<(), StoreError> {
     let segments = &shared.segments;
     let file = segments.file(from.segment)?;
     let failed = |error| segments.failed("read a segment", error);
-    let txn = shared.index.write(Durability::Immediate)?;
+    // An index that is not yet whole must not outlast a power cut.
+    let durability = if anew.is_some() { Durability::None } else { Durability::Immediate };
+    let txn = shared.index.write(durability)?;
     let mut tables = Tables::open(&txn)?;
+    if let Some(anew) = anew.take() {
+        tables.resume(anew);
+    }
     let mut state = tables.state()?.unwrap_or_else(|| State::start(segments.key));
     let before = state.position;
     let mut walk = Walk::new(&*file, &segments.key, from, false).map_err(failed)?;
@@ -218,6 +252,7 @@ fn apply(shared: &Shared, from: Place, end: u64) -> Result<(), StoreError> {
             Found::Record { offset, .. } | Found::Damage { offset, .. } if offset >= end => break,
             Found::Record { commit: None, .. } => continue,
             Found::Record { commit: Some(bytes), end, .. } => (end, Commit::decode(&bytes).ok()),
+            Found::Damage { offset, .. } if walk.is_blank_from(offset).map_err(failed)? => break,
             Found::Damage { offset, .. } => (offset, None),
         };
         let place = Place { segment: from.segment, offset: place };
@@ -232,11 +267,12 @@ fn apply(shared: &Shared, from: Place, end: u64) -> Result<(), StoreError> {
         state.position = place;
         state.group = commit.group;
     }
-    if state.position != before {
-        tables.finish(&state)?;
-        txn.commit().map_err(index)?;
+    *anew = tables.pause();
+    if state.position == before {
+        return Ok(());
     }
-    Ok(())
+    tables.finish(&state)?;
+    txn.commit().map_err(index)
 }
 
 fn length(segments: &Segments, segment: u32) -> Result<u64, StoreError> {

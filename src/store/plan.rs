@@ -7,28 +7,35 @@ use std::num::NonZeroU32;
 use jiff::Timestamp;
 
 use super::apply::{State, Tables};
-use super::batch::{Batch, Op};
-use super::body::Body;
+use super::batch::{Batch, Carry, Ends, Op};
+use super::body::{Body, Packed, Placed};
 use super::error::StoreError;
-use super::event::{Event, Stored, storable};
+use super::event::{ChunkRef, Event, storable};
 use super::types::{
-    AccountId, BodyId, Change, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
+    AccountId, Change, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
     QueueRecord,
 };
 use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid, UidValidity};
 
+/// What is going to be written before the commit.
+pub(super) trait Writing {
+    /// Puts what is not yet in the log of a body there, and says where all of it lies.
+    fn body(&mut self, body: &Body) -> Result<Placed, StoreError>;
+    /// Puts a chunk into the log.
+    fn chunk(&mut self, chunk: &Packed) -> Result<ChunkRef, StoreError>;
+}
+
 /// Turns batches into events.
-pub(super) struct Planner<'a, 't, F> {
+pub(super) struct Planner<'a, 't, W> {
     pub(super) tables: &'a mut Tables<'t>,
     pub(super) state: &'a mut State,
     pub(super) now: Timestamp,
-    /// Puts what is not yet in the log of a body there, and says where the body lies.
-    pub(super) place: F,
+    pub(super) writing: W,
     pub(super) events: Vec<Event>,
     pub(super) changes: Vec<Change>,
 }
 
-impl<F: FnMut(&Body) -> Result<Stored, StoreError>> Planner<'_, '_, F> {
+impl<W: Writing> Planner<'_, '_, W> {
     /// Plans and applies a whole batch.
     pub(super) fn run(&mut self, batch: &Batch) -> Result<Vec<Outcome>, StoreError> {
         batch.ops.iter().map(|op| self.op(op)).collect()
@@ -36,9 +43,9 @@ impl<F: FnMut(&Body) -> Result<Stored, StoreError>> Planner<'_, '_, F> {
 
     fn op(&mut self, op: &Op) -> Result<Outcome, StoreError> {
         match op {
-            Op::Add { mailbox, prefix, body, flags, internal_date } => {
-                let content = self.content(prefix, body)?;
-                self.add(*mailbox, content, flags, storable(*internal_date))
+            Op::Add { mailbox, content, body, flags, internal_date } => {
+                self.know(body)?;
+                self.add(*mailbox, content.clone(), flags, storable(*internal_date))
             }
             Op::SetFlags { mailbox, uids, change, unchanged_since } => {
                 self.set_flags(*mailbox, uids, change, *unchanged_since)
@@ -59,12 +66,12 @@ impl<F: FnMut(&Body) -> Result<Stored, StoreError>> Planner<'_, '_, F> {
                 self.changed(row.account, None);
                 self.emit_mailbox(row)
             }
-            Op::Enqueue { prefix, body, state } => {
-                let content = self.content(prefix, body)?;
-                self.enqueue(content, state)
+            Op::Enqueue { content, body, state } => {
+                self.know(body)?;
+                self.enqueue(content.clone(), state)
             }
             Op::EnqueueStored { content, state } => {
-                if !self.tables.has_body(content.body)? {
+                if self.tables.body(content.body)?.refs == 0 {
                     return Err(StoreError::NoMessage);
                 }
                 self.enqueue(content.clone(), state)
@@ -76,6 +83,7 @@ impl<F: FnMut(&Body) -> Result<Stored, StoreError>> Planner<'_, '_, F> {
             Op::Dequeue(id) => self.emit(Event::Dequeued(*id)),
             Op::PutSetting(key, value) => self.emit(Event::Setting(key.clone(), value.clone())),
             Op::DeleteSetting(key) => self.emit(Event::SettingDeleted(key.clone())),
+            Op::Carry(carry, ends) => self.carry(carry, *ends),
         }
     }
 
@@ -223,13 +231,65 @@ impl<F: FnMut(&Body) -> Result<Stored, StoreError>> Planner<'_, '_, F> {
     }
 
     /// Makes a body known, when it is not.
-    fn content(&mut self, prefix: &[u8], body: &Body) -> Result<Content, StoreError> {
-        let id: BodyId = body.id();
-        if !self.tables.has_body(id)? {
-            let stored = (self.place)(body)?;
-            self.emit(Event::Body(id, stored))?;
+    fn know(&mut self, body: &Body) -> Result<(), StoreError> {
+        if self.tables.body(body.id())?.place.is_some() {
+            return Ok(());
         }
-        Ok(Content { prefix: prefix.into(), body: id, body_size: body.size() })
+        let placed = self.writing.body(body)?;
+        for (hash, chunk) in placed.parts {
+            if self.tables.part(hash)?.place.is_none() {
+                self.emit(Event::Part(hash, chunk))?;
+            }
+        }
+        self.emit(Event::Body(body.id(), placed.stored)).map(drop)
+    }
+
+    /// Says once more what is still true. Nothing changes but places.
+    fn carry(&mut self, carry: &Carry, ends: Ends) -> Result<Outcome, StoreError> {
+        let end = |planner: &mut Self, event| match ends {
+            Ends::Told => planner.emit(event),
+            Ends::LeftOut => Ok(Outcome::Done),
+        };
+        match carry {
+            Carry::Mailbox(id) => match self.tables.mailbox(*id)?.cloned() {
+                Some(row) => self.emit_mailbox(row),
+                None => end(self, Event::MailboxDeleted(*id)),
+            },
+            Carry::Message(mailbox, uid) => match self.tables.message(*mailbox, *uid)? {
+                Some(message) => self.emit(Event::Message(*mailbox, message)),
+                None => Ok(Outcome::Done),
+            },
+            Carry::Expunged(mailbox, modseq, uids) => match self.tables.mailbox(*mailbox)? {
+                Some(_) => self.emit(Event::Expunged(*mailbox, *modseq, uids.clone())),
+                None => Ok(Outcome::Done),
+            },
+            Carry::Queued(id) => match self.tables.queued(*id)? {
+                Some(record) => self.emit(Event::Queued(record)),
+                None => end(self, Event::Dequeued(*id)),
+            },
+            Carry::Setting(key) => match self.tables.setting(key)? {
+                Some(value) => self.emit(Event::Setting(key.clone(), value)),
+                None => end(self, Event::SettingDeleted(key.clone())),
+            },
+            Carry::Body(id, chunks) => {
+                let Some(mut stored) = self.tables.body(*id)?.place else {
+                    return Ok(Outcome::Done);
+                };
+                for (old, new) in chunks {
+                    for chunk in stored.chunks.iter_mut().filter(|chunk| *chunk == old) {
+                        *chunk = self.writing.chunk(new)?;
+                    }
+                }
+                self.emit(Event::Body(*id, stored))
+            }
+            Carry::Part(hash, old, new) => {
+                if self.tables.part(*hash)?.place != Some(*old) {
+                    return Ok(Outcome::Done);
+                }
+                let chunk = self.writing.chunk(new)?;
+                self.emit(Event::Part(*hash, chunk))
+            }
+        }
     }
 
     fn mailbox(&mut self, id: MailboxId) -> Result<Mailbox, StoreError> {

@@ -3,7 +3,7 @@
 //!
 //! `STORE_SEEDS=5000` tries more, `STORE_SEED=17` tries one again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,11 +12,13 @@ use jiff::Timestamp;
 
 use super::Options;
 use super::batch::Batch;
-use super::body::{Body, CHUNK, Packed, Parts};
+use super::body::{Body, CHUNK, Lump, Packed, Parts};
 use super::error::StoreError;
+use super::event::{Hash, PartUse};
 use super::model::{Model, NOW, Numbers, some_flags};
 use super::open;
 use super::sim::{Rng, SimDisk};
+use super::transfer::{Piece, Splitter};
 use super::types::{AccountId, BodyId, FlagChange, MailboxId, QueueId};
 use super::writer::Writer;
 use crate::clock::{Clock, ClockTrust};
@@ -44,6 +46,51 @@ pub(super) fn open(disk: &SimDisk, rebuild: bool) -> Result<Writer, open::Refuse
     open::open(Arc::new(disk.clone()), &options(), [7; 32], rebuild)
 }
 
+/// A body of these bytes, as [`super::BodyWriter`] makes it.
+pub(super) fn body_of(writer: &mut Writer, bytes: &[u8]) -> Result<Body, StoreError> {
+    let shared = Arc::clone(&writer.shared);
+    let (mut parts, mut plain, mut plain_len) = (Parts::default(), Vec::new(), 0);
+    let mut pieces = Vec::new();
+    let mut splitter = Splitter::new();
+    let mut emit = |piece: Piece<'_>| match piece {
+        Piece::Plain(bytes) => pieces.push((None, bytes.to_vec())),
+        Piece::Base64 { form, decoded } => pieces.push((Some(form), decoded)),
+    };
+    splitter.feed(bytes, &mut emit);
+    splitter.finish(&mut emit);
+    for (form, bytes) in pieces {
+        let Some(form) = form else {
+            plain_len += bytes.len() as u64;
+            plain.extend(bytes);
+            continue;
+        };
+        let (len, hash) = (bytes.len().try_into().unwrap(), Hash::of(&shared.segments.key, &bytes));
+        parts.uses.push(PartUse { at: plain_len, form, len, hash });
+        if let Some(known) = shared.pinned_part(hash)? {
+            parts.lumps.insert(hash, Lump::Written(known));
+        } else {
+            let packed = Packed::part(&bytes, 3)?;
+            let lump = match len % 2 {
+                0 => Lump::Packed(packed),
+                _ => Lump::Written(writer.append(&packed)?),
+            };
+            parts.lumps.insert(hash, lump);
+        }
+    }
+    let mut chunks = plain.chunks(CHUNK).peekable();
+    while let Some(chunk) = chunks.next() {
+        parts.chunks.push(match chunks.peek() {
+            Some(_) => {
+                let packed = Packed::plain(&shared.segments.dictionaries, chunk)?;
+                Lump::Written(writer.append(&packed)?)
+            }
+            None => Lump::Raw(chunk.to_vec()),
+        });
+    }
+    let id = BodyId(writer.shared.next_body.fetch_add(1, Ordering::Relaxed));
+    Ok(Body::new(id, bytes.len() as u64, parts))
+}
+
 /// A store, what it must hold, and what it may hold besides.
 pub(super) struct Trial {
     pub(super) rng: Rng,
@@ -51,6 +98,7 @@ pub(super) struct Trial {
     pub(super) model: Model,
     numbers: Numbers,
     pub(super) bodies: BTreeMap<BodyId, Vec<u8>>,
+    known_leads: BTreeSet<BodyId>,
     /// Committed at some time, to be named again.
     known: Vec<Body>,
     /// The batches of a group that got no answer.
@@ -66,6 +114,7 @@ impl Trial {
             model,
             numbers,
             bodies: BTreeMap::new(),
+            known_leads: BTreeSet::new(),
             known: Vec::new(),
             unanswered: Vec::new(),
         }
@@ -118,6 +167,8 @@ impl Trial {
         let before = (self.model.clone(), self.numbers.clone());
         let expected: Vec<_> =
             batches.iter().map(|batch| self.model.run(&mut self.numbers, batch)).collect();
+        let packed = |batch: &Batch| batch.pack(&writer.shared.segments.dictionaries);
+        batches.iter().try_for_each(packed).unwrap();
         let results = writer.commit(&batches);
         let ours = |error: &StoreError| !error.is_callers();
         if !results.iter().any(|result| result.as_ref().is_err_and(ours)) {
@@ -142,27 +193,31 @@ impl Trial {
         if let Some(known) = self.known.last().filter(|_| self.rng.once_in(4)) {
             return Some(known.clone());
         }
+        let bytes = if self.rng.once_in(8) {
+            // An attachment that others may have as well.
+            let (file, width) = (self.rng.below(3), [57, 54][self.rng.below(2)]);
+            let mut text = format!("To: {}\r\n\r\n", self.rng.below(9)).into_bytes();
+            text.extend(attachment(file, width));
+            text.extend(b"--end\r\n");
+            text
+        } else {
+            self.random_bytes()
+        };
+        let body = body_of(writer, &bytes).ok()?;
+        self.bodies.insert(body.id(), bytes);
+        self.known_leads.remove(&body.id());
+        self.known.push(body.clone());
+        Some(body)
+    }
+
+    fn random_bytes(&mut self) -> Vec<u8> {
         let len = match self.rng.below(40) {
             0 => self.rng.below(3 * CHUNK),
             1 => 0,
             _ => self.rng.below(3_000),
         };
         let spread = [1, 16, 256][self.rng.below(3)];
-        let bytes: Vec<u8> = (0..len).map(|_| self.rng.below(spread).to_le_bytes()[0]).collect();
-        let mut parts = Parts::default();
-        let mut chunks = bytes.chunks(CHUNK).map(|chunk| Packed::new(chunk).unwrap()).peekable();
-        while let Some(chunk) = chunks.next() {
-            if chunks.peek().is_some() {
-                parts.written.push(writer.append(&chunk).ok()?);
-            } else {
-                parts.tail = Some(chunk);
-            }
-        }
-        let id = BodyId(writer.shared.next_body.fetch_add(1, Ordering::Relaxed));
-        self.bodies.insert(id, bytes);
-        let body = Body::new(id, len as u64, parts);
-        self.known.push(body.clone());
-        Some(body)
+        (0..len).map(|_| self.rng.below(spread).to_le_bytes()[0]).collect()
     }
 
     fn batch(&mut self, writer: &mut Writer) -> Option<Batch> {
@@ -188,7 +243,9 @@ impl Trial {
                 9 => batch.set_flags(here, uids, FlagChange::Remove(flags), None),
                 10 | 11 => {
                     let body = self.body(writer)?;
-                    batch.enqueue(b"X: y\r\n", &body, word)
+                    batch.enqueue(b"X: y\r\n", &body, word);
+                    self.note_lead(&body);
+                    &mut batch
                 }
                 12 => batch.update_queued(queued, word),
                 13 => batch.dequeue(queued),
@@ -200,11 +257,21 @@ impl Trial {
                 },
                 _ => {
                     let body = self.body(writer)?;
-                    batch.add_message(here, &word, &body, flags, date)
+                    batch.add_message(here, &word, &body, flags, date);
+                    self.note_lead(&body);
+                    &mut batch
                 }
             };
         }
         Some(batch)
+    }
+
+    /// What is stored for a body begins with the prefix of the first message that has it.
+    fn note_lead(&mut self, body: &Body) {
+        if self.known_leads.insert(body.id()) {
+            let bytes = self.bodies.get_mut(&body.id()).unwrap();
+            bytes.splice(0..0, body.lead());
+        }
     }
 
     /// A mailbox that exists, most of the time.
@@ -227,6 +294,15 @@ impl Trial {
         let rebuilt = open(&self.disk.copy(), true).unwrap();
         assert_eq!(kept.shared.index.dump(), rebuilt.shared.index.dump(), "rebuilt differs");
     }
+}
+
+/// One of a few files, in base64 of this many bytes a line.
+fn attachment(file: usize, width: usize) -> Vec<u8> {
+    use base64::Engine as _;
+    let mut rng = Rng(file as u64);
+    let bytes: Vec<u8> = (0..2_000 + 1_001 * file).map(|_| rng.next().to_le_bytes()[0]).collect();
+    let line = |line| base64::engine::general_purpose::STANDARD.encode(line) + "\r\n";
+    bytes.chunks(width).map(line).collect::<String>().into_bytes()
 }
 
 /// Runs a trial for each seed, and says how to repeat the one that fails.

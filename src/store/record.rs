@@ -2,11 +2,10 @@
 //! secret and bound to its place: bytes that somebody sent us can never pass for a record, however
 //! they look, and a record found elsewhere than where it was written is not believed.
 
-use super::codec::Malformed;
 use super::error::StoreError;
 
 /// Format of segments and records written by this release.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// Bytes at the head of a segment.
 pub(super) const SEGMENT_HEADER: usize = 64;
 /// Bytes before a record's payload.
@@ -17,10 +16,6 @@ pub(super) const RECORD_MAGIC: [u8; 4] = *b"\xAEpb\x01";
 pub(super) const MAX_PAYLOAD: usize = 64 << 20;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"\xAEpillbx\n";
-/// The best ratio of size and time on a small board.
-const ZSTD_LEVEL: i32 = 3;
-/// Below this zstd's own frame eats the gain.
-const MIN_COMPRESS: usize = 64;
 
 /// The store's secret; the same in every segment.
 pub(super) type Key = [u8; 32];
@@ -121,34 +116,6 @@ fn checksum(key: &Key, place: Place, head: &[u8; 12], payload: &[u8]) -> [u8; 12
     check
 }
 
-/// Wraps bytes for a payload: a codec byte, the length, and the bytes, compressed when that helps.
-/// Codec 2 (zstd with a dictionary, its number and version following) is reserved.
-pub(super) fn pack(raw: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let len = u32::try_from(raw.len()).map_err(|_| StoreError::TooLarge)?;
-    let squeezed = (raw.len() >= MIN_COMPRESS)
-        .then(|| zstd::bulk::compress(raw, ZSTD_LEVEL).ok())
-        .flatten()
-        .filter(|squeezed| squeezed.len() < raw.len());
-    let (codec, bytes) = squeezed.as_deref().map_or((0, raw), |squeezed| (1, squeezed));
-    let mut out = Vec::with_capacity(5 + bytes.len());
-    out.push(codec);
-    out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(bytes);
-    Ok(out)
-}
-
-/// The reverse of [`pack`].
-pub(super) fn unpack(payload: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let ([codec, len @ ..], bytes) = payload.split_first_chunk::<5>().ok_or(Malformed)?;
-    let len = usize::try_from(u32::from_le_bytes(*len)).map_err(|_| Malformed)?;
-    let raw = match codec {
-        0 => bytes.to_vec(),
-        1 if len <= MAX_PAYLOAD => zstd::bulk::decompress(bytes, len).map_err(|_| Malformed)?,
-        _ => return Err(Malformed),
-    };
-    if raw.len() == len { Ok(raw) } else { Err(Malformed) }
-}
-
 /// What stands at the head of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SegmentHeader {
@@ -183,7 +150,7 @@ impl SegmentHeader {
             return Self::Damaged;
         }
         match (field(8), <Key>::try_from(&bytes[16..48])) {
-            (FORMAT, Ok(key)) => Self::Known(key),
+            (1..=FORMAT, Ok(key)) => Self::Known(key),
             (found, _) if found > FORMAT => Self::Newer(found),
             _ => Self::Damaged,
         }

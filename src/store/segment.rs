@@ -2,15 +2,17 @@
 //! damage: it steps over what does not check out and finds the next record behind it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::disk::{Disk, DiskFile, read_exact_at};
+use super::disk::{Disk, DiskFile, How, read_exact_at};
 use super::error::{StoreError, disk};
 use super::event::ChunkRef;
+use super::packing::{self, Dictionaries};
 use super::record::{
-    self, Header, Key, Kind, MAX_PAYLOAD, Place, RECORD_HEADER, RECORD_MAGIC, SEGMENT_HEADER,
+    Header, Key, Kind, MAX_PAYLOAD, Place, RECORD_HEADER, RECORD_MAGIC, SEGMENT_HEADER,
     SegmentHeader,
 };
 
@@ -24,6 +26,8 @@ const WINDOW: usize = 128 << 10;
 pub(super) struct Segments {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) key: Key,
+    pub(super) dictionaries: Dictionaries,
+    pub(super) pins: Arc<Pins>,
     open: Mutex<BTreeMap<u32, Arc<dyn DiskFile>>>,
     /// Records found damaged.
     pub(super) damaged: AtomicU64,
@@ -36,6 +40,8 @@ impl Segments {
         Self {
             disk,
             key,
+            dictionaries: Dictionaries::new(),
+            pins: Arc::default(),
             open: Mutex::default(),
             damaged: AtomicU64::new(0),
             io_errors: AtomicU64::new(0),
@@ -48,7 +54,7 @@ impl Segments {
         if let Some(file) = open.get(&segment) {
             return Ok(Arc::clone(file));
         }
-        let file = self.disk.open(&name(segment), false);
+        let file = self.disk.open(&name(segment), How::Known);
         let file = file.map_err(|error| self.failed("open a segment", error))?;
         if open.len() >= MAX_OPEN {
             open.pop_first();
@@ -60,7 +66,7 @@ impl Segments {
     /// Makes an empty segment that will be found after a power cut.
     pub(super) fn create(&self, segment: u32) -> Result<Arc<dyn DiskFile>, StoreError> {
         let create = || {
-            let file = self.disk.open(&name(segment), true)?;
+            let file = self.disk.open(&name(segment), How::Fresh)?;
             file.write_at(&SegmentHeader::encode(&self.key, segment), 0)?;
             file.sync()?;
             self.disk.sync_names()?;
@@ -90,7 +96,9 @@ impl Segments {
         })?;
         let chunk = bytes.split_first_chunk().and_then(|(head, payload)| {
             let header = Header::parse(&self.key, place, head)?;
-            header.fits(&self.key, place, payload).then(|| record::unpack(payload).ok())?
+            let fits = header.fits(&self.key, place, payload);
+            let limit = usize::try_from(at.raw).unwrap_or(usize::MAX);
+            fits.then(|| self.dictionaries.unpack(payload, limit).ok())?
         });
         let whole = |bytes: &Vec<u8>| u32::try_from(bytes.len()) == Ok(at.raw);
         chunk.filter(whole).ok_or_else(|| self.damaged(place))
@@ -111,6 +119,47 @@ impl Segments {
     pub(super) fn damaged(&self, place: Place) -> StoreError {
         self.damaged.fetch_add(1, Ordering::Relaxed);
         StoreError::Damaged(format!("segment {}, byte {}", place.segment, place.offset))
+    }
+}
+
+/// Segments that somebody still needs though no body or part in the index says so: what was written
+/// for a body that is not yet committed, or found for it.
+#[derive(Debug, Default)]
+pub(super) struct Pins(Mutex<BTreeMap<u32, usize>>);
+
+impl Pins {
+    /// Keeps a chunk's segment from being removed as long as the result lives.
+    pub(super) fn pin(self: &Arc<Self>, chunk: ChunkRef) -> Pinned {
+        *self.lock().entry(chunk.segment).or_default() += 1;
+        Pinned { chunk, pins: Arc::clone(self) }
+    }
+
+    /// Whether nobody needs this segment.
+    pub(super) fn are_off(&self, segment: u32) -> bool {
+        !self.lock().contains_key(&segment)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A chunk whose segment stays.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    pub(super) chunk: ChunkRef,
+    pins: Arc<Pins>,
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let mut pins = self.pins.lock();
+        if let Entry::Occupied(mut count) = pins.entry(self.chunk.segment) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }
 
@@ -198,7 +247,7 @@ impl<'a> Walk<'a> {
             let payload = self.payload(offset, header)?;
             let commit = match (payload, header.kind) {
                 (Some(_), Kind::Chunk) => Some(None),
-                (Some(payload), Kind::Commit) => record::unpack(&payload).ok().map(Some),
+                (Some(payload), Kind::Commit) => packing::unpack_commit(&payload).ok().map(Some),
                 (None, _) => None,
             };
             return Ok(Some(match commit {
@@ -208,6 +257,23 @@ impl<'a> Walk<'a> {
         }
         self.offset = self.resync(offset + 1)?;
         Ok(Some(Found::Damage { offset, end: self.offset }))
+    }
+
+    /// Whether the segment is nothing but zeros from here: written ahead and never used.
+    pub(super) fn is_blank_from(&mut self, mut offset: u64) -> io::Result<bool> {
+        while offset < self.end {
+            let bytes = self.bytes(offset, WINDOW / 2)?;
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            offset += bytes.len() as u64;
+        }
+        Ok(true)
+    }
+
+    /// The first bytes of the payload of a record that was found at this place.
+    pub(super) fn payload_head(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+        Ok(self.bytes(offset + RECORD_HEADER as u64, 8)?.to_vec())
     }
 
     /// A header at this place whose record ends within the file.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, How};
 
 const SECTOR: usize = 512;
 
@@ -253,13 +253,17 @@ impl Disk for SimDisk {
         Ok(world.names.keys().cloned().collect())
     }
 
-    fn open(&self, name: &str, fresh: bool) -> io::Result<Arc<dyn DiskFile>> {
+    fn open(&self, name: &str, how: How) -> io::Result<Arc<dyn DiskFile>> {
         let known = self.0.lock().unwrap().names.get(name).copied();
+        let fresh = how == How::Fresh;
         let mut world = match known {
             Some(_) if !fresh => self.0.lock().unwrap(),
             _ => self.change(),
         };
         world.power()?;
+        if known.is_none() && how == How::Known {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let id = known.unwrap_or(world.files.len());
         if known.is_none() {
             world.fault()?;

@@ -162,21 +162,25 @@ mod encoding {
     use proptest::prelude::*;
 
     use super::super::codec::{Decoder, Encoder};
-    use super::super::event::{ChunkRef, Commit, Counters, Event, Stored};
+    use super::super::event::{ChunkRef, Commit, Counters, Event, Hash, PartUse, Stored};
     use super::super::model::some_flags;
+    use super::super::packing;
     use super::super::record::{self, Header, Kind, Place, RECORD_HEADER};
+    use super::super::transfer::Form;
     use super::*;
+    use prop::collection::vec;
 
     fn uid() -> impl Strategy<Value = Uid> {
         any::<std::num::NonZeroU32>().prop_map(Uid)
     }
 
     fn content() -> impl Strategy<Value = Content> {
-        let prefix = prop::collection::vec(any::<u8>(), 0..50);
-        (prefix, any::<u64>(), any::<u64>()).prop_map(|(prefix, body, body_size)| Content {
+        let prefix = vec(any::<u8>(), 0..50);
+        (prefix, any::<(u64, u32, u64)>()).prop_map(|(prefix, (body, skip, len))| Content {
             prefix: prefix.into(),
             body: BodyId(body),
-            body_size,
+            skip,
+            len,
         })
     }
 
@@ -188,10 +192,23 @@ mod encoding {
     fn event() -> impl Strategy<Value = Event> {
         let mailbox = || any::<u32>().prop_map(MailboxId);
         let modseq = || any::<u64>().prop_map(ModSeq);
-        let bytes = || prop::collection::vec(any::<u8>(), 0..40);
+        let bytes = || vec(any::<u8>(), 0..40);
         let flags = || (0_usize..16).prop_map(some_flags);
-        let chunk = any::<(u32, u64, u32, u32)>()
-            .prop_map(|(segment, offset, stored, raw)| ChunkRef { segment, offset, stored, raw });
+        let chunk = || {
+            let numbers = any::<(u32, u64, u32, u32)>();
+            numbers.prop_map(|(segment, offset, stored, raw)| ChunkRef {
+                segment,
+                offset,
+                stored,
+                raw,
+            })
+        };
+        let form = (0_u64..1024).prop_filter_map("no form", Form::from_bits);
+        let hash = || any::<[u8; 16]>().prop_map(Hash);
+        let part = (any::<(u64, u32)>(), form, hash())
+            .prop_map(|((at, len), form, hash)| PartUse { at, form, len, hash });
+        let stored = (any::<u32>(), vec(chunk(), 0..4), vec(part, 0..3))
+            .prop_map(|(lead, chunks, parts)| Stored { lead, chunks, parts });
         let queued = (any::<u64>(), content(), bytes()).prop_map(|(id, content, state)| {
             Event::Queued(QueueRecord { id: QueueId(id), content, state })
         });
@@ -205,13 +222,13 @@ mod encoding {
             any::<(u32, u64, u64, u32)>().prop_map(|(mailbox, body, queue, validity)| {
                 Event::Counters(Counters { mailbox, body, queue, uid_validity: validity })
             });
-        let changed = prop::collection::vec((uid(), flags()), 0..4);
-        let uids = prop::collection::vec(uid(), 0..4);
+        let changed = vec((uid(), flags()), 0..4);
+        let uids = vec(uid(), 0..4);
         prop_oneof![
             counters,
             mailbox().prop_map(Event::MailboxDeleted),
-            (any::<u64>(), prop::collection::vec(chunk, 0..4))
-                .prop_map(|(id, chunks)| Event::Body(BodyId(id), Stored { chunks })),
+            (any::<u64>(), stored).prop_map(|(id, stored)| Event::Body(BodyId(id), stored)),
+            (hash(), chunk()).prop_map(|(hash, chunk)| Event::Part(hash, chunk)),
             message,
             (mailbox(), modseq(), changed).prop_map(|(m, s, c)| Event::Flags(m, s, c)),
             (mailbox(), modseq(), uids).prop_map(|(m, s, u)| Event::Expunged(m, s, u)),
@@ -227,22 +244,23 @@ mod encoding {
         #[test]
         fn what_is_logged_is_read_again(
             group in any::<u64>(),
-            events in prop::collection::vec(event(), 0..6),
+            events in vec(event(), 0..6),
         ) {
             let commit = Commit { group, events };
             let bytes = commit.encode();
             prop_assert_eq!(&Commit::decode(&bytes), &Ok(commit));
-            let packed = record::pack(&bytes).unwrap();
-            prop_assert_eq!(record::unpack(&packed).unwrap(), bytes);
+            let packed = packing::pack_commit(&bytes).unwrap();
+            prop_assert_eq!(packing::unpack_commit(&packed).unwrap(), bytes);
         }
 
         #[test]
-        fn any_bytes_are_decoded_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_decoded_without_panic(bytes in vec(any::<u8>(), 0..300)) {
             let _ = Commit::decode(&bytes);
-            let _ = record::unpack(&bytes);
+            let _ = packing::unpack_commit(&bytes);
             let _ = index::mailbox_row(MailboxId(1), &bytes);
             let _ = index::message_row(1, &bytes);
             let _ = index::body_row(&bytes);
+            let _ = index::part_row(&bytes);
             let _ = index::queue_row(QueueId(1), &bytes);
             if let Some(head) = bytes.first_chunk() {
                 let place = Place { segment: 1, offset: 64 };
@@ -252,7 +270,7 @@ mod encoding {
 
         #[test]
         fn a_record_is_only_believed_whole_and_in_its_place(
-            payload in prop::collection::vec(any::<u8>(), 0..100),
+            payload in vec(any::<u8>(), 0..100),
             flip in any::<prop::sample::Index>(),
             bit in 0_u32..8,
         ) {
@@ -292,8 +310,9 @@ async fn a_commit_does_not_wait_for_those_who_still_send() {
     writer.commit(&[batch]).remove(0).unwrap();
     let (commands, waiting) = mpsc::channel(1000);
     let (reply, committed) = oneshot::channel();
-    let packed = || super::body::Packed::new(b"a chunk").unwrap();
-    let parts = super::body::Parts { written: Vec::new(), tail: Some(packed()) };
+    let packed = || super::body::Packed::part(b"a chunk", 3).unwrap();
+    let chunks = vec![super::body::Lump::Packed(packed())];
+    let parts = super::body::Parts { chunks, ..super::body::Parts::default() };
     let body = Body::new(BodyId(99), 7, parts);
     let mut batch = Batch::new();
     batch.add_message(MailboxId(1), b"", &body, Flags::none(), Timestamp::UNIX_EPOCH);
@@ -306,10 +325,11 @@ async fn a_commit_does_not_wait_for_those_who_still_send() {
     }
     drop(commands);
     writer::serve(writer, waiting).await;
+    let committed_at = body.place(|_| panic!("not written")).unwrap().stored.chunks.pop();
     committed.await.unwrap().unwrap();
     let last = last.unwrap().await.unwrap().unwrap();
-    let chunk = body.parts(|parts| parts.written[0]);
-    assert!(chunk.offset < last.offset, "the commit came after all of them");
+    let chunk = committed_at.unwrap();
+    assert!(chunk.offset < last.chunk.offset, "the commit came after all of them");
 }
 
 #[tokio::test]

@@ -70,22 +70,29 @@ pub struct Message {
     pub content: Content,
 }
 
-/// The bytes of a message: a prefix of our own trace fields, then the body exactly as received.
-/// Kept apart so that one body can serve several recipients.
+/// The bytes of a message: a prefix of our own trace fields, then what was received. One body can
+/// serve several recipients; the first one's prefix usually lies at its beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// Whole header fields, each with its CRLF; at most 64 KiB.
-    pub prefix: Box<[u8]>,
-    /// The received bytes.
+    /// Whole header fields that are not part of the stored body; at most 64 KiB.
+    pub(super) prefix: Box<[u8]>,
+    /// Where the other bytes are stored. The same for all copies of a message.
     pub body: BodyId,
-    /// Length of the received bytes.
-    pub body_size: u64,
+    /// Stored bytes to leave out: another recipient's prefix.
+    pub(super) skip: u32,
+    /// Number of the stored bytes from there on.
+    pub(super) len: u64,
 }
 
 impl Content {
-    /// RFC822.SIZE: bytes of prefix and body.
+    /// RFC822.SIZE in bytes.
     pub fn size(&self) -> u64 {
-        self.prefix.len() as u64 + self.body_size
+        self.prefix.len() as u64 + self.len
+    }
+
+    /// Header fields that belong to this message and are not in its body's stored bytes.
+    pub fn own_prefix(&self) -> &[u8] {
+        &self.prefix
     }
 }
 

@@ -6,14 +6,16 @@ use super::error::StoreError;
 use super::event::ChunkRef;
 use super::record::{Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Walk};
-use super::types::{Damage, Verify};
+use super::types::{Damage, MailboxId, Verify};
 use super::writer::Shared;
+use crate::mail::Uid;
 
 /// Checks everything up to the last commit.
 pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {
     let segments = &shared.segments;
     let failed = |error| segments.failed("read a segment", error);
     let mut verify = Verify::default();
+    let mut blank = Vec::new();
     // What is behind the last commit may be half-written at this moment.
     let Some(end) = shared.index.state()?.map(|state| state.position) else { return Ok(verify) };
     let numbers = segment::numbers(&*segments.disk).map_err(failed)?;
@@ -39,19 +41,30 @@ pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {
                     verify.bytes += end - offset;
                 }
                 Found::Damage { offset, end } => {
-                    verify.damage.push(Damage { segment: number, offset, len: end - offset });
+                    let damage = Damage { segment: number, offset, len: end - offset };
+                    let unused = walk.is_blank_from(offset).map_err(failed)?;
+                    let list = if unused { &mut blank } else { &mut verify.damage };
+                    list.push(damage);
                 }
             }
         }
         verify.segments += 1;
     }
-    let harmed = |chunk: &ChunkRef| {
+    // Zeros at the end of a segment were written ahead, unless something should be there.
+    if messages_in(shared, &blank)?.len() > messages_in(shared, &[])?.len() {
+        verify.damage.append(&mut blank);
+    }
+    verify.messages = messages_in(shared, &verify.damage)?;
+    Ok(verify)
+}
+
+/// The messages that have bytes in damaged places, or that have lost them.
+fn messages_in(shared: &Shared, damage: &[Damage]) -> Result<Vec<(MailboxId, Uid)>, StoreError> {
+    shared.index.messages_with(|chunk: &ChunkRef| {
         let end = chunk.offset + u64::from(chunk.stored);
-        verify.damage.iter().any(|damage| {
+        damage.iter().any(|damage| {
             let overlaps = chunk.offset < damage.offset + damage.len && damage.offset < end;
             damage.segment == chunk.segment && overlaps
         })
-    };
-    verify.messages = shared.index.messages_with(harmed)?;
-    Ok(verify)
+    })
 }

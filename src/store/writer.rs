@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use redb::Durability;
@@ -14,14 +14,15 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::Options;
 use super::apply::{State, Tables};
 use super::batch::Batch;
-use super::body::{Body, Packed};
+use super::body::{Body, Packed, Placed};
 use super::disk::DiskFile;
 use super::error::{StoreError, again};
-use super::event::{ChunkRef, Commit, Event, Stored};
+use super::event::{ChunkRef, Commit, Event, Hash};
 use super::index::{Index, index};
-use super::plan::Planner;
+use super::packing;
+use super::plan::{Planner, Writing};
 use super::record::{self, Kind, Place, RECORD_HEADER, SEGMENT_HEADER};
-use super::segment::Segments;
+use super::segment::{Pinned, Segments};
 use super::types::{Change, Outcome};
 
 /// Commands that may wait for the writer; with chunks of 128 KiB at most 8 MiB.
@@ -31,6 +32,11 @@ pub(super) const WAITING: usize = 64;
 const GROUP: usize = 64;
 /// Bytes of log after which the index is committed even when `index_interval` is not over.
 const MAX_REPLAY: u64 = 16 << 20;
+/// Longest wait for those who are about to commit, and never more than half of what a sync takes.
+const PATIENCE: Duration = Duration::from_millis(3);
+/// Bytes the log's file grows by. A sync that need not grow the file writes no file system metadata,
+/// which is several times as much as a message.
+const AHEAD: u64 = 512 << 10;
 /// How long a look at the free space is believed.
 const FREE_SPACE_AGE: Duration = Duration::from_secs(1);
 
@@ -41,15 +47,31 @@ pub(super) struct Shared {
     pub(super) index: Index,
     pub(super) changes: broadcast::Sender<Change>,
     pub(super) next_body: AtomicU64,
+    /// Messages being taken in, which will be committed soon.
+    pub(super) coming: AtomicUsize,
+}
+
+impl Shared {
+    /// A part that is in the store, kept from being moved away.
+    pub(super) fn pinned_part(&self, hash: Hash) -> Result<Option<Pinned>, StoreError> {
+        let Some(at) = self.index.part(hash)? else { return Ok(None) };
+        let pinned = self.segments.pins.pin(at);
+        // Once more: before it was pinned, its segment may have been removed.
+        Ok(if self.index.part(hash)? == Some(at) { Some(pinned) } else { None })
+    }
 }
 
 /// What the writer can be asked for.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Append a chunk; it is durable with the next commit.
-    Chunk { chunk: Packed, reply: oneshot::Sender<Result<ChunkRef, StoreError>> },
+    Chunk { chunk: Packed, reply: oneshot::Sender<Result<Pinned, StoreError>> },
     /// Make a batch durable.
     Commit { batch: Batch, reply: Reply },
+    /// Begin another segment, so that the present one can be compacted: its number.
+    Seal(oneshot::Sender<Result<u32, StoreError>>),
+    /// Remove a segment that nothing needs any more; whether it is gone.
+    Remove(u32, oneshot::Sender<Result<bool, StoreError>>),
     /// Commit the index and stop.
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -59,6 +81,7 @@ type Reply = oneshot::Sender<Result<Vec<Outcome>, StoreError>>;
 /// Serves commands until it is told to stop or nobody is left to send any.
 pub(super) async fn serve(mut writer: Writer, mut commands: mpsc::Receiver<Command>) {
     let mut batches = Vec::new();
+    let mut sync_time = Duration::ZERO;
     loop {
         let next = match writer.flush_due() {
             Some(due) => tokio::time::timeout_at(due.into(), commands.recv()).await,
@@ -70,10 +93,13 @@ pub(super) async fn serve(mut writer: Writer, mut commands: mpsc::Receiver<Comma
             continue;
         };
         let Some(mut command) = next else { break };
+        let begun = Instant::now();
         for taken in 1.. {
             match command {
                 Command::Chunk { chunk, reply } => drop(reply.send(writer.append(&chunk))),
                 Command::Commit { batch, reply } => batches.push((batch, reply)),
+                Command::Seal(reply) => drop(reply.send(writer.seal())),
+                Command::Remove(segment, reply) => drop(reply.send(writer.remove(segment))),
                 Command::Close(reply) => {
                     commit(&mut writer, &mut batches);
                     let flushed = writer.flush();
@@ -85,12 +111,27 @@ pub(super) async fn serve(mut writer: Writer, mut commands: mpsc::Receiver<Comma
             if taken >= GROUP {
                 break;
             }
-            match commands.try_recv() {
-                Ok(another) => command = another,
-                Err(_) => break,
-            }
+            command = match commands.try_recv() {
+                Ok(another) => another,
+                Err(_) if batches.is_empty() => break,
+                // Those who will be there in a moment share the sync.
+                Err(_) => {
+                    let patience = (sync_time / 2).min(PATIENCE).saturating_sub(begun.elapsed());
+                    if patience.is_zero() || writer.shared.coming.load(Ordering::Relaxed) == 0 {
+                        break;
+                    }
+                    match tokio::time::timeout(patience, commands.recv()).await {
+                        Ok(Some(another)) => another,
+                        _ => break,
+                    }
+                }
+            };
         }
-        commit(&mut writer, &mut batches);
+        if !batches.is_empty() {
+            let begun = Instant::now();
+            commit(&mut writer, &mut batches);
+            sync_time = begun.elapsed();
+        }
         if writer.flush_due().is_some_and(|due| due <= Instant::now()) {
             let _ = writer.flush();
         }
@@ -100,9 +141,6 @@ pub(super) async fn serve(mut writer: Writer, mut commands: mpsc::Receiver<Comma
 }
 
 fn commit(writer: &mut Writer, waiting: &mut Vec<(Batch, Reply)>) {
-    if waiting.is_empty() {
-        return;
-    }
     let (batches, replies): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
     for (reply, result) in replies.into_iter().zip(writer.commit(&batches)) {
         // Whoever asked may have gone meanwhile.
@@ -117,7 +155,10 @@ pub(super) struct Writer {
     options: Options,
     segment: u32,
     file: Arc<dyn DiskFile>,
+    /// The end of the log.
     len: u64,
+    /// The end of its file: zeros are written ahead.
+    file_len: u64,
     /// Since when the index on disk is behind the log.
     behind_since: Option<Instant>,
     behind_bytes: u64,
@@ -142,6 +183,7 @@ impl Writer {
             segment,
             file,
             len,
+            file_len: len,
             behind_since: None,
             behind_bytes: 0,
             free: 0,
@@ -151,14 +193,14 @@ impl Writer {
     }
 
     /// Appends a chunk, unsynced.
-    pub(super) fn append(&mut self, chunk: &Packed) -> Result<ChunkRef, StoreError> {
+    pub(super) fn append(&mut self, chunk: &Packed) -> Result<Pinned, StoreError> {
         self.usable()?;
         self.check_reserve()?;
         self.begin_segment_if_full()?;
         let mut record = Vec::with_capacity(RECORD_HEADER + chunk.payload.len());
         let at = self.frame_chunk(&mut record, chunk)?;
-        self.write(&record)?;
-        Ok(at)
+        self.write(record)?;
+        Ok(self.shared.segments.pins.pin(at))
     }
 
     /// Makes batches durable with one sync; each succeeds or fails for itself.
@@ -199,16 +241,11 @@ impl Writer {
             if staged.log.is_empty() {
                 return Ok(());
             }
-            self.write(&staged.log)?;
+            self.write(staged.log)?;
             self.sync()?;
             txn.commit().map_err(index).inspect_err(|error| self.stop(error))?;
-            for (body, chunk) in staged.tails {
-                // Twice in a group when the body lost its last reference in between.
-                body.parts(|parts| {
-                    if parts.tail.take().is_some() {
-                        parts.written.push(chunk);
-                    }
-                });
+            for (body, placed) in staged.placed {
+                body.written(&placed, |at| shared.segments.pins.pin(at));
             }
             self.behind_since.get_or_insert_with(Instant::now);
             // Nobody may be listening.
@@ -235,7 +272,7 @@ impl Writer {
             }
             let mut planner = Planner {
                 now: self.options.clock.now(),
-                place: |body: &Body| self.place(&mut staged.log, &mut staged.tails, body),
+                writing: Tail { writer: self, staged: &mut staged },
                 events: Vec::new(),
                 changes: Vec::new(),
                 tables: &mut tables,
@@ -267,24 +304,6 @@ impl Writer {
         Ok(Some(staged))
     }
 
-    /// Where a body lies; its last chunk goes into the log now when it is not there yet.
-    fn place(
-        &self,
-        log: &mut Vec<u8>,
-        tails: &mut Vec<(Body, ChunkRef)>,
-        body: &Body,
-    ) -> Result<Stored, StoreError> {
-        body.parts(|parts| {
-            let mut chunks = parts.written.clone();
-            if let Some(tail) = &parts.tail {
-                let chunk = self.frame_chunk(log, tail)?;
-                chunks.push(chunk);
-                tails.push((body.clone(), chunk));
-            }
-            Ok(Stored { chunks })
-        })
-    }
-
     /// Appends a chunk's record to what is going to be written at the end of the log.
     fn frame_chunk(&self, log: &mut Vec<u8>, chunk: &Packed) -> Result<ChunkRef, StoreError> {
         let place = self.place_after(log);
@@ -305,7 +324,7 @@ impl Writer {
             return Err(StoreError::TooLarge);
         }
         let (key, place) = (&self.shared.segments.key, self.place_after(log));
-        record::append(log, key, place, Kind::Commit, &record::pack(&bytes)?)?;
+        record::append(log, key, place, Kind::Commit, &packing::pack_commit(&bytes)?)?;
         state.position = self.place_after(log);
         Ok(())
     }
@@ -342,18 +361,48 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins another segment when there is something in this one; the number of the last one.
+    pub(super) fn seal(&mut self) -> Result<u32, StoreError> {
+        self.usable()?;
+        if self.len > SEGMENT_HEADER as u64 {
+            self.begin_segment()?;
+        }
+        Ok(self.segment)
+    }
+
+    /// Removes a segment, when nothing in it is needed: compaction has moved what was.
+    pub(super) fn remove(&mut self, segment: u32) -> Result<bool, StoreError> {
+        self.usable()?;
+        let shared = Arc::clone(&self.shared);
+        let last = shared.index.state()?.map_or(0, |state| state.position.segment);
+        let needed = shared.index.live()?.contains_key(&segment);
+        if needed || segment >= last || !shared.segments.pins.are_off(segment) {
+            return Ok(false);
+        }
+        // Otherwise a power cut could bring back an index that still looks for it.
+        self.flush()?;
+        shared.segments.remove(segment).map(|()| true)
+    }
+
     fn begin_segment_if_full(&mut self) -> Result<(), StoreError> {
         if self.len < self.options.segment_size || self.len == SEGMENT_HEADER as u64 {
             return Ok(());
         }
-        // Only the last segment may end in something unsynced.
-        self.sync()?;
+        self.begin_segment()
+    }
+
+    fn begin_segment(&mut self) -> Result<(), StoreError> {
+        // Only the last segment may end in something unsynced, or in zeros written ahead.
+        let cut = self.cut();
+        cut.map_err(|error| self.shared.segments.failed("end a segment", error))
+            .inspect_err(|error| self.stop(error))?;
         let next = self.segment.checked_add(1).ok_or(StoreError::TooLarge)?;
         match self.shared.segments.create(next) {
             Ok(file) => {
                 self.segment = next;
                 self.file = file;
                 self.len = SEGMENT_HEADER as u64;
+                self.file_len = self.len;
                 Ok(())
             }
             Err(error) => {
@@ -364,21 +413,33 @@ impl Writer {
     }
 
     /// Writes at the end of the log, or leaves it as it was.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let segments = &self.shared.segments;
-        if let Err(error) = self.file.write_at(bytes, self.len) {
-            let error = segments.failed("write to the log", error);
+    fn write(&mut self, mut bytes: Vec<u8>) -> Result<(), StoreError> {
+        let len = bytes.len() as u64;
+        let end = self.len + len;
+        if end > self.file_len && self.free > self.options.reserve + len + AHEAD {
+            let ahead = (end + AHEAD).min(self.options.segment_size.max(end));
+            bytes.resize(bytes.len() + usize::try_from(ahead - end).unwrap_or(0), 0);
+        }
+        if let Err(error) = self.file.write_at(&bytes, self.len) {
+            let error = self.shared.segments.failed("write to the log", error);
             // Synced, so that what is refused now does not appear after a power cut.
-            let cut = self.file.set_len(self.len).and_then(|()| self.file.sync());
-            let cut = cut.map_err(|error| segments.failed("shorten the log", error));
-            cut.inspect_err(|error| self.stop(error))?;
+            let cut = self.cut();
+            cut.map_err(|error| self.shared.segments.failed("shorten the log", error))
+                .inspect_err(|error| self.stop(error))?;
             return Err(error);
         }
-        let len = bytes.len() as u64;
-        self.len += len;
+        self.file_len = self.file_len.max(self.len + bytes.len() as u64);
+        self.len = end;
         self.behind_bytes += len;
         self.free = self.free.saturating_sub(len);
         Ok(())
+    }
+
+    /// Ends the file where the log ends.
+    fn cut(&mut self) -> std::io::Result<()> {
+        self.file.set_len(self.len)?;
+        self.file_len = self.len;
+        self.file.sync()
     }
 
     /// After a failed sync the system may have dropped the data and forgotten: never try again.
@@ -418,7 +479,25 @@ impl Writer {
 #[derive(Default)]
 struct Staged {
     log: Vec<u8>,
-    /// Bodies whose last chunk is in it.
-    tails: Vec<(Body, ChunkRef)>,
+    /// Bodies of which something is in it.
+    placed: Vec<(Body, Placed)>,
     changes: BTreeSet<Change>,
+}
+
+/// The end of the log while a batch is planned.
+struct Tail<'a> {
+    writer: &'a Writer,
+    staged: &'a mut Staged,
+}
+
+impl Writing for Tail<'_> {
+    fn body(&mut self, body: &Body) -> Result<Placed, StoreError> {
+        let placed = body.place(|chunk| self.writer.frame_chunk(&mut self.staged.log, chunk))?;
+        self.staged.placed.push((body.clone(), placed.clone()));
+        Ok(placed)
+    }
+
+    fn chunk(&mut self, chunk: &Packed) -> Result<ChunkRef, StoreError> {
+        self.writer.frame_chunk(&mut self.staged.log, chunk)
+    }
 }

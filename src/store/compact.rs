@@ -1,0 +1,293 @@
+//! Compaction: what is still needed of an old segment is appended once more at the end of the log,
+//! and the segment is removed. Everything goes through ordinary commits, in small steps, beside
+//! all other work; a power cut in the middle leaves both copies, of which the later one counts.
+//! Never more than one segment is under way, so it needs no more free space than one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::batch::{Batch, Carry, Ends};
+use super::body::Packed;
+use super::error::StoreError;
+use super::event::{ChunkRef, Commit, Event};
+use super::packing::{self, Dictionary};
+use super::record::{Place, SEGMENT_HEADER};
+use super::segment::{self, Found, Walk};
+use super::types::{BodyId, MailboxId, QueueId};
+use super::writer::{Shared, Writer};
+use crate::mail::{ModSeq, Uid};
+
+/// Bytes of records, or number of events, carried in one commit.
+const STEP_BYTES: usize = 512 << 10;
+const STEP_EVENTS: usize = 500;
+
+/// The log as compaction uses it: the writer itself, or the way to it.
+pub(super) trait Log {
+    fn shared(&self) -> &Shared;
+    fn commit(&mut self, batch: Batch) -> Result<(), StoreError>;
+    /// Begins another segment; its number.
+    fn seal(&mut self) -> Result<u32, StoreError>;
+    /// Removes a segment that nothing needs; whether it is gone.
+    fn remove(&mut self, segment: u32) -> Result<bool, StoreError>;
+    /// Called between two steps: others go first.
+    fn rest(&mut self) -> Result<(), StoreError>;
+}
+
+impl Log for Writer {
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.commit(&[batch]).pop().unwrap_or(Err(StoreError::Closed)).map(drop)
+    }
+
+    fn seal(&mut self) -> Result<u32, StoreError> {
+        self.seal()
+    }
+
+    fn remove(&mut self, segment: u32) -> Result<bool, StoreError> {
+        self.remove(segment)
+    }
+
+    fn rest(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// What is worth knowing of a segment before it is compacted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Survey {
+    /// Bytes of the file.
+    pub(super) size: u64,
+    /// Bytes of chunks that are still needed.
+    pub(super) live: u64,
+    /// Bytes of commits, about as many as will be written again: what of them is still true is
+    /// only known when they are read.
+    pub(super) commits: u64,
+    /// Bytes of needed chunks of plain streams that were compressed with an older dictionary.
+    pub(super) outdated: u64,
+}
+
+/// Reads what there is in a sealed segment, without changing anything.
+pub(super) fn survey(shared: &Shared, segment: u32, newest: u32) -> Result<Survey, StoreError> {
+    let segments = &shared.segments;
+    let failed = |error| segments.failed("read a segment", error);
+    let file = segments.file(segment)?;
+    let mut survey = Survey { size: file.len().map_err(failed)?, ..Survey::default() };
+    let needed = needed(shared, segment)?;
+    let from = Place { segment, offset: SEGMENT_HEADER as u64 };
+    let mut walk = Walk::new(&*file, &segments.key, from, false).map_err(failed)?;
+    while let Some(found) = walk.next().map_err(failed)? {
+        match found {
+            Found::Record { offset, end, commit: Some(bytes) } => {
+                let events = Commit::decode(&bytes).map(|commit| commit.events).unwrap_or_default();
+                let mut lasting = 0_usize;
+                for event in &events {
+                    lasting += usize::from(is_true(shared, event)?);
+                }
+                let share = (end - offset) * lasting as u64;
+                survey.commits += share.checked_div(events.len() as u64).unwrap_or(0);
+            }
+            Found::Record { offset, end, commit: None } if needed.contains(&offset) => {
+                survey.live += end - offset;
+                let codec = walk.payload_head(offset).map_err(failed)?;
+                if packing::is_outdated(&codec, newest) {
+                    survey.outdated += end - offset;
+                }
+            }
+            Found::Record { .. } | Found::Damage { .. } => {}
+        }
+    }
+    Ok(survey)
+}
+
+/// Where the chunks lie that some body or part still needs.
+fn needed(shared: &Shared, segment: u32) -> Result<BTreeSet<u64>, StoreError> {
+    let bodies = shared.index.bodies_in(segment, BodyId(0), usize::MAX)?;
+    let parts = shared.index.parts_in(segment)?;
+    let chunks = bodies.into_iter().flat_map(|(_, chunks)| chunks);
+    Ok(chunks.chain(parts.into_iter().map(|(_, chunk)| chunk)).map(|chunk| chunk.offset).collect())
+}
+
+/// Whether carrying an event writes it again, roughly.
+fn is_true(shared: &Shared, event: &Event) -> Result<bool, StoreError> {
+    Ok(match event {
+        Event::Message(mailbox, message) => shared.index.message(*mailbox, message.uid)?.is_some(),
+        Event::Queued(record) => shared.index.queued(record.id)?.is_some(),
+        Event::Flags(..) | Event::QueueState(..) | Event::Body(..) | Event::Part(..) => false,
+        _ => true,
+    })
+}
+
+/// Moves what is needed out of a sealed segment and removes it; whether it is gone. `dictionary`
+/// compresses the chunks of plain streams, `level` the parts.
+pub(super) fn compact(
+    log: &mut impl Log,
+    segment: u32,
+    dictionary: &Dictionary,
+    level: i32,
+) -> Result<bool, StoreError> {
+    carry_events(log, segment)?;
+    let mut step = Step::new(Ends::LeftOut);
+    let mut from = BodyId(0);
+    loop {
+        let bodies = log.shared().index.bodies_in(segment, from, STEP_EVENTS)?;
+        let Some((last, _)) = bodies.last() else { break };
+        from = BodyId(last.0.saturating_add(1));
+        for (id, chunks) in bodies {
+            // A large body in several steps: each names the chunks that it moves.
+            let mut moved = Vec::new();
+            for chunk in chunks {
+                let Some(raw) = read(log.shared(), &chunk)? else { continue };
+                let packed = Packed::new(&raw, dictionary.pack(&raw)?)?;
+                step.bytes += packed.payload.len();
+                moved.push((chunk, packed));
+                if step.is_full() {
+                    step.push(Carry::Body(id, std::mem::take(&mut moved)));
+                    step.go(log)?;
+                }
+            }
+            if !moved.is_empty() {
+                step.push(Carry::Body(id, moved));
+            }
+        }
+        step.go_when_full(log)?;
+    }
+    for (hash, chunk) in log.shared().index.parts_in(segment)? {
+        let Some(raw) = read(log.shared(), &chunk)? else { continue };
+        let packed = Packed::part(&raw, level)?;
+        step.bytes += packed.payload.len();
+        step.push(Carry::Part(hash, chunk, packed));
+        step.go_when_full(log)?;
+    }
+    step.go(log)?;
+    log.remove(segment)
+}
+
+/// The bytes of a chunk; nothing when it is damaged: then it stays where it is, and its segment too.
+fn read(shared: &Shared, chunk: &ChunkRef) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = shared.segments.file(chunk.segment)?;
+    match shared.segments.chunk(&*file, chunk) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(StoreError::Damaged(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says once more what the commits of a segment told and is still true.
+fn carry_events(log: &mut impl Log, segment: u32) -> Result<(), StoreError> {
+    let oldest = {
+        let segments = &log.shared().segments;
+        let numbers = segment::numbers(&*segments.disk);
+        let numbers = numbers.map_err(|error| segments.failed("list the segments", error))?;
+        numbers.first().is_none_or(|first| *first >= segment)
+    };
+    let file = log.shared().segments.file(segment)?;
+    let key = log.shared().segments.key;
+    let from = Place { segment, offset: SEGMENT_HEADER as u64 };
+    let mut walk = Walk::new(&*file, &key, from, false)
+        .map_err(|error| log.shared().segments.failed("read a segment", error))?;
+    let mut step = Step::new(if oldest { Ends::LeftOut } else { Ends::Told });
+    loop {
+        let found = walk.next();
+        let found = found.map_err(|error| log.shared().segments.failed("read a segment", error))?;
+        let Some(found) = found else { break };
+        let Found::Record { commit: Some(bytes), .. } = found else { continue };
+        let Ok(commit) = Commit::decode(&bytes) else { continue };
+        for event in commit.events {
+            step.take(event);
+        }
+        step.go_when_full(log)?;
+    }
+    step.go(log)
+}
+
+/// What goes into one commit. Each thing once, however often the segment speaks of it, and in an
+/// order that no reader of the log can mistake: first what exists, then what is gone.
+struct Step {
+    ends: Ends,
+    mailboxes: BTreeSet<MailboxId>,
+    messages: BTreeSet<(MailboxId, Uid)>,
+    expunged: BTreeMap<(MailboxId, ModSeq), Vec<Uid>>,
+    queued: BTreeSet<QueueId>,
+    settings: BTreeSet<String>,
+    moved: Vec<Carry>,
+    events: usize,
+    bytes: usize,
+}
+
+impl Step {
+    fn new(ends: Ends) -> Self {
+        Self {
+            ends,
+            mailboxes: BTreeSet::new(),
+            messages: BTreeSet::new(),
+            expunged: BTreeMap::new(),
+            queued: BTreeSet::new(),
+            settings: BTreeSet::new(),
+            moved: Vec::new(),
+            events: 0,
+            bytes: 0,
+        }
+    }
+
+    fn push(&mut self, carry: Carry) {
+        self.events += 1;
+        self.moved.push(carry);
+    }
+
+    /// Notes what an event was about.
+    fn take(&mut self, event: Event) {
+        self.events += 1;
+        match event {
+            // Each segment has its own; bodies and parts are moved with their bytes.
+            Event::Counters(_) | Event::Body(..) | Event::Part(..) => self.events -= 1,
+            Event::Mailbox(mailbox) => drop(self.mailboxes.insert(mailbox.id)),
+            Event::MailboxDeleted(id) => drop(self.mailboxes.insert(id)),
+            Event::Message(mailbox, message) => drop(self.messages.insert((mailbox, message.uid))),
+            Event::Flags(mailbox, _, changed) => {
+                self.events += changed.len();
+                self.messages.extend(changed.into_iter().map(|(uid, _)| (mailbox, uid)));
+            }
+            Event::Expunged(mailbox, modseq, uids) => {
+                self.events += uids.len();
+                self.expunged.entry((mailbox, modseq)).or_default().extend(uids);
+            }
+            Event::Queued(record) => drop(self.queued.insert(record.id)),
+            Event::QueueState(id, _) | Event::Dequeued(id) => drop(self.queued.insert(id)),
+            Event::Setting(key, _) | Event::SettingDeleted(key) => {
+                drop(self.settings.insert(key));
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= STEP_BYTES || self.events >= STEP_EVENTS
+    }
+
+    fn go_when_full(&mut self, log: &mut impl Log) -> Result<(), StoreError> {
+        if self.is_full() { self.go(log) } else { Ok(()) }
+    }
+
+    fn go(&mut self, log: &mut impl Log) -> Result<(), StoreError> {
+        let step = std::mem::replace(self, Self::new(self.ends));
+        let mut carries: Vec<Carry> = Vec::new();
+        carries.extend(step.mailboxes.into_iter().map(Carry::Mailbox));
+        carries
+            .extend(step.messages.into_iter().map(|(mailbox, uid)| Carry::Message(mailbox, uid)));
+        carries.extend(step.queued.into_iter().map(Carry::Queued));
+        carries.extend(step.settings.into_iter().map(Carry::Setting));
+        carries.extend(step.moved);
+        let expunged = step.expunged.into_iter();
+        carries.extend(expunged.map(|((mailbox, at), uids)| Carry::Expunged(mailbox, at, uids)));
+        if carries.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        for carry in carries {
+            batch.carry(carry, step.ends);
+        }
+        log.commit(batch)?;
+        log.rest()
+    }
+}

@@ -1,0 +1,215 @@
+//! Making bytes small, and whole again. Mail is short and repeats itself from one message to the
+//! next, so each chunk is compressed on its own with a dictionary that holds what mail has in
+//! common: number 0, the starter, is part of the program; the others are trained on the box's own
+//! mail and kept beside the segments (`shelf.rs`). A payload names the dictionary it needs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use zstd::dict::{DecoderDictionary, EncoderDictionary};
+use zstd::zstd_safe::{CParameter, DParameter, FrameFormat};
+
+use super::codec::{Decoder, Encoder, Malformed};
+use super::error::StoreError;
+use super::record::MAX_PAYLOAD;
+
+/// Level at arrival: the best ratio that a small board has the time for.
+pub(super) const ARRIVAL: i32 = 6;
+/// Level when there is time.
+pub(super) const IDLE: i32 = 15;
+/// Without a dictionary, and to see whether bytes give way at all.
+const PLAIN: i32 = 3;
+/// Below this zstd's own frame eats the gain.
+const MIN_COMPRESS: usize = 24;
+/// Number of the dictionary that is part of the program.
+pub(super) const STARTER: u32 = 0;
+
+static STARTER_TEXT: &[u8] = include_bytes!("starter/0.dict");
+
+/// Codecs of a payload.
+const AS_IT_IS: u8 = 0;
+const ZSTD: u8 = 1;
+const ZSTD_DICTIONARY: u8 = 2;
+
+/// A dictionary, ready for use. Whoever holds it keeps some hundred kB to a few MB of tables.
+pub(super) struct Dictionary {
+    pub(super) number: u32,
+    pub(super) bytes: Vec<u8>,
+    encoder: EncoderDictionary<'static>,
+    decoder: DecoderDictionary<'static>,
+}
+
+impl Dictionary {
+    /// Prepares it for compression at a level.
+    pub(super) fn new(number: u32, bytes: &[u8], level: i32) -> Result<Self, Malformed> {
+        Ok(Self {
+            number,
+            encoder: EncoderDictionary::try_copy(bytes, level).map_err(|_| Malformed)?,
+            decoder: DecoderDictionary::try_copy(bytes).map_err(|_| Malformed)?,
+            bytes: bytes.to_vec(),
+        })
+    }
+
+    /// A payload of these bytes, whichever form is the shortest.
+    pub(super) fn pack(&self, raw: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let squeezed = self.squeeze(raw);
+        finish(raw, squeezed, |out, len| {
+            out.byte(ZSTD_DICTIONARY);
+            out.number(self.number);
+            out.number(len);
+        })
+    }
+
+    fn squeeze(&self, raw: &[u8]) -> Option<Vec<u8>> {
+        if raw.len() < MIN_COMPRESS {
+            return None;
+        }
+        let mut zstd = zstd::bulk::Compressor::with_prepared_dictionary(&self.encoder).ok()?;
+        for parameter in [
+            CParameter::Format(FrameFormat::Magicless),
+            CParameter::ContentSizeFlag(false),
+            CParameter::ChecksumFlag(false),
+            CParameter::DictIdFlag(false),
+        ] {
+            zstd.set_parameter(parameter).ok()?;
+        }
+        zstd.compress(raw).ok()
+    }
+
+    fn unpack(&self, bytes: &[u8], len: usize) -> Result<Vec<u8>, Malformed> {
+        let zstd = zstd::bulk::Decompressor::with_prepared_dictionary(&self.decoder);
+        let mut zstd = zstd.map_err(|_| Malformed)?;
+        zstd.set_parameter(DParameter::Format(FrameFormat::Magicless)).map_err(|_| Malformed)?;
+        zstd.decompress(bytes, len).map_err(|_| Malformed)
+    }
+}
+
+impl std::fmt::Debug for Dictionary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dictionary").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// The dictionary every program has.
+#[allow(clippy::expect_used, reason = "the text is part of the program; tests unpack with it")]
+pub(super) fn starter() -> &'static Arc<Dictionary> {
+    static READY: LazyLock<Arc<Dictionary>> = LazyLock::new(|| {
+        Arc::new(Dictionary::new(STARTER, STARTER_TEXT, ARRIVAL).expect("the starter dictionary"))
+    });
+    &READY
+}
+
+/// The dictionaries of a store.
+#[derive(Debug)]
+pub(super) struct Dictionaries(RwLock<BTreeMap<u32, Arc<Dictionary>>>);
+
+impl Dictionaries {
+    /// The starter alone.
+    pub(super) fn new() -> Self {
+        Self(RwLock::new(BTreeMap::from([(STARTER, Arc::clone(starter()))])))
+    }
+
+    /// One more; the one with the highest number is used from now on.
+    pub(super) fn add(&self, dictionary: Dictionary) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(dictionary.number, Arc::new(dictionary));
+    }
+
+    /// The one to compress with.
+    pub(super) fn newest(&self) -> Arc<Dictionary> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.last_key_value().map_or_else(|| Arc::clone(starter()), |(_, newest)| Arc::clone(newest))
+    }
+
+    fn get(&self, number: u32) -> Option<Arc<Dictionary>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&number).map(Arc::clone)
+    }
+
+    /// The reverse of packing; never makes more than `limit` bytes.
+    pub(super) fn unpack(&self, payload: &[u8], limit: usize) -> Result<Vec<u8>, Malformed> {
+        unpack(payload, limit, |number| self.get(number))
+    }
+}
+
+/// Packs a commit: only with what every program has, so that the log can be read without the
+/// dictionaries' files.
+pub(super) fn pack_commit(raw: &[u8]) -> Result<Vec<u8>, StoreError> {
+    starter().pack(raw)
+}
+
+/// The reverse of [`pack_commit`].
+pub(super) fn unpack_commit(payload: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let starter = |number| (number == STARTER).then(|| Arc::clone(starter()));
+    unpack(payload, MAX_PAYLOAD, starter)
+}
+
+/// Whether a payload that begins so would be smaller with the newest dictionary.
+pub(super) fn is_outdated(payload: &[u8], newest: u32) -> bool {
+    let mut from = Decoder(payload);
+    match from.byte() {
+        Ok(ZSTD_DICTIONARY) => from.number::<u32>().is_ok_and(|number| number < newest),
+        // Format 1 knew no dictionaries; parts never use one.
+        _ => false,
+    }
+}
+
+/// Packs what is seldom text: pictures and documents. `level` as in zstd.
+pub(super) fn pack_part(raw: &[u8], level: i32) -> Result<Vec<u8>, StoreError> {
+    let mut squeezed = None;
+    // What hardly gives way at a low level is compressed already: a higher one only takes time.
+    for level in [PLAIN, level] {
+        squeezed = zstd::bulk::compress(raw, level).ok();
+        if squeezed.as_ref().is_none_or(|small| small.len() > raw.len() / 100 * 97) {
+            break;
+        }
+    }
+    finish(raw, squeezed, |out, len| {
+        out.byte(ZSTD);
+        out.fixed(&len.to_le_bytes());
+    })
+}
+
+fn finish(
+    raw: &[u8],
+    squeezed: Option<Vec<u8>>,
+    head: impl FnOnce(&mut Encoder, u32),
+) -> Result<Vec<u8>, StoreError> {
+    let len = u32::try_from(raw.len()).map_err(|_| StoreError::TooLarge)?;
+    let mut out = Encoder::default();
+    match squeezed.filter(|squeezed| squeezed.len() + 4 < raw.len()) {
+        Some(squeezed) => {
+            head(&mut out, len);
+            out.fixed(&squeezed);
+        }
+        None => {
+            out.byte(AS_IT_IS);
+            out.fixed(&len.to_le_bytes());
+            out.fixed(raw);
+        }
+    }
+    Ok(out.finish())
+}
+
+fn unpack(
+    payload: &[u8],
+    limit: usize,
+    dictionary: impl FnOnce(u32) -> Option<Arc<Dictionary>>,
+) -> Result<Vec<u8>, Malformed> {
+    let mut from = Decoder(payload);
+    let codec = from.byte()?;
+    let (dictionary, len) = match codec {
+        ZSTD_DICTIONARY => (Some(dictionary(from.number()?).ok_or(Malformed)?), from.number()?),
+        _ => (None, from.fixed().map(u32::from_le_bytes)?),
+    };
+    let (len, bytes) = (usize::try_from(len).map_err(|_| Malformed)?, from.0);
+    if len > limit {
+        return Err(Malformed);
+    }
+    let raw = match (codec, dictionary) {
+        (AS_IT_IS, _) => bytes.to_vec(),
+        (ZSTD, _) => zstd::bulk::decompress(bytes, len).map_err(|_| Malformed)?,
+        (ZSTD_DICTIONARY, Some(dictionary)) => dictionary.unpack(bytes, len)?,
+        _ => return Err(Malformed),
+    };
+    if raw.len() == len { Ok(raw) } else { Err(Malformed) }
+}
