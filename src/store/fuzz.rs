@@ -140,11 +140,12 @@ fn log(bytes: &[u8]) -> Vec<u8> {
     let mut out = SegmentHeader::encode(&KEY, 1).to_vec();
     let mut rest = bytes;
     while let Some(([kind, low, high], behind)) = rest.split_first_chunk() {
-        let len = usize::from(u16::from_le_bytes([*low, *high])).min(behind.len());
-        let (payload, behind) = behind.split_at(len);
+        let len = u16::from_le_bytes([*low, *high]);
+        let len = len.min(u16::try_from(behind.len()).unwrap_or(u16::MAX));
+        let (payload, behind) = behind.split_at(usize::from(len));
         rest = behind;
         let place = Place { segment: 1, offset: out.len() as u64 };
-        let packed = [&[0][..], &(len as u32).to_le_bytes(), payload].concat();
+        let packed = [&[0][..], &u32::from(len).to_le_bytes(), payload].concat();
         let _ = match kind % 5 {
             0 => record::append(&mut out, &KEY, place, Kind::Chunk, payload),
             1 => record::append(&mut out, &KEY, place, Kind::Chunk, &packed),

@@ -19,6 +19,7 @@ mod disk;
 mod error;
 mod event;
 #[cfg(feature = "fuzzing")]
+#[allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
 pub mod fuzz;
 mod index;
 mod lock;

@@ -68,7 +68,8 @@ def main():
     except BaseException:
         print(f"kept: {work}", file=sys.stderr)
         raise
-    shutil.rmtree(work)
+    if not options.again:
+        shutil.rmtree(work)
 
 
 def kills(options, work):
@@ -214,7 +215,7 @@ def large(options, work):
     office.set_up()
     try:
         office.start()
-        while not starts or len(starts) < 5:
+        while len(starts) < 5:
             senders = [Sender(office, numbers, random.Random(chance.random()), journal) for _ in range(8)]
             for sender in senders:
                 sender.start()
