@@ -347,7 +347,7 @@ class Sender(threading.Thread):
 
 
 class Tidier(threading.Thread):
-    """Compacts and reads everything now and then, while the others go on."""
+    """Compacts the store now and then, while the others go on."""
 
     def __init__(self, office, chance):
         super().__init__(daemon=True)
@@ -358,8 +358,10 @@ class Tidier(threading.Thread):
             try:
                 if self.office.compacts:
                     self.office.command("store", "--data", self.office.data, "compact")
-            except Wrong:
-                pass   # It was killed under it: what the store says then is seen at the next start.
+            except Wrong as failure:
+                # A post office that is killed under it cannot answer; one that lives on has to.
+                if not self.stopped.wait(0.5):
+                    self.failure = failure
             except Exception as failure:   # noqa: BLE001
                 self.failure = failure
 
