@@ -66,7 +66,7 @@ impl Office {
         clock: SharedClock,
     ) -> Result<Self, OfficeError> {
         let config = config::load(&config_file)?;
-        let store = Store::open(data, Options::default())?;
+        let store = Store::open(data, store_options(&config))?;
         let domains = config.site.as_ref().map(|site| site.domains.clone()).unwrap_or_default();
         let accounts = Accounts::open(store.clone(), domains)?;
         let office = Self {
@@ -261,6 +261,12 @@ impl Office {
     pub fn config_file(&self) -> &Path {
         &self.config_file
     }
+}
+
+/// The store as the owner wants it.
+fn store_options(config: &Config) -> Options {
+    let own = Options::default();
+    Options { segment_size: config.segment_size.unwrap_or(own.segment_size), ..own }
 }
 
 /// Makes the signing keys, and tries the certificate.

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here is the failed test")]
 
 mod archive;
+mod damage;
 mod house;
 mod trouble;

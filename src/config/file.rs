@@ -46,6 +46,9 @@ pub struct ConfigFile {
     /// `[board]`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub board: Option<BoardTable>,
+    /// `[store]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreTable>,
 }
 
 impl ConfigFile {
@@ -247,6 +250,15 @@ pub struct BoardTable {
     pub display: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub button: Option<String>,
+}
+
+/// `[store]`: how mail lies on the card.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreTable {
+    /// Bytes after which a segment is sealed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment_size: Option<u64>,
 }
 
 const HEADER: &str = "\

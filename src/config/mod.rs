@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub use disk::{FILE_NAME, load, load_file, save};
 pub use file::{
     BoardTable, ConfigFile, DnsTable, DomainTable, ListenTable, MachineTable, OutboundTable,
-    OwnerTable, PortsTable, RelayTable, TlsTable, WifiTable,
+    OwnerTable, PortsTable, RelayTable, StoreTable, TlsTable, WifiTable,
 };
 pub use questions::{QUESTIONS, Question};
 pub use resolve::ConfigError;
@@ -46,6 +46,8 @@ pub struct Config {
     pub wifi: Option<Wifi>,
     /// The parts of the panel.
     pub board: Board,
+    /// Bytes after which the store seals a segment; nothing for its own choice.
+    pub segment_size: Option<u64>,
 }
 
 /// What makes a box this household's post office.

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use super::{
     Board, BoardTable, Config, ConfigFile, Listen, ListenTable, Outbound, OutboundMode,
-    OutboundTable, Part, Relay, RelayTable, RelayTls, Site, TlsMode, TlsTable, Wifi, WifiTable,
+    OutboundTable, Part, Relay, RelayTable, RelayTls, Site, StoreTable, TlsMode, TlsTable, Wifi,
+    WifiTable,
 };
 use crate::mail::{Address, Domain};
 
@@ -36,6 +37,7 @@ impl ConfigFile {
             message_size: MESSAGE_SIZE,
             wifi: self.wifi.as_ref().map(wifi).transpose()?,
             board: board(self.board.as_ref())?,
+            segment_size: segment_size(self.store.as_ref())?,
         })
     }
 
@@ -135,6 +137,10 @@ pub enum ConfigError {
 
 /// The usual limit of the large providers, in bytes.
 const MESSAGE_SIZE: u64 = 50 * 1024 * 1024;
+
+/// What a segment may be told to hold: fewer bytes would be all headers, and with more a clean-up
+/// would need too much free space at once.
+const SEGMENT_SIZES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 
 /// A key and what is wrong with it; the file's name comes later.
 struct Wrong {
@@ -352,6 +358,19 @@ fn board(table: Option<&BoardTable>) -> Result<Board, Wrong> {
         display: part("[board] display", table.display)?,
         button: part("[board] button", table.button)?,
     })
+}
+
+fn segment_size(table: Option<&StoreTable>) -> Result<Option<u64>, Wrong> {
+    let size = table.and_then(|table| table.segment_size);
+    if size.is_some_and(|size| !SEGMENT_SIZES.contains(&size)) {
+        let reason = format!(
+            "write a number of bytes from {} to {}, or leave it out",
+            SEGMENT_SIZES.start(),
+            SEGMENT_SIZES.end()
+        );
+        return wrong("[store] segment_size", reason);
+    }
+    Ok(size)
 }
 
 fn part(key: &'static str, text: Option<String>) -> Result<Part, Wrong> {

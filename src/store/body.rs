@@ -133,9 +133,8 @@ impl BodyWriter {
         self.parts.lumps.insert(hash, Lump::Packed(packed));
         if self.waiting > WAITING_PARTS {
             self.waiting = 0;
-            let waiting = |(hash, lump): (&Hash, &Lump)| {
-                matches!(lump, Lump::Packed(_)).then_some(*hash)
-            };
+            let waiting =
+                |(hash, lump): (&Hash, &Lump)| matches!(lump, Lump::Packed(_)).then_some(*hash);
             let hashes: Vec<_> = self.parts.lumps.iter().filter_map(waiting).collect();
             for hash in hashes {
                 if let Some(Lump::Packed(packed)) = self.parts.lumps.remove(&hash) {

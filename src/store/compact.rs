@@ -112,9 +112,7 @@ fn needed(shared: &Shared, segment: u32) -> Result<BTreeSet<u64>, StoreError> {
 /// Whether carrying an event writes it again, roughly.
 fn is_true(shared: &Shared, event: &Event) -> Result<bool, StoreError> {
     Ok(match event {
-        Event::Message(mailbox, message) => {
-            shared.index.message(*mailbox, message.uid)?.is_some()
-        }
+        Event::Message(mailbox, message) => shared.index.message(*mailbox, message.uid)?.is_some(),
         Event::Queued(record) => shared.index.queued(record.id)?.is_some(),
         Event::Flags(..) | Event::QueueState(..) | Event::Body(..) | Event::Part(..) => false,
         _ => true,
@@ -278,7 +276,8 @@ impl Step {
         carries.extend(step.mailboxes.into_iter().map(Carry::Mailbox));
         carries.extend(step.parts.into_iter().map(|hash| Carry::Part(hash, None)));
         carries.extend(step.bodies.into_iter().map(|id| Carry::Body(id, Vec::new())));
-        carries.extend(step.messages.into_iter().map(|(mailbox, uid)| Carry::Message(mailbox, uid)));
+        carries
+            .extend(step.messages.into_iter().map(|(mailbox, uid)| Carry::Message(mailbox, uid)));
         carries.extend(step.queued.into_iter().map(Carry::Queued));
         carries.extend(step.settings.into_iter().map(Carry::Setting));
         carries.extend(step.moved);

@@ -196,7 +196,9 @@ fn a_newer_format_is_refused_and_left_alone() {
     assert_eq!(SegmentHeader::parse(&header, 1), SegmentHeader::Newer(record::FORMAT + 1));
     file.write_at(&header, 0).unwrap();
     let before = disk.len(&segment::name(1));
-    assert!(matches!(open(&disk, false), Err(Refused::Newer(found)) if found == record::FORMAT + 1));
+    assert!(
+        matches!(open(&disk, false), Err(Refused::Newer(found)) if found == record::FORMAT + 1)
+    );
     assert_eq!(disk.len(&segment::name(1)), before);
 }
 

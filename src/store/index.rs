@@ -83,6 +83,21 @@ impl Index {
         Ok(index)
     }
 
+    /// Whether every page of the index on the disk matches its checksum. Reads all of it.
+    pub(super) fn is_sound(disk: &Arc<dyn Disk>) -> bool {
+        let Ok(file) = disk.open(FILE, How::Any) else { return false };
+        let backend = IndexFile { disk: Arc::clone(disk), name: FILE, file };
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+        match builder.create_with_backend(backend) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the index is damaged");
+                false
+            }
+        }
+    }
+
     /// What the index knows of itself; nothing when it is new or of another layout.
     pub(super) fn state(&self) -> Result<Option<State>, StoreError> {
         let meta = self.read()?.open_table(META).map_err(index)?;
@@ -393,9 +408,6 @@ impl Index {
             }
         }
         let mut messages = Vec::new();
-        if bodies.is_empty() {
-            return Ok(messages);
-        }
         let rows = txn.open_table(MESSAGES).map_err(index)?;
         for entry in rows.range::<(u32, u32)>(..).map_err(index)? {
             let (key, row) = entry.map_err(index)?;

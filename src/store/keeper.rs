@@ -140,7 +140,11 @@ impl Keeper {
         let mut batch = Batch::new();
         batch.put_setting(TRAINED, vec![u8::try_from(stage).unwrap_or(u8::MAX)]);
         Way(&self.store).commit(batch)?;
-        tracing::info!(number, bytes = dictionary.len(), "learned a dictionary from this box's mail");
+        tracing::info!(
+            number,
+            bytes = dictionary.len(),
+            "learned a dictionary from this box's mail"
+        );
         Ok(true)
     }
 
@@ -198,7 +202,8 @@ impl Keeper {
                 continue;
             }
             let live = live.get(number).copied().unwrap_or(0);
-            let known = self.surveyed.get(number).filter(|known| (known.0, known.1) == (live, newest));
+            let known =
+                self.surveyed.get(number).filter(|known| (known.0, known.1) == (live, newest));
             let survey = if let Some((_, _, survey)) = known {
                 *survey
             } else if total <= YOUNG || (size - live.min(*size)) * 100 >= size * WORTH {
@@ -239,7 +244,9 @@ impl Keeper {
         for (number, _) in self.segments()? {
             let key = format!("{SCRUBBED}{number}");
             match known.remove(&key) {
-                Some(read) if now - read >= SCRUB_INTERVAL => due = due.min(Some(number)).or(Some(number)),
+                Some(read) if now - read >= SCRUB_INTERVAL => {
+                    due = due.min(Some(number)).or(Some(number))
+                }
                 // A clock that was wrong must not put it off for ever.
                 Some(read) if read <= now => {}
                 _ => {
@@ -257,7 +264,11 @@ impl Keeper {
         self.tell(Background::Scrubbing);
         let damage = verify::scrub(self.shared(), number, &|| self.give_way())?;
         if damage > 0 {
-            tracing::error!(segment = number, damage, "the card has lost parts of what was written");
+            tracing::error!(
+                segment = number,
+                damage,
+                "the card has lost parts of what was written"
+            );
         }
         let mut batch = Batch::new();
         batch.put_setting(&format!("{SCRUBBED}{number}"), now.to_le_bytes().to_vec());

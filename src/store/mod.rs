@@ -19,6 +19,9 @@ mod compact;
 mod disk;
 mod error;
 mod event;
+#[cfg(feature = "fuzzing")]
+#[allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
+pub mod fuzz;
 mod index;
 mod keeper;
 mod lock;
@@ -116,6 +119,8 @@ impl Store {
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key)
             .map_err(|_| io("draw a random key for")(std::io::ErrorKind::Unsupported.into()))?;
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(dir));
+        // A damaged index can end the program whenever it is read: that must not happen for ever.
+        let rebuild = rebuild || lock.died && !index::Index::is_sound(&disk);
         let writer = open::open(disk, options, key, rebuild).map_err(|refused| match refused {
             Refused::Store(error) => OpenError::Store(error),
             Refused::Newer(found) => {
@@ -345,7 +350,10 @@ impl Store {
         self.send(Command::Close(reply)).await?;
         let closed = closed.await.map_err(|_| StoreError::Closed)?;
         // Another handle may live on; the folder is free all the same.
-        drop(self.handle.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let lock = self.handle.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lock) = lock {
+            lock.release();
+        }
         closed
     }
 
@@ -399,7 +407,11 @@ impl Drop for Handle {
         drop(self.commands.take());
         if let Some(thread) = self.thread.take() {
             // A writer that panicked has said so; what it acknowledged is in the log.
-            let _ = thread.join();
+            let ended = thread.join();
+            let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let (Ok(()), Some(lock)) = (ended, lock) {
+                lock.release();
+            }
         }
     }
 }

@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use redb::Durability;
 use super::Options;
 use super::apply::{Anew, State, Tables};
 use super::disk::{Disk, DiskFile, How, read_exact_at};
@@ -20,6 +19,7 @@ use super::record::{Key, Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Segments, Walk};
 use super::shelf;
 use super::writer::{Shared, Writer};
+use redb::Durability;
 
 /// Why a folder is not opened.
 #[derive(Debug)]

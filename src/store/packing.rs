@@ -81,9 +81,9 @@ impl Dictionary {
     }
 
     fn context(&self) -> io::Result<Compressor<'static>> {
-        let encoder = *self.encoder.get_or_init(|| {
-            Box::leak(Box::new(EncoderDictionary::copy(&self.bytes, LEVEL)))
-        });
+        let encoder = *self
+            .encoder
+            .get_or_init(|| Box::leak(Box::new(EncoderDictionary::copy(&self.bytes, LEVEL))));
         let mut context = Compressor::with_prepared_dictionary(encoder)?;
         for parameter in [
             CParameter::Format(FrameFormat::Magicless),

@@ -72,7 +72,8 @@ pub(super) fn scrub(
     let failed = |error| segments.failed("read a segment", error);
     let end = shared.index.state()?.map(|state| state.position);
     let file = segments.file(segment)?;
-    let mut walk = Walk::new(&*file, &segments.key, Place { segment, offset: 0 }, true).map_err(failed)?;
+    let mut walk =
+        Walk::new(&*file, &segments.key, Place { segment, offset: 0 }, true).map_err(failed)?;
     let (mut damage, mut since) = (0, 0);
     while let Some(found) = walk.next().map_err(failed)? {
         let (offset, behind, whole) = match found {

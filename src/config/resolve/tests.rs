@@ -37,6 +37,8 @@ pop3 = []
 [board]
 led = "none"
 display = "ssd1306"
+[store]
+segment_size = 65536
 "#;
 
 fn resolve(text: &str) -> Result<Config, String> {
@@ -56,6 +58,7 @@ fn every_table_is_understood() {
     assert_eq!((relay.port, relay.tls), (587, RelayTls::StartTls));
     assert_eq!(relay.login.unwrap().1.expose(), "relay secret");
     assert_eq!(config.outbound.mx_port, 2525);
+    assert_eq!(config.segment_size, Some(65536));
     assert_eq!(config.wifi.unwrap().country, "DE");
     assert!(matches!(config.tls, TlsMode::Files { .. }));
     let servers: Vec<_> = config.dns.iter().map(ToString::to_string).collect();
@@ -119,6 +122,10 @@ fn each_complaint_names_its_place_and_the_way_out() {
         ("[[domain]]\nname = \"b.org\"\n[[domain]]\nname = \"B.org\"\n".to_owned(), "named twice"),
         ("[box]\nhostname = \"a b\"\n".to_owned(), "[box] hostname: \"a b\" is not a domain name"),
         ("[box]\ntimezone = \"../etc\"\n".to_owned(), "[box] timezone: \"../etc\" is not"),
+        (
+            site("[store]\nsegment_size = 4096\n"),
+            "[store] segment_size: write a number of bytes from 65536 to 1073741824",
+        ),
         (site("[outbound]\nmode = \"pigeon\"\n"), "[outbound] mode: \"pigeon\" is no way out"),
         (site("[outbound]\nmode = \"relay\"\n"), "[outbound] relay: is missing"),
         (
