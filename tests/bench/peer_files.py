@@ -66,7 +66,7 @@ def pillarbox(folder, binary, ports):
     for name, port in ports.items():
         answers += f'{name} = ["127.0.0.1:{port}"]\n'
     answers += f'submission = []\nhttp = []\nhttps = ["127.0.0.1:{unused[0]}"]\n'
-    #answers += "[limits]\nper_address = 1000\n"
+    answers += "[limits]\nper_address = 1000\n"
     save(f"{folder}/answers.toml", answers)
     others = "\n".join(
         f"echo '{PASSWORD}' | {binary} account add {user} --data \"$data\" --password-stdin"
