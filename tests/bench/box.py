@@ -241,6 +241,29 @@ class Corpus:
         return self.rows[number]["rcpt"]
 
 
+def find_corpus(folder, harness, work):
+    """The folder of the corpora; built once by the harness's corpus.py when it is not there."""
+    folder = os.path.abspath(folder or f"{work}/corpus")
+    if not os.path.exists(f"{folder}/lists/index.jsonl"):
+        builder = os.path.join(os.path.realpath(harness), "corpus.py")
+        if not os.path.exists(builder):
+            sys.exit(f"there is no corpus in {folder} and no {builder} to build it with; name the "
+                     "folder of one or the other with --corpus or --harness")
+        progress(f"building the corpus in {folder} …")
+        subprocess.run([sys.executable, builder, "--fetch", f"{work}/source", "--out", folder],
+                       check=True)
+    return folder
+
+
+def corpus_options(parser):
+    """The options that say where the corpora are, and where to work."""
+    parser.add_argument("--harness", default=f"{ROOT}/../shared/bench",
+                        help="folder of the harness that builds the corpora (default: %(default)s)")
+    parser.add_argument("--corpus", help="folder of the corpora (default: in the work folder)")
+    parser.add_argument("--work", default=f"{CACHE}/bench", help="default: %(default)s")
+    parser.add_argument("--binary", help="measure this program instead of building it")
+
+
 class Stranger:
     """A sending server that knows PIPELINING, lean enough not to be what is measured."""
 
