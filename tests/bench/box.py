@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -46,6 +47,16 @@ def machine():
         found = re.search(r"^model name\s*: (.*)$", info.read(), re.M)
     model = found[1] if found else "unknown"
     return f"a {os.cpu_count()}-core {os.uname().machine} machine ({model})"
+
+
+def cell(values, unit=""):
+    """The middle of these; the lowest and highest in brackets when there is more than one."""
+    middle = f"{number(statistics.median(values))} {unit}".strip()
+    return middle if len(values) == 1 else f"{middle} ({number(min(values))} to {number(max(values))})"
+
+
+def number(value):
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def unit_environment():
