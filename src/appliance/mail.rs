@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::MOST_CONNECTIONS;
 use crate::net::{Limits, ListenError, Listener, Peer, Stream, Tls};
 use crate::office::{Office, Service};
 use crate::smtp::Role;
@@ -31,18 +32,19 @@ impl Services {
         let ports = |addresses: &[SocketAddr], limits| {
             addresses.iter().map(|a| Listener::bind(*a, limits)).collect::<Result<Vec<_>, _>>()
         };
+        let people = Limits { total: MOST_CONNECTIONS, per_network: service.config.per_address };
         let smtp_ports = [
             (Role::Mx, ports(&listen.smtp, STRANGERS)?),
-            (Role::Submission, ports(&listen.submission, PEOPLE)?),
-            (Role::Submissions, ports(&listen.submissions, PEOPLE)?),
+            (Role::Submission, ports(&listen.submission, people)?),
+            (Role::Submissions, ports(&listen.submissions, people)?),
         ];
         let imap_ports = [
-            (None, ports(&listen.imap, PEOPLE)?),
-            (Some(tls.clone()), ports(&listen.imaps, PEOPLE)?),
+            (None, ports(&listen.imap, people)?),
+            (Some(tls.clone()), ports(&listen.imaps, people)?),
         ];
         let pop3_ports = [
-            (None, ports(&listen.pop3, PEOPLE)?),
-            (Some(tls.clone()), ports(&listen.pop3s, PEOPLE)?),
+            (None, ports(&listen.pop3, people)?),
+            (Some(tls.clone()), ports(&listen.pop3s, people)?),
         ];
 
         let running = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
@@ -159,9 +161,6 @@ fn smtp_server(office: &Office, service: &Service, tls: &Tls) -> smtp::Server {
 
 /// A household gets little mail at once; one sender must not take every place.
 const STRANGERS: Limits = Limits { total: 200, per_network: 20 };
-
-/// Phones keep several connections each, and a whole house may share one address.
-const PEOPLE: Limits = Limits { total: 1000, per_network: 200 };
 
 /// A peer that does not get through a handshake in this time wants something else.
 const HANDSHAKE: Duration = Duration::from_secs(30);

@@ -43,6 +43,9 @@ pub struct ConfigFile {
     /// `[listen]`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<ListenTable>,
+    /// `[limits]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsTable>,
     /// `[board]`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub board: Option<BoardTable>,
@@ -237,6 +240,15 @@ pub struct ListenTable {
     pub http: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub https: Option<Vec<String>>,
+}
+
+/// `[limits]`: for a house, or a measurement, of unusual size.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsTable {
+    /// Connections at once from one address to a port for people's own programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_address: Option<u64>,
 }
 
 /// `[board]`: parts of the panel; each is `auto`, `none`, or a part's own name.

@@ -17,8 +17,8 @@ use std::path::PathBuf;
 
 pub use disk::{FILE_NAME, load, load_file, save};
 pub use file::{
-    BoardTable, ConfigFile, DnsTable, DomainTable, ListenTable, MachineTable, OutboundTable,
-    OwnerTable, PortsTable, RelayTable, StoreTable, TlsTable, WifiTable,
+    BoardTable, ConfigFile, DnsTable, DomainTable, LimitsTable, ListenTable, MachineTable,
+    OutboundTable, OwnerTable, PortsTable, RelayTable, StoreTable, TlsTable, WifiTable,
 };
 pub use questions::{QUESTIONS, Question};
 pub use resolve::ConfigError;
@@ -26,6 +26,9 @@ pub use seed::{Seed, without_secrets};
 
 use crate::accounts::Password;
 use crate::mail::{Address, Domain};
+
+/// Connections at once to one port, whoever they come from.
+pub const MOST_CONNECTIONS: usize = 1000;
 
 /// Everything the services need to know, with defaults filled in.
 #[derive(Debug, Clone)]
@@ -42,6 +45,8 @@ pub struct Config {
     pub dns: Vec<SocketAddr>,
     /// Largest message taken, in bytes.
     pub message_size: u64,
+    /// Connections at once from one address (IPv6: one /64) to one port of submission, IMAP or POP3.
+    pub per_address: usize,
     /// The wireless network to join; a cable needs nothing.
     pub wifi: Option<Wifi>,
     /// The parts of the panel.

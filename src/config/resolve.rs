@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    Board, BoardTable, Config, ConfigFile, Listen, ListenTable, Outbound, OutboundMode,
-    OutboundTable, Part, Relay, RelayTable, RelayTls, Site, StoreTable, TlsMode, TlsTable, Wifi,
-    WifiTable,
+    Board, BoardTable, Config, ConfigFile, Listen, ListenTable, MOST_CONNECTIONS, Outbound,
+    OutboundMode, OutboundTable, Part, Relay, RelayTable, RelayTls, Site, StoreTable, TlsMode,
+    TlsTable, Wifi, WifiTable,
 };
 use crate::mail::{Address, Domain};
 
@@ -35,6 +35,7 @@ impl ConfigFile {
                 .map(|server| dns_server(server))
                 .collect::<Result<_, _>>()?,
             message_size: MESSAGE_SIZE,
+            per_address: per_address(self.limits.as_ref().and_then(|table| table.per_address))?,
             wifi: self.wifi.as_ref().map(wifi).transpose()?,
             board: board(self.board.as_ref())?,
             segment_size: segment_size(self.store.as_ref())?,
@@ -141,6 +142,8 @@ const MESSAGE_SIZE: u64 = 50 * 1024 * 1024;
 /// What a segment may be told to hold: fewer bytes would be all headers, and with more a clean-up
 /// would need too much free space at once.
 const SEGMENT_SIZES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
+/// Phones keep several connections each, and a whole house may share one address.
+const PER_ADDRESS: usize = 200;
 
 /// A key and what is wrong with it; the file's name comes later.
 struct Wrong {
@@ -285,6 +288,15 @@ fn sockets(
             })
         })
         .collect()
+}
+
+fn per_address(given: Option<u64>) -> Result<usize, Wrong> {
+    let Some(given) = given else { return Ok(PER_ADDRESS) };
+    let fits = usize::try_from(given).ok().filter(|number| (1..=MOST_CONNECTIONS).contains(number));
+    fits.ok_or_else(|| {
+        let reason = format!("{given} is out of range; write 1 to {MOST_CONNECTIONS}");
+        Wrong::new("[limits] per_address", reason)
+    })
 }
 
 fn dns_server(text: &str) -> Result<SocketAddr, Wrong> {

@@ -56,8 +56,7 @@ impl Samples {
 }
 
 /// A dictionary for a store at this stage, in zstd's format; nothing when there is too little to
-/// learn from. Takes a second or so for each 8 MiB of samples on a small board, and about as much
-/// memory as the samples besides them.
+/// learn from. Takes MEASURE
 pub(super) fn train(samples: &Samples, stage: usize) -> Option<Vec<u8>> {
     let (_, size) = STAGES.get(stage.checked_sub(1)?)?;
     if samples.sizes.len() < FEWEST.0 || samples.text.len() < FEWEST.1 {
@@ -65,7 +64,7 @@ pub(super) fn train(samples: &Samples, stage: usize) -> Option<Vec<u8>> {
     }
     let trained = zstd::dict::from_continuous(&samples.text, &samples.sizes, *size).ok()?;
     let mut dictionary = trained.get(..tables(&trained)?)?.to_vec();
-    dictionary.extend(select(&samples.text, size - dictionary.len()));
+    dictionary.extend(samples.select(size - dictionary.len()));
     DecoderDictionary::try_copy(&dictionary).is_ok().then_some(dictionary)
 }
 
@@ -90,42 +89,63 @@ const ROUNDS: usize = 4;
 /// Places to count words in; few enough for a small board, and words that share one do no harm.
 const PLACES_BITS: u32 = 20;
 
-/// The stretches of the text that hold the most frequent words, at most `room` bytes, the best last.
-fn select(text: &[u8], room: usize) -> Vec<u8> {
-    let mut counts = vec![0_u32; 1 << PLACES_BITS];
-    for word in text.windows(WORD) {
-        counts[place(word)] += 1;
-    }
-    let mut found = Vec::new();
-    let mut filled = 0;
-    // Every part of the text gets its turn, so that what is taken is spread over it.
-    let part = (text.len() / (room / STRETCH / ROUNDS).max(1)).max(STRETCH * 10);
-    let mut window = Window { counts: &mut counts, seen: vec![0; 1 << PLACES_BITS] };
-    while filled < room {
-        let before = filled;
-        for part in text.chunks(part) {
-            let stretch = window.best(part);
-            let stretch = stretch.get(..room - filled).unwrap_or(stretch);
-            filled += stretch.len();
-            found.push(stretch);
+impl Samples {
+    /// The stretches that hold the most frequent words, at most `room` bytes, the best last.
+    fn select(&self, room: usize) -> Vec<u8> {
+        let mut window = Window { counts: self.count(), seen: vec![0; 1 << PLACES_BITS] };
+        // Every part of the text gets its turn, so that what is taken is spread over it.
+        let parts = (room / STRETCH / ROUNDS).max(1);
+        let part = (self.text.len() / parts).max(10 * STRETCH);
+        let mut found = Vec::new();
+        let mut filled = 0;
+        while filled < room {
+            let before = filled;
+            for part in self.text.chunks(part) {
+                let stretch = window.best(part);
+                let stretch = stretch.get(..room - filled).unwrap_or(stretch);
+                filled += stretch.len();
+                found.push(stretch);
+            }
+            if filled == before {
+                break;
+            }
         }
-        if filled == before {
-            break;
-        }
+        found.reverse();
+        found.concat()
     }
-    found.reverse();
-    found.concat()
+
+    /// In how many messages the words of each place are; none when in only one, which teaches
+    /// nothing about the next.
+    fn count(&self) -> Vec<u32> {
+        let mut counts = vec![0; 1 << PLACES_BITS];
+        let mut last_in = vec![0; 1 << PLACES_BITS];
+        let mut rest = &self.text[..];
+        for (number, size) in (1_u32..).zip(&self.sizes) {
+            let (sample, after) = rest.split_at(*size);
+            rest = after;
+            for place in sample.windows(WORD).map(place) {
+                if last_in[place] != number {
+                    last_in[place] = number;
+                    counts[place] += 1;
+                }
+            }
+        }
+        for count in &mut counts {
+            *count = if *count == 1 { 0 } else { *count };
+        }
+        counts
+    }
 }
 
-/// Slides over text and adds up how often its words are in the samples.
-struct Window<'a> {
+/// Slides over text and adds up how many messages have its words.
+struct Window {
     /// Of words that were not taken yet.
-    counts: &'a mut [u32],
+    counts: Vec<u32>,
     /// How often the word is in the window.
     seen: Vec<u16>,
 }
 
-impl Window<'_> {
+impl Window {
     /// The stretch that holds most, whose words then count no more; empty when none holds anything.
     fn best<'t>(&mut self, text: &'t [u8]) -> &'t [u8] {
         const WORDS: usize = STRETCH - WORD + 1;
@@ -172,3 +192,7 @@ fn place(word: &[u8]) -> usize {
     // Fibonacci hashing: the high bits depend on all of the word.
     (word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - PLACES_BITS)) as usize
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test")]
+mod tests;

@@ -34,6 +34,8 @@ servers = ["192.0.2.53", "[2001:db8::53]:5353"]
 [listen]
 smtp = ["127.0.0.1:2525"]
 pop3 = []
+[limits]
+per_address = 500
 [board]
 led = "none"
 display = "ssd1306"
@@ -65,6 +67,7 @@ fn every_table_is_understood() {
     assert_eq!(servers, ["192.0.2.53:53", "[2001:db8::53]:5353"]);
     assert_eq!(config.listen.smtp.len(), 1);
     assert!(config.listen.pop3.is_empty());
+    assert_eq!(config.per_address, 500);
     assert_eq!(config.board.led, Part::None);
     assert_eq!(config.board.display, Part::Named("ssd1306".to_owned()));
     assert_eq!(config.board.button, Part::Auto);
@@ -144,6 +147,8 @@ fn each_complaint_names_its_place_and_the_way_out() {
         ("[tls]\nmode = \"files\"\n".to_owned(), "[tls] certificate: is missing"),
         ("[dns]\nservers = [\"dns.example\"]\n".to_owned(), "[dns] servers: \"dns.example\""),
         ("[listen]\nimaps = [\"993\"]\n".to_owned(), "[listen] imaps: \"993\" is not address:port"),
+        ("[limits]\nper_address = 0\n".to_owned(), "[limits] per_address: 0 is out of range"),
+        ("[limits]\nper_address = 1001\n".to_owned(), "write 1 to 1000"),
         ("[wifi]\nssid = \"\"\n".to_owned(), "[wifi] ssid: the name of the wireless network"),
         ("[wifi]\nssid = \"x\"\npsk = \"short\"\n".to_owned(), "[wifi] psk: a Wi-Fi password has"),
         ("[wifi]\nssid = \"x\"\n".to_owned(), "[wifi] country: is missing"),
