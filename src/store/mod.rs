@@ -24,6 +24,7 @@ mod plan;
 mod record;
 mod segment;
 mod starter;
+mod train;
 mod transfer;
 mod types;
 mod verify;
