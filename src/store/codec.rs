@@ -168,8 +168,8 @@ impl<'a> Decoder<'a> {
     /// The body and [`Content::size`] of a content, without taking its bytes out.
     pub(super) fn body_and_size(&mut self) -> Result<(BodyId, u64), Malformed> {
         let prefix = self.bytes()?.len() as u64;
-        let (body, size) = (BodyId(self.number()?), self.number::<u64>()?);
-        Ok((body, prefix.saturating_add(size)))
+        let (body, _skip) = (BodyId(self.number()?), self.number::<u32>()?);
+        Ok((body, prefix.saturating_add(self.number()?)))
     }
 
     pub(super) fn content(&mut self) -> Result<Content, Malformed> {
