@@ -113,7 +113,7 @@ impl OldBox {
     fn segments(&self) -> Vec<String> {
         let names = fs::read_dir(self.folder.path()).unwrap();
         let names = names.map(|file| file.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name.ends_with(".seg")).collect();
+        let mut names: Vec<_> = names.filter(|name| name.contains(".seg")).collect();
         names.sort_unstable();
         assert!(names.len() > 3, "{names:?}");
         names
@@ -226,8 +226,8 @@ fn flip(folder: &Path, name: &str, chance: &mut Chance) -> (String, usize) {
     // What was set aside for more mail holds nothing yet.
     let written = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     let at = chance.below(written);
-    let change = 1 << chance.below(8);
-    bytes[at] ^= change;
+    let bit = 1 << chance.below(8);
+    bytes[at] ^= bit;
     fs::write(&path, bytes).unwrap();
     (name.to_owned(), at)
 }
@@ -267,7 +267,7 @@ fn for_seeds(test: &str, trial: impl Fn(&mut Chance)) {
     }
 }
 
-/// Random numbers by seed (SplitMix64).
+/// Random numbers by seed (`SplitMix64`).
 struct Chance(u64);
 
 impl Chance {

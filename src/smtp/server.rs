@@ -95,7 +95,7 @@ struct Connection<'a> {
 enum Taking {
     /// There is none, or it is refused.
     Nothing,
-    Body(BodyWriter),
+    Body(Box<BodyWriter>),
     /// The store failed in the middle of it; told at its end.
     Failed(StoreError),
 }
@@ -156,7 +156,9 @@ impl<'a> Connection<'a> {
                     let verdict = self.find_out(question).await;
                     self.session.answer(verdict, Instant::now());
                 }
-                Effect::BeginBody => self.body = Taking::Body(self.house.store.new_body()),
+                Effect::BeginBody => {
+                    self.body = Taking::Body(Box::new(self.house.store.new_body()));
+                }
                 Effect::Body(bytes) => self.take(&bytes).await,
                 Effect::DropBody => self.body = Taking::Nothing,
                 Effect::Accept(handover) => {

@@ -39,8 +39,11 @@ pub struct BodyWriter {
     parts: Parts,
     waiting: usize,
     /// What is being written; one at a time, so that a slow card slows the sender.
-    underway: Option<(Option<Hash>, oneshot::Receiver<Result<Pinned, StoreError>>)>,
+    underway: Option<Underway>,
 }
+
+/// A chunk of the part, or of the plain stream, and the answer.
+type Underway = (Option<Hash>, oneshot::Receiver<Result<Pinned, StoreError>>);
 
 impl BodyWriter {
     pub(super) fn new(store: Store) -> Self {

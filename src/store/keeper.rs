@@ -245,7 +245,7 @@ impl Keeper {
             let key = format!("{SCRUBBED}{number}");
             match known.remove(&key) {
                 Some(read) if now - read >= SCRUB_INTERVAL => {
-                    due = due.min(Some(number)).or(Some(number))
+                    due = due.min(Some(number)).or(Some(number));
                 }
                 // A clock that was wrong must not put it off for ever.
                 Some(read) if read <= now => {}

@@ -57,6 +57,9 @@ impl Lock {
     pub(super) fn release(self) {
         // What stays written costs a look at the index at the next opening.
         let _ = self.file.set_len(0);
+        // A child that another thread is just starting shares the lock for a moment; this ends it
+        // for both. Otherwise it ends with the file.
+        let _ = self.file.unlock();
     }
 }
 

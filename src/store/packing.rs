@@ -196,16 +196,13 @@ fn finish(
 ) -> Result<Vec<u8>, StoreError> {
     let len = u32::try_from(raw.len()).map_err(|_| StoreError::TooLarge)?;
     let mut out = Encoder::default();
-    match squeezed.filter(|squeezed| squeezed.len() + 4 < raw.len()) {
-        Some(squeezed) => {
-            head(&mut out, len);
-            out.fixed(&squeezed);
-        }
-        None => {
-            out.byte(AS_IT_IS);
-            out.fixed(&len.to_le_bytes());
-            out.fixed(raw);
-        }
+    if let Some(squeezed) = squeezed.filter(|squeezed| squeezed.len() + 4 < raw.len()) {
+        head(&mut out, len);
+        out.fixed(&squeezed);
+    } else {
+        out.byte(AS_IT_IS);
+        out.fixed(&len.to_le_bytes());
+        out.fixed(raw);
     }
     Ok(out.finish())
 }

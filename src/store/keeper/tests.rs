@@ -24,8 +24,7 @@ fn letter(number: u64) -> Vec<u8> {
             text += "\r\nSee you all on Thursday in the back room of the old harbour inn!\r\n";
         }
     }
-    text += &format!("\r\n{word:x}\r\n");
-    text.into_bytes()
+    [text.as_bytes(), format!("\r\n{word:x}\r\n").as_bytes()].concat()
 }
 
 async fn filled(dir: &Path, letters: u64) -> (Store, MailboxId) {
