@@ -126,11 +126,19 @@ impl Batch {
 
     /// Compresses what the bodies still have to get into the log.
     pub(super) fn pack(&self, dictionaries: &Dictionaries) -> Result<(), StoreError> {
-        let bodies = self.ops.iter().filter_map(|op| match op {
+        self.bodies().try_for_each(|body| body.pack(dictionaries))
+    }
+
+    /// Bytes that need not be written because the box has them already.
+    pub(super) fn take_spared(&self) -> u64 {
+        self.bodies().map(Body::take_spared).sum()
+    }
+
+    fn bodies(&self) -> impl Iterator<Item = &Body> {
+        self.ops.iter().filter_map(|op| match op {
             Op::Add { body, .. } | Op::Enqueue { body, .. } => Some(body),
             _ => None,
-        });
-        bodies.into_iter().try_for_each(|body| body.pack(dictionaries))
+        })
     }
 
     /// Sets what an account may hold: [`Outcome::Done`]. What it holds already stays.

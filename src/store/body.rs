@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::Store;
 use super::error::StoreError;
 use super::event::{ChunkRef, Hash, PartUse, Stored};
-use super::packing::{self, Dictionaries};
+use super::packing::Dictionaries;
 use super::segment::Pinned;
 use super::transfer::{Form, Piece, Splitter};
 use super::types::{BodyId, Content};
@@ -128,10 +128,11 @@ impl BodyWriter {
             return Ok(());
         }
         if let Some(known) = shared.pinned_part(hash)? {
+            self.parts.spared += u64::from(known.chunk.stored);
             self.parts.lumps.insert(hash, Lump::Written(known));
             return Ok(());
         }
-        let packed = Packed::part(decoded)?;
+        let packed = Packed::part(&shared.segments.dictionaries, decoded)?;
         self.waiting += packed.payload.len();
         self.parts.lumps.insert(hash, Lump::Packed(packed));
         if self.waiting > WAITING_PARTS {
@@ -222,6 +223,8 @@ pub(super) struct Parts {
     pub(super) chunks: Vec<Lump>,
     pub(super) uses: Vec<PartUse>,
     pub(super) lumps: BTreeMap<Hash, Lump>,
+    /// Bytes that need not be written because the box has them already.
+    pub(super) spared: u64,
 }
 
 /// A chunk on its way into the log.
@@ -261,6 +264,11 @@ impl Body {
             let skip = u32::try_from(skip).unwrap_or(u32::MAX);
             Content { prefix: prefix.into(), body: self.id(), skip, len }
         })
+    }
+
+    /// Bytes that need not be written because somebody has them already; told once.
+    pub(super) fn take_spared(&self) -> u64 {
+        self.parts(|parts| std::mem::take(&mut parts.spared))
     }
 
     /// Compresses what is not yet.
@@ -355,8 +363,8 @@ impl Packed {
     }
 
     /// Of a part.
-    pub(super) fn part(raw: &[u8]) -> Result<Self, StoreError> {
-        Self::new(raw, packing::pack_part(raw)?)
+    pub(super) fn part(dictionaries: &Dictionaries, raw: &[u8]) -> Result<Self, StoreError> {
+        Self::new(raw, dictionaries.pack_part(raw)?)
     }
 
     fn new(raw: &[u8], payload: Vec<u8>) -> Result<Self, StoreError> {

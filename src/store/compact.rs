@@ -149,7 +149,7 @@ pub(super) fn compact(log: &mut impl Log, segment: u32) -> Result<bool, StoreErr
     }
     for (hash, chunk) in log.shared().index.parts_in(segment)? {
         let Some(raw) = read(log.shared(), &chunk)? else { continue };
-        let packed = Packed::part(&raw)?;
+        let packed = Packed::part(&log.shared().segments.dictionaries, &raw)?;
         step.bytes += packed.payload.len();
         step.push(Carry::Part(hash, Some((chunk, packed))));
         step.go_when_full(log)?;

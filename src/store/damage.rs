@@ -146,7 +146,7 @@ fn a_full_card_refuses_mail_and_still_lets_go_of_it() {
     writer = open(&disk, false).unwrap();
     disk.set_free(1 << 20);
     assert!(matches!(add(&mut writer, b"three"), Err(StoreError::Full)));
-    let chunk = Packed::part(b"chunk").unwrap();
+    let chunk = Packed::part(&writer.shared.segments.dictionaries, b"chunk").unwrap();
     assert!(matches!(writer.append(&chunk), Err(StoreError::Full)));
     let (mut adding, mut expunging) = (Batch::new(), Batch::new());
     let body = small_body(&writer, b"four");

@@ -17,9 +17,11 @@ use super::record::MAX_PAYLOAD;
 use super::starter;
 
 /// Level with a dictionary: the best ratio that a small board has the time for.
-const LEVEL: i32 = 9;
+const LEVEL: i32 = 6;
 /// Level of parts.
 const PART: i32 = 6;
+/// Longest part that is looked at as text: a dictionary does little for longer ones.
+const MAX_TEXT: usize = 32 << 10;
 /// To see whether bytes give way at all.
 const PROBE: i32 = 1;
 /// Contexts kept for the next chunk: making one costs as much as compressing a short message.
@@ -141,6 +143,13 @@ impl Dictionaries {
         all.last_key_value().map_or_else(|| Arc::clone(ours()), |(_, newest)| Arc::clone(newest))
     }
 
+    /// Packs a part. Some are short texts, which have much in common with other mail.
+    pub(super) fn pack_part(&self, raw: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let printable = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
+        let text = raw.len() <= MAX_TEXT && raw.iter().take(256).all(printable);
+        if text { self.newest().pack(raw) } else { pack_file(raw) }
+    }
+
     fn get(&self, number: u32) -> Option<Arc<Dictionary>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&number).map(Arc::clone)
     }
@@ -173,8 +182,8 @@ pub(super) fn is_outdated(payload: &[u8], newest: u32) -> bool {
     }
 }
 
-/// Packs what is seldom text: pictures and documents.
-pub(super) fn pack_part(raw: &[u8]) -> Result<Vec<u8>, StoreError> {
+/// Packs what is no text: pictures and documents.
+fn pack_file(raw: &[u8]) -> Result<Vec<u8>, StoreError> {
     let mut squeezed = None;
     // What hardly gives way at a low level is compressed already: a higher one only takes time.
     for level in [PROBE, PART] {

@@ -71,7 +71,7 @@ pub(super) fn body_of(writer: &mut Writer, bytes: &[u8]) -> Result<Body, StoreEr
         if let Some(known) = shared.pinned_part(hash)? {
             parts.lumps.insert(hash, Lump::Written(known));
         } else {
-            let packed = Packed::part(&bytes)?;
+            let packed = Packed::part(&shared.segments.dictionaries, &bytes)?;
             let lump = match len % 2 {
                 0 => Lump::Packed(packed),
                 _ => Lump::Written(writer.append(&packed)?),

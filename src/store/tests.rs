@@ -312,7 +312,8 @@ async fn a_commit_does_not_wait_for_those_who_still_send() {
     writer.commit(&[batch]).remove(0).unwrap();
     let (commands, waiting) = mpsc::channel(1000);
     let (reply, committed) = oneshot::channel();
-    let packed = || super::body::Packed::part(b"a chunk").unwrap();
+    let packed =
+        || super::body::Packed::part(&super::packing::Dictionaries::new(), b"a chunk").unwrap();
     let chunks = vec![super::body::Lump::Packed(packed())];
     let parts = super::body::Parts { chunks, ..super::body::Parts::default() };
     let body = Body::new(BodyId(99), 7, parts);

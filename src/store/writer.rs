@@ -42,6 +42,11 @@ const PATIENCE: Duration = Duration::from_millis(3);
 /// Bytes the log's file grows by. A sync that need not grow the file writes no file system metadata,
 /// which is several times as much as a message.
 const AHEAD: u64 = 512 << 10;
+/// Speed of a usual card, and what no card is slower than for long, in bytes a second.
+const USUAL: u64 = 20 << 20;
+const SLOWEST: u64 = 1 << 20;
+/// Bytes written from which on a sync tells something of the card's speed.
+const SPEED_SAMPLE: u64 = 256 << 10;
 /// How long a look at the free space is believed.
 const FREE_SPACE_AGE: Duration = Duration::from_secs(1);
 
@@ -59,6 +64,8 @@ pub(super) struct Shared {
     pub(super) closing: AtomicBool,
     /// When somebody committed something; housekeeping does not count.
     busy: Mutex<Instant>,
+    /// Bytes a second that the card has written lately.
+    speed: AtomicU64,
     background: Mutex<Background>,
     /// Held by whoever does the housekeeping.
     pub(super) keeping: Mutex<()>,
@@ -83,6 +90,7 @@ impl Shared {
             clock,
             closing: AtomicBool::new(false),
             busy: Mutex::new(Instant::now()),
+            speed: AtomicU64::new(USUAL),
             background: Mutex::default(),
             keeping: Mutex::default(),
         }
@@ -91,6 +99,22 @@ impl Shared {
     /// Somebody commits something now.
     pub(super) fn note_busy(&self) {
         *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long the card takes to write so much.
+    pub(super) fn time_to_write(&self, bytes: u64) -> Duration {
+        let speed = self.speed.load(Ordering::Relaxed).max(SLOWEST);
+        Duration::from_micros(bytes.saturating_mul(1_000_000) / speed)
+    }
+
+    /// Notes what the card has just written, for [`Shared::time_to_write`].
+    fn note_speed(&self, bytes: u64, time: Duration) {
+        if bytes >= SPEED_SAMPLE {
+            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+            let new = bytes.saturating_mul(1_000_000) / micros;
+            let old = self.speed.load(Ordering::Relaxed);
+            self.speed.store(old / 4 * 3 + new / 4, Ordering::Relaxed);
+        }
     }
 
     /// How long nobody has committed anything.
@@ -218,6 +242,8 @@ pub(super) struct Writer {
     /// Since when the index on disk is behind the log.
     behind_since: Option<Instant>,
     behind_bytes: u64,
+    /// Bytes written since the last sync.
+    unsynced: u64,
     free: u64,
     free_seen: Option<Instant>,
     /// After a failure of which nothing is known: no more writing.
@@ -242,6 +268,7 @@ impl Writer {
             file_len: len,
             behind_since: None,
             behind_bytes: 0,
+            unsynced: 0,
             free: 0,
             free_seen: None,
             stopped: false,
@@ -492,6 +519,7 @@ impl Writer {
         self.file_len = self.file_len.max(self.len + bytes.len() as u64);
         self.len = end;
         self.behind_bytes += len;
+        self.unsynced += len;
         self.free = self.free.saturating_sub(len);
         Ok(())
     }
@@ -505,7 +533,10 @@ impl Writer {
 
     /// After a failed sync the system may have dropped the data and forgotten: never try again.
     fn sync(&mut self) -> Result<(), StoreError> {
+        let begun = Instant::now();
         let synced = self.file.sync();
+        let unsynced = std::mem::take(&mut self.unsynced);
+        self.shared.note_speed(unsynced, begun.elapsed());
         let synced = synced.map_err(|error| self.shared.segments.failed("sync the log", error));
         synced.inspect_err(|error| self.stop(error))
     }
