@@ -23,10 +23,10 @@ fn message(number: u64) -> Vec<u8> {
     );
     for salt in 2..20 {
         let word = random(salt);
-        let known = blake3::hash(&[word.as_bytes()[0] % 64, sender.len() as u8]).to_hex();
-        text += &format!("{} {} ", &known[..10], &word.to_hex()[..3]);
+        let known = blake3::hash(&[word.as_bytes()[0] % 64, sender.as_bytes()[1]]).to_hex();
+        text += &[&known[..10], " ", &word.to_hex()[..3], " "].concat();
     }
-    text += &format!("</div>\r\nYours, the {sender}, {}\r\n", &style[20..]);
+    text += &["</div>\r\nYours, the ", sender, ", ", &style[20..], "\r\n"].concat();
     text.into_bytes()
 }
 
@@ -105,9 +105,9 @@ fn odd_mail_does_no_harm() {
         &noise,
         &|_| vec![b'A'; 5000],
         &|_| message(7).repeat(10),
-        &|number| vec![b'x'; number as usize * 17 % 2000],
-        &|number| vec![b'\n'; number as usize * 150],
-        &|number| if number == 0 { vec![0; SAMPLE] } else { vec![number as u8; 1000] },
+        &|number| b"x".repeat(usize::from(number.to_le_bytes()[0]) * 17),
+        &|number| b"\n".repeat(usize::from(number.to_le_bytes()[0]) * 150),
+        &|number| if number == 0 { vec![0; SAMPLE] } else { vec![number.to_le_bytes()[0]; 1000] },
     ];
     for (at, make) in odd.iter().enumerate() {
         let samples = samples((0..70).map(make));
