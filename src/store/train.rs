@@ -56,7 +56,7 @@ impl Samples {
 }
 
 /// A dictionary for a store at this stage, in zstd's format; nothing when there is too little to
-/// learn from. With all the samples there may be it takes a second of a PC and 14 MB besides them.
+/// learn from. With all the samples there may be it takes two seconds of a PC and 14 MB besides them.
 pub(super) fn train(samples: &Samples, stage: usize) -> Option<Vec<u8>> {
     let (_, size) = STAGES.get(stage.checked_sub(1)?)?;
     if samples.sizes.len() < FEWEST.0 || samples.text.len() < FEWEST.1 {

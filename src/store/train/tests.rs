@@ -23,11 +23,10 @@ fn message(number: u64) -> Vec<u8> {
     );
     for salt in 2..20 {
         let word = random(salt);
-        let known =
-            blake3::hash(&[word.as_bytes()[0] % 64, u8::try_from(sender.len()).unwrap()]).to_hex();
-        text.extend([&known[..10], " ", &word.to_hex()[..3], " "]);
+        let known = blake3::hash(&[word.as_bytes()[0] % 64, sender.as_bytes()[1]]).to_hex();
+        text += &[&known[..10], " ", &word.to_hex()[..3], " "].concat();
     }
-    text.extend(["</div>\r\nYours, the ", sender, ", ", &style[20..], "\r\n"]);
+    text += &["</div>\r\nYours, the ", sender, ", ", &style[20..], "\r\n"].concat();
     text.into_bytes()
 }
 
@@ -106,8 +105,8 @@ fn odd_mail_does_no_harm() {
         &noise,
         &|_| vec![b'A'; 5000],
         &|_| message(7).repeat(10),
-        &|number| vec![b'x'; usize::try_from(number).unwrap() * 17 % 2000],
-        &|number| vec![b'\n'; usize::try_from(number).unwrap() * 150],
+        &|number| b"x".repeat(usize::from(number.to_le_bytes()[0]) * 17),
+        &|number| b"\n".repeat(usize::from(number.to_le_bytes()[0]) * 150),
         &|number| if number == 0 { vec![0; SAMPLE] } else { vec![number.to_le_bytes()[0]; 1000] },
     ];
     for (at, make) in odd.iter().enumerate() {
