@@ -264,10 +264,15 @@ async fn keep_house(store: Store, stop: CancellationToken) {
 /// Once at the start, every hour, and whenever somebody asks.
 async fn check_regularly(office: Arc<Office>, recheck: Arc<Notify>, stop: CancellationToken) {
     loop {
-        if office.service().is_some()
-            && let Err(error) = office.check(&[]).await
-        {
-            tracing::warn!(%error, "the self-check could not run");
+        if office.service().is_some() {
+            // A check that waits for an answer must not hold up the end.
+            let checked = tokio::select! {
+                () = stop.cancelled() => return,
+                checked = office.check(&[]) => checked,
+            };
+            if let Err(error) = checked {
+                tracing::warn!(%error, "the self-check could not run");
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,

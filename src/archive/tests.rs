@@ -29,7 +29,8 @@ impl House {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("data"), Options::default()).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
         let house = Self { store, runtime: runtime.unwrap(), folder };
         for account in [ALICE, BOB] {
             let mut batch = Batch::new();

@@ -198,7 +198,7 @@ fn a_store() -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
     let opened = open::open(Arc::new(disk.clone()), &Options::default(), KEY, false);
     let writer = opened.map_err(|_| StoreError::Closed)?;
     let store = Store::start(writer, None).map_err(|_| StoreError::Closed)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     runtime.map_err(|_| StoreError::Closed)?.block_on(async {
         let (account, uids) = (AccountId(1), || vec![Uid::FIRST]);
         let mut batch = Batch::new();
