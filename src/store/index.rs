@@ -174,6 +174,18 @@ impl Index {
         row.map(|row| Ok(body_row(row.value())?.1)).transpose()
     }
 
+    /// The numbers of bodies that exist, ascending.
+    pub(super) fn bodies_after(
+        &self,
+        after: Option<BodyId>,
+        limit: usize,
+    ) -> Result<Vec<BodyId>, StoreError> {
+        let rows = self.read()?.open_table(BODIES).map_err(index)?;
+        let from = after.map_or(0, |after| after.0.saturating_add(1));
+        let rows = rows.range(from..).map_err(index)?.take(limit);
+        rows.map(|entry| Ok(BodyId(entry.map_err(index)?.0.value()))).collect()
+    }
+
     pub(super) fn queue(&self) -> Result<Vec<QueueRecord>, StoreError> {
         let rows = self.read()?.open_table(QUEUE).map_err(index)?;
         let all = rows.range::<u64>(..).map_err(index)?;

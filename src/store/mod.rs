@@ -191,6 +191,29 @@ impl Store {
         MessageReader::new(Arc::clone(self.shared()), content, stored)
     }
 
+    /// The numbers of up to `limit` stored bodies above `after`, ascending. A body may appear later
+    /// than one with a higher number, which was committed earlier.
+    pub fn bodies_after(
+        &self,
+        after: Option<BodyId>,
+        limit: usize,
+    ) -> Result<Vec<BodyId>, StoreError> {
+        self.shared().index.bodies_after(after, limit)
+    }
+
+    /// The stored bytes of a body.
+    pub fn read_body(&self, body: BodyId) -> Result<MessageReader, StoreError> {
+        let stored = self.shared().index.body(body)?.ok_or(StoreError::NoMessage)?;
+        let body_size = stored.size();
+        let content = Content { prefix: Box::default(), body, body_size };
+        MessageReader::new(Arc::clone(self.shared()), &content, stored)
+    }
+
+    /// Above every number that a body ever had.
+    pub fn body_horizon(&self) -> BodyId {
+        BodyId(self.shared().next_body.load(Ordering::Relaxed))
+    }
+
     /// Everything that waits in the queue, oldest first.
     pub fn queue(&self) -> Result<Vec<QueueRecord>, StoreError> {
         self.shared().index.queue()

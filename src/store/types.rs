@@ -87,6 +87,16 @@ impl Content {
     pub fn size(&self) -> u64 {
         self.prefix.len() as u64 + self.body_size
     }
+
+    /// Whether it is all of its body's stored bytes and nothing else.
+    pub fn is_body(&self) -> bool {
+        self.prefix.is_empty()
+    }
+
+    /// Header fields before those of the body's stored bytes.
+    pub fn own_prefix(&self) -> &[u8] {
+        &self.prefix
+    }
 }
 
 /// How STORE changes flags.
