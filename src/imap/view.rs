@@ -3,7 +3,7 @@
 //! protocol allows, and until then its numbers keep their meaning (RFC 3501 §7.4.1).
 
 use crate::mail::{Flags, ModSeq, Uid};
-use crate::store::MailboxId;
+use crate::store::{BodyId, MailboxId, Message};
 
 use super::command::SequenceSet;
 use super::respond::Output;
@@ -24,6 +24,22 @@ pub(super) struct Entry {
     pub(super) uid: Uid,
     pub(super) modseq: ModSeq,
     pub(super) flags: Flags,
+    pub(super) body: Body,
+}
+
+/// Where a message's bytes are, as far as the search index needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Body {
+    pub(super) id: BodyId,
+    /// Whether the message is its body's bytes and nothing else.
+    pub(super) is_all: bool,
+}
+
+impl From<Message> for Entry {
+    fn from(message: Message) -> Self {
+        let body = Body { id: message.content.body, is_all: message.content.is_body() };
+        Self { uid: message.uid, modseq: message.modseq, flags: message.flags, body }
+    }
 }
 
 /// A message by both its names.
@@ -31,6 +47,7 @@ pub(super) struct Entry {
 pub(super) struct Target {
     pub(super) number: u32,
     pub(super) uid: Uid,
+    pub(super) body: Body,
 }
 
 /// Whether messages may vanish from the numbering now.
@@ -154,8 +171,8 @@ impl View {
     }
 
     fn target(&self, index: usize) -> Option<Target> {
-        let uid = self.entries.get(index)?.uid;
-        Some(Target { number: number(index), uid })
+        let entry = self.entries.get(index)?;
+        Some(Target { number: number(index), uid: entry.uid, body: entry.body })
     }
 }
 
