@@ -11,14 +11,14 @@
 //! 7. [`imap`] and [`pop3`] hand it to the phone, which is told at once when it waits in IDLE.
 //!
 //! Beside that path: [`config`] and [`setup`] (what the owner decided), [`accounts`] (who lives
-//! here), [`archive`] (old mail in, all mail out), [`files`] (kept whole and private), [`selfcheck`] and [`panel`] (is all well, and the light that says so), [`web`] (wizard and
+//! here), [`search`] (which messages hold a text), [`archive`] (old mail in, all mail out), [`files`] (kept whole and private), [`selfcheck`] and [`panel`] (is all well, and the light that says so), [`web`] (wizard and
 //! status), [`office`], [`control`] and [`appliance`] (all of it opened, commanded and run).
 //!
 //! # Invariants
 //!
 //! - Imports point downwards only; `tests/house.rs` holds the floors.
 //! - A session knows no socket and no clock. Only [`dns`] knows hickory, only [`mail`] mail-parser,
-//!   only [`policy`] mail-auth, only [`store`] redb and zstd.
+//!   only [`policy`] mail-auth, only [`store`] and [`search`] redb and zstd.
 //! - What was acknowledged is in the store, synced.
 
 pub mod accounts;
@@ -41,6 +41,7 @@ pub mod panel;
 pub mod policy;
 pub mod pop3;
 pub mod queue;
+pub mod search;
 pub mod selfcheck;
 pub mod setup;
 pub mod smtp;

@@ -17,6 +17,7 @@ use crate::mail::Address;
 use crate::net::Tls;
 use crate::policy::dkim::{KeyError, SigningKeys};
 use crate::queue::{Queue, QueueError, QueueParts, Schedule};
+use crate::search::Index;
 use crate::selfcheck::records::{Record, records};
 use crate::selfcheck::{Checks, Holding, Inputs, Report};
 use crate::setup::{self, SetupError};
@@ -27,6 +28,7 @@ pub struct Office {
     data: PathBuf,
     config_file: PathBuf,
     store: Store,
+    search: Arc<Index>,
     accounts: Accounts,
     clock: SharedClock,
     /// What exists once the box is set up.
@@ -67,12 +69,14 @@ impl Office {
     ) -> Result<Self, OfficeError> {
         let config = config::load(&config_file)?;
         let store = Store::open(data, store_options(&config))?;
+        let search = Arc::new(Index::open(data, &store));
         let domains = config.site.as_ref().map(|site| site.domains.clone()).unwrap_or_default();
         let accounts = Accounts::open(store.clone(), domains)?;
         let office = Self {
             data: data.to_owned(),
             config_file,
             store,
+            search,
             accounts,
             clock,
             site: RwLock::default(),
@@ -92,6 +96,11 @@ impl Office {
     /// The mail.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The full-text index over the mail.
+    pub fn search(&self) -> &Arc<Index> {
+        &self.search
     }
 
     /// The people.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["mail", "clock", "files"],
     &["net", "dns", "store"],
+    &["search"],
     &["accounts"],
     &["config", "deliver", "archive", "smtp::client"],
     &["policy"],
@@ -28,8 +29,8 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("hickory_", &["dns"]),
     ("mail_parser", &["mail"]),
     ("mail_auth", &["policy"]),
-    ("redb", &["store"]),
-    ("zstd", &["store"]),
+    ("redb", &["store", "search"]),
+    ("zstd", &["store", "search"]),
     ("maud", &["web"]),
     ("axum", &["web"]),
     ("board", &["panel", "appliance", "demo", "cli"]),

@@ -61,6 +61,7 @@ impl Services {
             tls.clone(),
             office.accounts().clone(),
             office.store().clone(),
+            Arc::clone(office.search()),
             Arc::clone(office.clock()),
             service.config.message_size,
         ));

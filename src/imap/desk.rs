@@ -14,25 +14,28 @@ use tokio::task::spawn_blocking;
 use crate::clock::SharedClock;
 use crate::mail::Uid;
 use crate::mail::structure::Structure;
+use crate::search::{Index, Verdict};
 use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, StoreError};
 
 use super::fetch::{Chunk, Source, read, render};
 use super::question::{Answer, FetchJob, Fetched, Question, SearchJob, Snapshot};
-use super::search::matches;
+use super::search::{Plan, matches};
 use super::view::{Entry, Target};
 
 /// A client that takes no bytes for so long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_mins(2);
 /// Responses are sent when there are so many bytes of them.
 const BATCH: usize = 64 << 10;
-/// Messages looked through in one step of a search.
-const SEARCH_STEP: usize = 64;
+/// Messages read in one step of a search, and messages looked up.
+const READ_STEP: usize = 64;
+const LOOK_STEP: usize = 4096;
 /// Structures kept of the messages read last: a phone reads one message part by part.
 const STRUCTURES: usize = 8;
 
 /// The store's side of one connection.
 pub(super) struct Desk {
     store: Store,
+    search: Arc<Index>,
     clock: SharedClock,
     /// Shared by all connections: how many may read messages at once.
     readers: Arc<Semaphore>,
@@ -43,8 +46,13 @@ pub(super) struct Desk {
 type Structures = Mutex<VecDeque<((MailboxId, Uid), Arc<Structure>)>>;
 
 impl Desk {
-    pub(super) fn new(store: Store, clock: SharedClock, readers: Arc<Semaphore>) -> Self {
-        Self { store, clock, readers, structures: Arc::default(), body: None }
+    pub(super) fn new(
+        store: Store,
+        search: Arc<Index>,
+        clock: SharedClock,
+        readers: Arc<Semaphore>,
+    ) -> Self {
+        Self { store, search, clock, readers, structures: Arc::default(), body: None }
     }
 
     /// Answers anything but a login; FETCH responses go out through `writer`. Fails when the
@@ -123,7 +131,8 @@ impl Desk {
     ) -> io::Result<T> {
         let turn = self.readers.acquire().await.map_err(io::Error::other)?;
         let structures = Arc::clone(&self.structures);
-        let library = Library { store: self.store.clone(), structures };
+        let search = Arc::clone(&self.search);
+        let library = Library { store: self.store.clone(), search, structures };
         let result = spawn_blocking(move || step(&library)).await.map_err(io::Error::other);
         drop(turn);
         result
@@ -176,15 +185,19 @@ impl Desk {
     }
 
     async fn search(&self, job: SearchJob) -> Result<Vec<Target>, StoreError> {
-        let job = Arc::new(job);
-        let mut found = Vec::new();
+        let lost = |_| StoreError::Closed;
+        let sorted = self.reading(move |library| library.sort_out(job)).await.map_err(lost)?;
+        let Sorted { mut found, open } = sorted;
+        let open = Arc::new(open);
         let mut next = 0;
-        while next < job.targets.len() {
-            let step = Arc::clone(&job);
-            let some = self.reading(move |library| library.matching(&step, next)).await;
-            found.extend(some.unwrap_or(Err(StoreError::Closed))?);
-            next += SEARCH_STEP;
+        while next < open.job.targets.len() {
+            let step = Arc::clone(&open);
+            let read = self.reading(move |library| library.matching(&step, next)).await;
+            let (some, end) = read.map_err(lost)??;
+            found.extend(some);
+            next = end;
         }
+        found.sort_unstable_by_key(|target| target.number);
         Ok(found)
     }
 }
@@ -209,7 +222,20 @@ fn snapshot(store: &Store, id: MailboxId) -> Result<Option<Snapshot>, StoreError
 /// What a step off the async threads works with.
 struct Library {
     store: Store,
+    search: Arc<Index>,
     structures: Arc<Structures>,
+}
+
+/// What the search index made of a search.
+struct Sorted {
+    found: Vec<Target>,
+    open: Open,
+}
+
+/// Messages the index could not decide on.
+struct Open {
+    plan: Plan,
+    job: SearchJob,
 }
 
 /// Some responses of a FETCH.
@@ -266,22 +292,56 @@ impl Library {
         made
     }
 
-    fn matching(&self, job: &SearchJob, first: usize) -> Result<Vec<Target>, StoreError> {
+    /// Asks the index, which reads no message.
+    fn sort_out(&self, mut job: SearchJob) -> Sorted {
+        let plan = Plan::new(&job.key, &self.search);
         let mut found = Vec::new();
-        for target in job.targets.iter().skip(first).take(SEARCH_STEP) {
+        job.targets.retain(|target| {
+            match plan.judge(*target, None) {
+                // Whether it is still there, its row has to tell.
+                Verdict::Yes if job.stale => true,
+                Verdict::Yes => {
+                    found.push(*target);
+                    false
+                }
+                Verdict::No => false,
+                Verdict::Maybe => true,
+            }
+        });
+        Sorted { found, open: Open { plan, job } }
+    }
+
+    /// Goes on with the messages that are open, and tells which one is next.
+    fn matching(&self, open: &Open, first: usize) -> Result<(Vec<Target>, usize), StoreError> {
+        let Open { plan, job } = open;
+        let mut found = Vec::new();
+        let mut reads = 0;
+        let mut next = first;
+        for target in job.targets.iter().skip(first).take(LOOK_STEP) {
+            next += 1;
             let Some(message) = self.store.message(job.mailbox, target.uid)? else { continue };
-            let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
-            match matches(&job.key, *target, &message, &source) {
-                Ok(true) => found.push(*target),
-                Ok(false) => {}
-                // One damaged message must not hide all others.
-                Err(error) => tracing::error!(
-                    mailbox = job.mailbox.0, uid = target.uid.get(), %error,
-                    "a message cannot be searched"
-                ),
+            match plan.judge(*target, Some(&message)) {
+                Verdict::Yes => found.push(*target),
+                Verdict::No => {}
+                Verdict::Maybe => {
+                    let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
+                    match matches(&job.key, *target, &message, &source) {
+                        Ok(true) => found.push(*target),
+                        Ok(false) => {}
+                        // One damaged message must not hide all others.
+                        Err(error) => tracing::error!(
+                            mailbox = job.mailbox.0, uid = target.uid.get(), %error,
+                            "a message cannot be searched"
+                        ),
+                    }
+                    reads += 1;
+                    if reads == READ_STEP {
+                        break;
+                    }
+                }
             }
         }
-        Ok(found)
+        Ok((found, next))
     }
 }
 

@@ -89,6 +89,8 @@ pub(super) struct Fetched {
 pub(super) struct SearchJob {
     pub(super) mailbox: MailboxId,
     pub(super) key: Arc<SearchKey>,
+    /// Something changed that the client was not told yet: some messages may be gone.
+    pub(super) stale: bool,
     pub(super) targets: Vec<Target>,
 }
 

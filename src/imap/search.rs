@@ -1,30 +1,33 @@
 //! SEARCH (RFC 3501 §6.4.4): the command, and whether one message matches. Flags, dates and
 //! sizes are looked at first; the bytes of a message only when a key needs them, piece by piece.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::mail::structure::{self, Inside, Part, Structure, TextDecoder};
+use crate::mail::structure::{self, Structure};
+use crate::search::texts::{self, MAX_HEADER, Wish, texts};
 use crate::store::Message;
 
-use super::command::{AddressField, SearchKey, Tag};
+use super::command::{SearchKey, Tag};
 use super::fetch::{Source, read};
 use super::question::SearchJob;
 use super::session::{Session, State};
 use super::view::{Expunges, Target};
 
-/// Longest header looked at.
-const MAX_HEADER: u64 = 1 << 20;
+mod plan;
+
+pub(super) use plan::Plan;
 
 impl Session {
     pub(super) fn search(&mut self, tag: Tag, uid: bool, mut key: SearchKey) {
         let State::Selected(_, view) = &self.state else { return };
         let last_uid = view.entries().last().map_or(0, |entry| entry.uid.get());
         resolve(&mut key, view.len(), last_uid);
-        let job = SearchJob { mailbox: view.mailbox, key: Arc::new(key), targets: view.all() };
+        let (mailbox, targets, stale) = (view.mailbox, view.all(), self.stale);
+        let job = SearchJob { mailbox, key: Arc::new(key), stale, targets };
         self.ask_search(job, move |session, answer| match answer {
             Ok(found) => {
                 session.out.raw("* SEARCH");
@@ -93,30 +96,14 @@ struct Candidate<'a> {
 
 impl Candidate<'_> {
     fn matches<S: Source>(&self, key: &SearchKey, text: &mut Text<'_, S>) -> io::Result<bool> {
-        let message = self.message;
+        if let Some(matches) = self.matches_unread(key) {
+            return Ok(matches);
+        }
         Ok(match key {
-            SearchKey::All => true,
-            SearchKey::Nothing => false,
-            SearchKey::Flag(flag) => message.flags.contains(flag),
-            SearchKey::Numbers(set) => set.contains(self.target.number),
-            SearchKey::Uids(set) => set.contains(self.target.uid.get()),
-            SearchKey::Before(date) => self.received() < *date,
-            SearchKey::On(date) => self.received() == *date,
-            SearchKey::Since(date) => self.received() >= *date,
             SearchKey::SentBefore(date) => text.sent()?.is_some_and(|sent| sent < *date),
             SearchKey::SentOn(date) => text.sent()?.is_some_and(|sent| sent == *date),
             SearchKey::SentSince(date) => text.sent()?.is_some_and(|sent| sent >= *date),
-            SearchKey::Larger(size) => message.content.size() > *size,
-            SearchKey::Smaller(size) => message.content.size() < *size,
-            SearchKey::Address(field, needle) => {
-                let name = match field {
-                    AddressField::From => "from",
-                    AddressField::To => "to",
-                    AddressField::Cc => "cc",
-                    AddressField::Bcc => "bcc",
-                };
-                text.has_field(name, needle)?
-            }
+            SearchKey::Address(field, needle) => text.has_field(field.name(), needle)?,
             SearchKey::Subject(needle) => text.has_field("subject", needle)?,
             SearchKey::Header(name, needle) => text.has_field(name, needle)?,
             SearchKey::Body(needle) => text.find(needle)?.in_body,
@@ -136,6 +123,26 @@ impl Candidate<'_> {
                 }
                 true
             }
+            // Decided above.
+            _ => false,
+        })
+    }
+
+    /// Whether it matches a key that is no combination and asks for nothing in the message's bytes.
+    fn matches_unread(&self, key: &SearchKey) -> Option<bool> {
+        let message = self.message;
+        Some(match key {
+            SearchKey::All => true,
+            SearchKey::Nothing => false,
+            SearchKey::Flag(flag) => message.flags.contains(flag),
+            SearchKey::Numbers(set) => set.contains(self.target.number),
+            SearchKey::Uids(set) => set.contains(self.target.uid.get()),
+            SearchKey::Before(date) => self.received() < *date,
+            SearchKey::On(date) => self.received() == *date,
+            SearchKey::Since(date) => self.received() >= *date,
+            SearchKey::Larger(size) => message.content.size() > *size,
+            SearchKey::Smaller(size) => message.content.size() < *size,
+            _ => return None,
         })
     }
 
@@ -233,57 +240,34 @@ impl<S: Source> Text<'_, S> {
         let reader = self.reader()?;
         let structure = source.structure(reader)?;
         let mut found = vec![Found::default(); needles.len()];
-        for part in structure.parts() {
-            let header = part.header.start..part.header.end.min(part.header.start + MAX_HEADER);
-            let header = read(reader, header)?;
-            for field in structure::fields(&header) {
-                let text = structure::header_text(field.value).to_lowercase();
+        let overlap = needles.iter().map(|needle| needle.len()).max().unwrap_or(0);
+        let mut tail = String::new();
+        texts(&structure, reader, |text| match text {
+            texts::Text::Field { value, .. } => {
                 for (found, needle) in found.iter_mut().zip(&needles) {
-                    found.in_header |= text.contains(*needle);
+                    found.in_header |= value.contains(*needle);
                 }
+                Wish::More
             }
-            if part.inside == Inside::Leaf && part.media.is_kind("text") {
-                body(part, reader, &needles, &mut found)?;
+            texts::Text::Part => {
+                tail.clear();
+                Wish::More
             }
-        }
+            texts::Text::Piece(piece) => {
+                tail.push_str(piece);
+                for (found, needle) in found.iter_mut().zip(&needles) {
+                    found.in_body |= tail.contains(*needle);
+                }
+                // A text may lie across two pieces.
+                let mut cut = tail.len().saturating_sub(overlap);
+                while !tail.is_char_boundary(cut) {
+                    cut -= 1;
+                }
+                tail.drain(..cut);
+                let all = found.iter().all(|found| found.in_body);
+                if all { Wish::NextPart } else { Wish::More }
+            }
+        })?;
         Ok(found)
-    }
-}
-
-fn body(
-    part: &Part,
-    reader: &mut (impl Read + Seek),
-    needles: &[&str],
-    found: &mut [Found],
-) -> io::Result<()> {
-    let overlap = needles.iter().map(|needle| needle.len()).max().unwrap_or(0);
-    let mut tail = String::new();
-    let mut look = |piece: &str| {
-        tail.push_str(&piece.to_lowercase());
-        for (found, needle) in found.iter_mut().zip(needles) {
-            found.in_body |= tail.contains(*needle);
-        }
-        // A text may lie across two pieces.
-        let mut cut = tail.len().saturating_sub(overlap);
-        while !tail.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        tail.drain(..cut);
-        found.iter().all(|found| found.in_body)
-    };
-    reader.seek(SeekFrom::Start(part.body.start))?;
-    let mut raw = reader.take(part.body.end - part.body.start);
-    let mut decoder = TextDecoder::new(part);
-    let mut buffer = vec![0; 32 << 10];
-    loop {
-        let length = raw.read(&mut buffer)?;
-        if length == 0 {
-            look(&decoder.finish());
-            return Ok(());
-        }
-        let piece = decoder.feed(buffer.get(..length).unwrap_or_default());
-        if piece.is_some_and(|piece| look(&piece)) {
-            return Ok(());
-        }
     }
 }

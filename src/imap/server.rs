@@ -15,6 +15,7 @@ use crate::accounts::{Accounts, Login};
 use crate::clock::SharedClock;
 use crate::mail::Domain;
 use crate::net::{Peer, Stream, Tls};
+use crate::search::Index;
 use crate::store::{Change, Store};
 
 use super::desk::{Desk, patiently, send};
@@ -53,6 +54,7 @@ pub struct Server {
     tls: Tls,
     accounts: Accounts,
     store: Store,
+    search: Arc<Index>,
     clock: SharedClock,
     message_size: u64,
     readers: Arc<Semaphore>,
@@ -66,12 +68,13 @@ impl Server {
         tls: Tls,
         accounts: Accounts,
         store: Store,
+        search: Arc<Index>,
         clock: SharedClock,
         message_size: u64,
     ) -> Self {
         let readers = Arc::new(Semaphore::new(READERS));
         let patience = Patience::NORMAL;
-        Self { hostname, tls, accounts, store, clock, message_size, readers, patience }
+        Self { hostname, tls, accounts, store, search, clock, message_size, readers, patience }
     }
 
     /// Serves one connection until either side ends it. A stream under TLS was accepted on an
@@ -99,7 +102,8 @@ impl Server {
         let mut changes = self.store.changes();
         let mut session = Session::new(&self.hostname, stream.is_tls(), self.message_size);
         let readers = Arc::clone(&self.readers);
-        let mut desk = Desk::new(self.store.clone(), Arc::clone(&self.clock), readers);
+        let (search, clock) = (Arc::clone(&self.search), Arc::clone(&self.clock));
+        let mut desk = Desk::new(self.store.clone(), search, clock, readers);
         let guest_until = Instant::now() + GUEST_TIME;
         let mut login: Option<Login> = None;
         let mut directory = self.accounts.changes();

@@ -19,9 +19,11 @@ use super::session::{Effect, Session};
 use crate::accounts::{AuthError, Login};
 use crate::clock::{Clock, ClockTrust};
 use crate::mail::{Flags, MailboxName, SpecialUse};
+use crate::search::Index;
 use crate::store::{AccountId, Batch, Change, Options, Quota, Store, StoreError};
 
 mod news;
+mod search;
 mod socket;
 
 const ALICE: AccountId = AccountId(1);
@@ -33,8 +35,8 @@ fn every_dialog_goes_as_written_however_its_bytes_arrive() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "imap") {
             let script = fs::read_to_string(&path).unwrap();
-            for piece in [usize::MAX, 1, 7] {
-                play(&path.display().to_string(), &script, piece);
+            for (piece, indexed) in [(usize::MAX, true), (1, false), (7, false)] {
+                play(&path.display().to_string(), &script, piece, indexed);
             }
             scripts += 1;
         }
@@ -209,8 +211,8 @@ fn dialogs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs")
 }
 
-fn play(name: &str, script: &str, piece: usize) {
-    let house = House::new();
+fn play(name: &str, script: &str, piece: usize, indexed: bool) {
+    let house = House { indexed, ..House::new() };
     let mut port = 993;
     let mut lines: VecDeque<(usize, &str)> = script
         .lines()
@@ -295,6 +297,9 @@ fn unescape(text: &str) -> Vec<u8> {
 struct House {
     runtime: Runtime,
     store: Store,
+    search: Arc<Index>,
+    /// Whether the index is up to date at every search; otherwise it knows nothing.
+    indexed: bool,
     _folder: TempDir,
 }
 
@@ -324,17 +329,25 @@ impl House {
             batch.create_mailbox(ALICE, name, Some(special_use));
         }
         runtime.block_on(store.commit(batch)).unwrap();
-        Self { runtime, store, _folder: folder }
+        let search = Arc::new(Index::open(folder.path(), &store));
+        Self { runtime, store, search, indexed: false, _folder: folder }
     }
 
     fn deliver(&self, message: &[u8]) {
+        self.deliver_with(&[""], message);
+    }
+
+    /// One body for several, each with header fields of its own.
+    fn deliver_with(&self, prefixes: &[&str], message: &[u8]) {
         self.runtime.block_on(async {
             let inbox = self.store.find_mailbox(ALICE, &MailboxName::inbox()).unwrap().unwrap();
             let mut writer = self.store.new_body();
             writer.write(message).await.unwrap();
             let body = writer.finish().await.unwrap();
             let mut batch = Batch::new();
-            batch.add_message(inbox.id, b"", &body, Flags::none(), Noon.now());
+            for prefix in prefixes {
+                batch.add_message(inbox.id, prefix.as_bytes(), &body, Flags::none(), Noon.now());
+            }
             self.store.commit(batch).await.unwrap();
         });
     }
@@ -344,7 +357,12 @@ impl House {
         let mut client = Client {
             house: self,
             session: Session::new(&hostname, port == 993, Self::MESSAGE_SIZE),
-            desk: Desk::new(self.store.clone(), Arc::new(Noon), Arc::new(Semaphore::new(1))),
+            desk: Desk::new(
+                self.store.clone(),
+                Arc::clone(&self.search),
+                Arc::new(Noon),
+                Arc::new(Semaphore::new(1)),
+            ),
             changes: self.store.changes(),
             out: Vec::new(),
             largest: 0,
@@ -396,6 +414,9 @@ impl Client<'_> {
                     self.session.answer(Answer::Login(answer));
                 }
                 Effect::Ask(question) => {
+                    if self.house.indexed && matches!(question, Question::Search(_)) {
+                        self.house.search.catch_up(&self.house.store).unwrap();
+                    }
                     let mut writer = Watched { out: &mut self.out, largest: &mut self.largest };
                     let answer = self.desk.answer(question, &mut writer);
                     let answer = self.house.runtime.block_on(answer).unwrap();

@@ -3,7 +3,7 @@
 //! protocol allows, and until then its numbers keep their meaning (RFC 3501 §7.4.1).
 
 use crate::mail::{Flags, ModSeq, Uid};
-use crate::store::{self, Changes, Mailbox, MailboxId};
+use crate::store::{self, BodyId, Changes, Mailbox, MailboxId};
 
 use super::command::SequenceSet;
 use super::respond::Output;
@@ -26,12 +26,21 @@ pub(super) struct Entry {
     pub(super) uid: Uid,
     pub(super) modseq: ModSeq,
     pub(super) flags: Flags,
+    pub(super) body: Body,
+}
+
+/// Where a message's bytes are, as far as the search index needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Body {
+    pub(super) id: BodyId,
+    /// Whether the message is its body's bytes and nothing else.
+    pub(super) is_all: bool,
 }
 
 impl From<store::Entry> for Entry {
     fn from(entry: store::Entry) -> Self {
-        let store::Entry { uid, modseq, flags, .. } = entry;
-        Self { uid, modseq, flags }
+        let store::Entry { uid, modseq, flags, body, is_body, .. } = entry;
+        Self { uid, modseq, flags, body: Body { id: body, is_all: is_body } }
     }
 }
 
@@ -40,6 +49,7 @@ impl From<store::Entry> for Entry {
 pub(super) struct Target {
     pub(super) number: u32,
     pub(super) uid: Uid,
+    pub(super) body: Body,
 }
 
 /// Whether messages may vanish from the numbering now.
@@ -169,8 +179,8 @@ impl View {
     }
 
     fn target(&self, index: usize) -> Option<Target> {
-        let uid = self.entries.get(index)?.uid;
-        Some(Target { number: number(index), uid })
+        let entry = self.entries.get(index)?;
+        Some(Target { number: number(index), uid: entry.uid, body: entry.body })
     }
 }
 

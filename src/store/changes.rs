@@ -21,6 +21,8 @@ pub struct Entry {
     pub flags: Flags,
     /// Where its bytes are, our trace fields aside.
     pub body: BodyId,
+    /// Whether the message is all of its body's stored bytes and nothing else.
+    pub is_body: bool,
     /// RFC822.SIZE.
     pub size: u64,
 }

@@ -165,11 +165,12 @@ impl<'a> Decoder<'a> {
         Ok(system.map(Flag::System).chain(keywords.into_iter().map(Flag::Keyword)).collect())
     }
 
-    /// The body and [`Content::size`] of a content, without taking its bytes out.
-    pub(super) fn body_and_size(&mut self) -> Result<(BodyId, u64), Malformed> {
+    /// The body, [`Content::is_body`] and [`Content::size`] of a content, without taking its bytes
+    /// out.
+    pub(super) fn content_in_short(&mut self) -> Result<(BodyId, bool, u64), Malformed> {
         let prefix = self.bytes()?.len() as u64;
-        let (body, _skip) = (BodyId(self.number()?), self.number::<u32>()?);
-        Ok((body, prefix.saturating_add(self.number()?)))
+        let (body, skip) = (BodyId(self.number()?), self.number::<u32>()?);
+        Ok((body, prefix == 0 && skip == 0, prefix.saturating_add(self.number()?)))
     }
 
     pub(super) fn content(&mut self) -> Result<Content, Malformed> {

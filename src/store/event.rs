@@ -418,8 +418,8 @@ pub(super) fn decode_entry(
     }
     let flags = from.flags()?;
     let _dates = (from.time()?, from.time()?);
-    let (body, size) = from.body_and_size()?;
-    Ok(Some(Entry { uid, modseq, flags, body, size }))
+    let (body, is_body, size) = from.content_in_short()?;
+    Ok(Some(Entry { uid, modseq, flags, body, is_body, size }))
 }
 
 /// What the index can keep of a time: microseconds.

@@ -255,13 +255,19 @@ impl Store {
         MessageReader::body(self.shared(), body)
     }
 
-    /// The numbers of bodies that exist, ascending from the one after `after`.
+    /// The numbers of up to `limit` stored bodies above `after`, ascending. A body may appear later
+    /// than one with a higher number, which was committed earlier.
     pub fn bodies_after(
         &self,
         after: Option<BodyId>,
         limit: usize,
     ) -> Result<Vec<BodyId>, StoreError> {
         self.shared().index.bodies_after(after, limit)
+    }
+
+    /// Above every number that a body ever had.
+    pub fn body_horizon(&self) -> BodyId {
+        BodyId(self.shared().next_body.load(Ordering::Relaxed))
     }
 
     /// Everything that waits in the queue, oldest first.

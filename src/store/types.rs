@@ -100,7 +100,12 @@ impl Content {
         self.prefix.len() as u64 + self.len
     }
 
-    /// Header fields that belong to this message and are not in its body's stored bytes.
+    /// Whether it is all of its body's stored bytes and nothing else.
+    pub fn is_body(&self) -> bool {
+        self.prefix.is_empty() && self.skip == 0
+    }
+
+    /// Header fields before those of the body's stored bytes.
     pub fn own_prefix(&self) -> &[u8] {
         &self.prefix
     }

@@ -19,7 +19,7 @@ use crate::store::FlagChange;
 pub(super) use fetch::{FetchItem, HeaderFilter, Label, Partial, Section, SectionKind};
 pub(super) use grammar::{append_head, parse, tag_of};
 pub(super) use list::{List, Matching};
-pub(super) use search::{AddressField, SearchKey};
+pub(super) use search::SearchKey;
 pub(super) use sequence::SequenceSet;
 
 /// What the client calls a command; repeated in the answer.

@@ -47,6 +47,18 @@ pub(in crate::imap) enum AddressField {
     Bcc,
 }
 
+impl AddressField {
+    /// The header field's name.
+    pub(in crate::imap) fn name(self) -> &'static str {
+        match self {
+            Self::From => "from",
+            Self::To => "to",
+            Self::Cc => "cc",
+            Self::Bcc => "bcc",
+        }
+    }
+}
+
 /// The arguments of SEARCH.
 pub(super) fn search(cursor: &mut Cursor<'_>) -> Parsed<SearchKey> {
     let mut charset_is_known = true;

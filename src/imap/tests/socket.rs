@@ -25,7 +25,15 @@ async fn a_phone_logs_in_after_starttls_and_is_told_of_new_mail() {
     let account = accounts.add(address, Password::new("wonderland-7".into())).await.unwrap();
     let hostname = "mail.example.org".parse().unwrap();
     let tls = Tls::self_signed(&folder.path().join("tls"), &hostname).unwrap();
-    let server = Server::new(hostname, tls, accounts, store.clone(), Arc::new(Noon), 1 << 20);
+    let server = Server::new(
+        hostname,
+        tls,
+        accounts,
+        store.clone(),
+        Arc::new(Index::open(folder.path(), &store)),
+        Arc::new(Noon),
+        1 << 20,
+    );
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let local = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
@@ -136,8 +144,10 @@ impl Served {
         let hostname = "mail.example.org".parse().unwrap();
         let tls = Tls::self_signed(&folder.path().join("tls"), &hostname).unwrap();
         let (ours, clock) = (accounts.clone(), Arc::new(Noon));
-        let server = Server::new(hostname, tls.clone(), ours, store.clone(), clock, 1 << 20)
-            .with_patience(patience);
+        let search = Arc::new(Index::open(folder.path(), &store));
+        let server =
+            Server::new(hostname, tls.clone(), ours, store.clone(), search, clock, 1 << 20)
+                .with_patience(patience);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let local = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -26,6 +26,7 @@ impl Known {
             modseq: message.modseq,
             flags: message.flags,
             body: message.content.body,
+            is_body: message.content.is_body(),
             size: message.content.size(),
         });
         assert_eq!(entries, short.collect::<Vec<_>>());

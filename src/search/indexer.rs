@@ -1,0 +1,122 @@
+//! The background task: wakes when mail comes, waits a little so that more comes together, takes
+//! it in, and puts it on the shelf when there is much of it or after a while. It works at most
+//! half of the time, and writes nothing when nothing is new.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::Index;
+use super::error::SearchError;
+use super::work::{Haste, Left};
+use crate::store::Store;
+
+/// Time for more mail to come.
+const GATHER: Duration = Duration::from_secs(3);
+/// Longest time that runs stay in memory only. What a power cut takes is taken in again.
+const KEEP: Duration = Duration::from_mins(30);
+/// Time before the next attempt after a failure.
+const RETRY: Duration = Duration::from_mins(5);
+
+/// Keeps an index up to date until `stop`, then puts away what it has in memory.
+pub async fn follow(index: Arc<Index>, store: Store, stop: CancellationToken) {
+    let mut changes = store.changes();
+    let task = Task { index, store, stop };
+    let mut fresh_since = None;
+    if let Err(error) = task.off_thread(|index, _, _| index.warm_up()).await {
+        tracing::warn!(%error, "the search index cannot be read");
+    }
+    loop {
+        let wait = match task.catch_up(&mut fresh_since).await {
+            Ok(()) => None,
+            Err(SearchError::Stopped) => return task.end().await,
+            Err(error) => {
+                tracing::error!(%error, "the search index does not follow; searches read instead");
+                Some(RETRY)
+            }
+        };
+        if let Some(wait) = wait {
+            tokio::select! {
+                () = task.stop.cancelled() => return,
+                () = sleep(wait) => continue,
+            }
+        }
+        let due = fresh_since.map(|since: Instant| since + KEEP);
+        tokio::select! {
+            () = task.stop.cancelled() => {
+                return task.end().await;
+            }
+            change = changes.recv() => match change {
+                Ok(_) | Err(RecvError::Lagged(_)) => {
+                    tokio::select! {
+                        () = task.stop.cancelled() => continue,
+                        () = sleep(GATHER) => {}
+                    }
+                    changes = changes.resubscribe();
+                }
+                Err(RecvError::Closed) => return,
+            },
+            () = sleep_until(due.unwrap_or_else(far_away)), if due.is_some() => {}
+        }
+    }
+}
+
+fn far_away() -> Instant {
+    Instant::now() + KEEP
+}
+
+struct Task {
+    index: Arc<Index>,
+    store: Store,
+    stop: CancellationToken,
+}
+
+impl Task {
+    /// Takes in all that is new; puts away what is many or old.
+    async fn catch_up(&self, fresh_since: &mut Option<Instant>) -> Result<(), SearchError> {
+        loop {
+            let begun = Instant::now();
+            let left = self.off_thread(|index, store, _| index.take_in(store)).await?;
+            let Left { bodies, fresh, full } = left;
+            if fresh {
+                fresh_since.get_or_insert(begun);
+            }
+            let old = fresh_since.is_some_and(|since| since.elapsed() >= KEEP);
+            if full || old {
+                self.off_thread(|index, store, stop| {
+                    index.put_away(store, Haste::None, || !stop.is_cancelled())
+                })
+                .await?;
+                *fresh_since = None;
+            }
+            if !bodies {
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = sleep(begun.elapsed()) => {}
+            }
+        }
+    }
+
+    /// What is not put away now is taken in again after the next start.
+    async fn end(&self) {
+        let put = self.off_thread(|index, store, _| index.put_away(store, Haste::Great, || true));
+        if let Err(error) = put.await {
+            tracing::warn!(%error, "the search index is behind");
+        }
+    }
+
+    async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Index, &Store, &CancellationToken) -> Result<T, SearchError> + Send + 'static,
+    ) -> Result<T, SearchError> {
+        let (index, store, stop) = (Arc::clone(&self.index), self.store.clone(), self.stop.clone());
+        let done = spawn_blocking(move || work(&index, &store, &stop)).await;
+        done.unwrap_or(Err(SearchError::Stopped))
+    }
+}
