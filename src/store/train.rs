@@ -11,7 +11,7 @@ use zstd::dict::DecoderDictionary;
 /// Most bytes taken of one message: a long one repeats itself, not others.
 const SAMPLE: usize = 16 << 10;
 /// Most bytes taken in all; more would hardly change the outcome.
-const SAMPLES: usize = 8 << 20;
+const SAMPLES: usize = 4 << 20;
 /// Fewest messages, and bytes, to learn anything from.
 const FEWEST: (usize, usize) = (50, 64 << 10);
 
