@@ -282,3 +282,26 @@ async fn what_cannot_be_moved_is_not_tried_for_ever() {
     // The first rounds note when each segment was read.
     assert_eq!(ends[1], ends[2]);
 }
+
+#[tokio::test]
+async fn mail_does_not_rely_on_a_file_that_the_card_has_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 0).await;
+    add(&store, inbox, &album(0)).await;
+    let first = store.messages(inbox).unwrap().pop().unwrap();
+    // Every part is damaged.
+    for (_, part) in store.shared().index.parts_in(1).unwrap() {
+        let file = store.shared().segments.file(1).unwrap();
+        file.write_at(b"forgotten", part.offset + 100).unwrap();
+    }
+    let mut read = store.read(&first.content).unwrap();
+    assert!(read.read_to_end(&mut Vec::new()).is_err());
+    add(&store, inbox, &album(0)).await;
+    let second = store.messages(inbox).unwrap().pop().unwrap();
+    assert!(bytes_of(&store, &second) == album(0));
+    assert!(bytes_of(&store, &first) == album(0), "and heals what relied on it");
+    store.close().await.unwrap();
+    let store = Store::rebuild(dir.path(), Options::default()).unwrap();
+    assert!(bytes_of(&store, &second) == album(0));
+    assert!(bytes_of(&store, &first) == album(0));
+}
