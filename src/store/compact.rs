@@ -201,12 +201,20 @@ fn carry_events(log: &mut impl Log, segment: u32) -> Result<(), StoreError> {
     let mut walk = Walk::new(&*file, &key, from, false)
         .map_err(|error| log.shared().segments.failed("read a segment", error))?;
     let mut step = Step::new(if oldest { Ends::LeftOut } else { Ends::Told });
+    let mut damaged = false;
     loop {
         let found = walk.next();
         let found = found.map_err(|error| log.shared().segments.failed("read a segment", error))?;
-        let Some(found) = found else { break };
-        let Found::Record { commit: Some(bytes), .. } = found else { continue };
-        let Ok(commit) = Commit::decode(&bytes) else { continue };
+        let commit = match found {
+            None => break,
+            Some(Found::Record { commit: None, .. }) => continue,
+            Some(Found::Record { commit: Some(bytes), .. }) => Commit::decode(&bytes).ok(),
+            Some(Found::Damage { .. }) => None,
+        };
+        let Some(commit) = commit else {
+            damaged = true;
+            continue;
+        };
         for mut event in commit.events {
             if let Event::Flags(mailbox, modseq, changed) = &mut event {
                 // Once for each message, not for each time that somebody has changed it.
@@ -223,7 +231,25 @@ fn carry_events(log: &mut impl Log, segment: u32) -> Result<(), StoreError> {
         }
         step.go_when_full(log)?;
     }
+    if damaged {
+        carry_lost(log, segment, &mut step)?;
+    }
     step.go(log)
+}
+
+/// Says once more what a damaged commit of a segment may have told: only the index still knows, and
+/// without it an index made anew would lack a mailbox and all that is in it.
+fn carry_lost(log: &mut impl Log, segment: u32, step: &mut Step) -> Result<(), StoreError> {
+    let index = &log.shared().index;
+    step.mailboxes.extend(index.all_mailboxes()?);
+    step.queued.extend(index.queue()?.into_iter().map(|record| record.id));
+    step.settings.extend(index.settings("")?.into_iter().map(|(key, _)| key));
+    for message in index.messages_with(|chunk| chunk.segment == segment)? {
+        step.events += 1;
+        step.messages.insert(message);
+        step.go_when_full(log)?;
+    }
+    Ok(())
 }
 
 /// What goes into one commit. Each thing once, however often the segment speaks of it, and in an

@@ -305,3 +305,25 @@ async fn mail_does_not_rely_on_a_file_that_the_card_has_forgotten() {
     assert!(bytes_of(&store, &second) == album(0));
     assert!(bytes_of(&store, &first) == album(0));
 }
+
+#[tokio::test]
+async fn compaction_tells_again_what_a_damaged_commit_had_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 50).await;
+    add(&store, inbox, &noise(2_000_000)).await;
+    let newest = store.messages(inbox).unwrap().pop().unwrap();
+    let mut batch = Batch::new();
+    batch.expunge(inbox, vec![newest.uid]);
+    store.commit(batch).await.unwrap();
+    // The commit that made the mailbox.
+    let path = dir.path().join("00000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[90] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(compact(&store).await.segments, 1);
+    store.close().await.unwrap();
+    let store = Store::rebuild(dir.path(), Options::default()).unwrap();
+    assert_eq!(store.messages(inbox).unwrap().len(), 50);
+    assert_eq!(store.mailbox(inbox).unwrap().unwrap().messages, 50);
+    check(&store, inbox);
+}
