@@ -83,7 +83,7 @@ pub(super) fn survey(shared: &Shared, segment: u32, newest: u32) -> Result<Surve
                 let events = Commit::decode(&bytes).map(|commit| commit.events).unwrap_or_default();
                 let mut lasting = 0_u64;
                 for event in events {
-                    lasting += carried(shared, event)? as u64;
+                    lasting += carried(shared, &event)? as u64;
                 }
                 let share = (end - offset).saturating_mul(lasting);
                 survey.commits += share.checked_div(bytes.len() as u64).unwrap_or(0);
@@ -110,9 +110,9 @@ fn needed(shared: &Shared, segment: u32) -> Result<BTreeSet<u64>, StoreError> {
 }
 
 /// Bytes that are written when an event is carried.
-fn carried(shared: &Shared, event: Event) -> Result<usize, StoreError> {
+fn carried(shared: &Shared, event: &Event) -> Result<usize, StoreError> {
     let index = &shared.index;
-    let told = match &event {
+    let told = match event {
         Event::Counters(_) => false,
         Event::Message(mailbox, message) => index.message(*mailbox, message.uid)?.is_some(),
         Event::Flags(mailbox, modseq, changed) => {

@@ -63,7 +63,7 @@ pub enum Background {
 #[derive(Debug)]
 pub struct Keeper {
     store: Store,
-    /// What was found out about segments, as long as nothing died in them since.
+    /// What was found out about segments, as long as not much died in them since.
     surveyed: BTreeMap<u32, (u64, u32, Survey)>,
     /// Segments that had to stay when they were compacted, and how many bytes were needed of them.
     /// As long as that is so, another attempt would only write everything else once more.
@@ -228,8 +228,10 @@ impl Keeper {
             if stays || self.stuck.get(number) == Some(&live) {
                 continue;
             }
-            let known =
-                self.surveyed.get(number).filter(|known| (known.0, known.1) == (live, newest));
+            // Reading all of a segment again is not worth it for the little that died since.
+            let known = self.surveyed.get(number).filter(|(then, dictionary, _)| {
+                *dictionary == newest && then.abs_diff(live) <= size / 32
+            });
             let survey = if let Some((_, _, survey)) = known {
                 *survey
             } else if total <= YOUNG || (size - live.min(*size)) * 100 >= size * WORTH {
