@@ -235,7 +235,14 @@ impl Keeper {
             let survey = if let Some((_, _, survey)) = known {
                 *survey
             } else if total <= YOUNG || (size - live.min(*size)) * 100 >= size * WORTH {
-                let survey = compact::survey(self.shared(), *number, newest)?;
+                let survey = match compact::survey(self.shared(), *number, newest) {
+                    // The card does not give it back: the others get their turn all the same.
+                    Err(StoreError::Disk { .. }) => {
+                        self.stuck.insert(*number, live);
+                        continue;
+                    }
+                    survey => survey?,
+                };
                 self.surveyed.insert(*number, (live, newest, survey));
                 self.check_closed()?;
                 survey
@@ -293,7 +300,11 @@ impl Keeper {
         }
         let Some(number) = due else { return Ok(false) };
         self.tell(Background::Scrubbing);
-        let damage = verify::scrub(self.shared(), number, &|| self.give_way())?;
+        let damage = match verify::scrub(self.shared(), number, &|| self.give_way()) {
+            // Counted as a failure of the disk; again in a month, not at once and for ever.
+            Err(StoreError::Disk { .. }) => 1,
+            damage => damage?,
+        };
         if damage > 0 {
             tracing::error!(
                 segment = number,
