@@ -23,7 +23,12 @@ pub async fn answer(office: &Arc<Office>, request: &Request) -> Result<Value, St
         Request::Queue(command) => queue(office, command).await,
         Request::StoreStats => {
             let stats = office.store().stats().map_err(text)?;
-            serde_json::to_value(stats).map_err(text)
+            let mut value = serde_json::to_value(stats).map_err(text)?;
+            let search = office.search().stats();
+            value["search_bytes"] = search.file_bytes.into();
+            value["search_bodies"] = search.bodies.into();
+            value["search_behind"] = search.behind.into();
+            Ok(value)
         }
         Request::StoreCompact => {
             let mut keeper = office.store().keeper();

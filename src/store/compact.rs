@@ -64,8 +64,8 @@ pub(super) struct Survey {
     /// Bytes of commits, about as many as will be written again. Never too few: what counts as won
     /// here and is written again all the same would be compacted again and again.
     pub(super) commits: u64,
-    /// Bytes of needed chunks of plain streams that were compressed with an older dictionary.
-    pub(super) outdated: u64,
+    /// Bytes that the needed chunks would lose with the newest dictionary.
+    pub(super) shrink: u64,
 }
 
 /// Reads what there is in a sealed segment, without changing anything.
@@ -91,9 +91,7 @@ pub(super) fn survey(shared: &Shared, segment: u32, newest: u32) -> Result<Surve
             Found::Record { offset, end, commit: None } if needed.contains(&offset) => {
                 survey.live += end - offset;
                 let codec = walk.payload_head(offset).map_err(failed)?;
-                if packing::is_outdated(&codec, newest) {
-                    survey.outdated += end - offset;
-                }
+                survey.shrink += (end - offset) * packing::would_shrink(&codec, newest) / 100;
             }
             Found::Record { .. } | Found::Damage { .. } => {}
         }

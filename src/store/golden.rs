@@ -12,7 +12,7 @@ use super::body::CHUNK;
 use super::disk::OsDisk;
 use super::model::{NOW, some_flags};
 use super::open;
-use super::power::{body_of, options};
+use super::power::{attachment, body_of, options};
 use super::reader::MessageReader;
 use super::record::FORMAT;
 use super::sim::SimDisk;
@@ -20,8 +20,8 @@ use super::types::{AccountId, Content, FlagChange, MailboxId, Message, QueueId};
 use super::writer::Writer;
 use crate::mail::{SpecialUse, Uid};
 
-/// What every golden store holds.
-fn fill(writer: &mut Writer) {
+/// What the golden store of a format holds.
+fn fill(writer: &mut Writer, format: u32) {
     let (alice, bob) = (AccountId(1), AccountId(2));
     let (inbox, sent, other) = (MailboxId(1), MailboxId(2), MailboxId(3));
     let mut batch = Batch::new();
@@ -51,6 +51,15 @@ fn fill(writer: &mut Writer) {
     batch.dequeue(QueueId(2));
     batch.delete_setting("gone");
     commit(writer, batch);
+    if format >= 2 {
+        let letter = [b"Subject: a file\r\n\r\n", &attachment(1, 57)[..], b"--end--\r\n"].concat();
+        let (first, second) = (body_of(writer, &letter), body_of(writer, &attachment(1, 54)));
+        let mut batch = Batch::new();
+        for body in [first.unwrap(), second.unwrap()] {
+            batch.add_message(other, b"Delivered-To: bob\r\n", &body, some_flags(0), NOW);
+        }
+        commit(writer, batch);
+    }
 }
 
 fn commit(writer: &mut Writer, batch: Batch) {
@@ -92,16 +101,16 @@ fn stores_of_every_format_open_and_hold_what_was_put_in() {
         fs::create_dir_all(folder(FORMAT)).unwrap();
         let disk = Arc::new(OsDisk::new(&folder(FORMAT)));
         let mut writer = open::open(disk, &options(), [7; 32], false).unwrap();
-        fill(&mut writer);
+        fill(&mut writer, FORMAT);
         // The index is not part of it: it is made anew.
         drop(writer);
         fs::remove_file(folder(FORMAT).join("index.redb")).unwrap();
     }
-    let mut today = open::open(Arc::new(SimDisk::new(0)), &options(), [7; 32], false).unwrap();
-    fill(&mut today);
-    let expected = seen(&today);
-    assert!(expected.len() > 15);
     for format in 1..=FORMAT {
+        let mut today = open::open(Arc::new(SimDisk::new(0)), &options(), [7; 32], false).unwrap();
+        fill(&mut today, format);
+        let expected = seen(&today);
+        assert!(expected.len() > 15);
         let copy = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(folder(format)).unwrap() {
             let entry = entry.unwrap();

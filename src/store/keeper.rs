@@ -35,10 +35,10 @@ const SCRUBBED: &str = "store/scrubbed/";
 /// A store this small is compressed anew with each better dictionary; a larger one would wear the
 /// card out for less and less.
 const YOUNG: u64 = 256 << 20;
-/// Share of a segment, in percent, that must be won.
+/// Share of a segment, in percent, that must be won; less is enough for a better dictionary, which
+/// comes only a few times in a store's life.
 const WORTH: u64 = 20;
-/// What compressing with a better dictionary wins, in percent.
-const BETTER: u64 = 20;
+const WORTH_LEARNING: u64 = 5;
 /// The last segment is ended early when it holds at least this.
 const MIN_SEAL: u64 = 256 << 10;
 /// Bodies looked at for samples.
@@ -249,14 +249,11 @@ impl Keeper {
             } else {
                 continue;
             };
-            let mut won = size.saturating_sub(survey.live + survey.commits);
-            let mut worth = won * 100 >= size * WORTH;
-            if total <= YOUNG {
-                won += survey.outdated * BETTER / 100;
-                // Once for each dictionary: then nothing is outdated.
-                worth |= survey.outdated >= size / 2;
-            }
-            let worth = worth && self.has_room(survey.live + survey.commits)?;
+            let dead = size.saturating_sub(survey.live + survey.commits);
+            let shrink = if total <= YOUNG { survey.shrink } else { 0 };
+            let won = dead + shrink;
+            let worth = (won * 100 >= size * WORTH || shrink * 100 >= size * WORTH_LEARNING)
+                && self.has_room(survey.live + survey.commits)?;
             if worth && best.is_none_or(|(most, _)| won * 100 / size.max(&1) > most) {
                 best = Some((won * 100 / size.max(&1), *number));
             }

@@ -172,13 +172,16 @@ pub(super) fn unpack_commit(payload: &[u8]) -> Result<Vec<u8>, Malformed> {
     unpack(payload, MAX_PAYLOAD, starter)
 }
 
-/// Whether a payload that begins so would be smaller with the newest dictionary.
-pub(super) fn is_outdated(payload: &[u8], newest: u32) -> bool {
+/// How much smaller a payload that begins so would be with the newest dictionary, in percent: the
+/// starter knows nothing of this box, a dictionary learnt earlier only less.
+pub(super) fn would_shrink(payload: &[u8], newest: u32) -> u64 {
     let mut from = Decoder(payload);
-    match from.byte() {
-        Ok(ZSTD_DICTIONARY) => from.number::<u32>().is_ok_and(|number| number < newest),
-        // Format 1 knew no dictionaries; parts never use one.
-        _ => false,
+    // Format 1 knew no dictionaries; files do without one.
+    let used = from.byte().is_ok_and(|codec| codec == ZSTD_DICTIONARY);
+    match from.number::<u32>() {
+        Ok(STARTER) if used && newest > STARTER => 28,
+        Ok(number) if used && number < newest => 8,
+        _ => 0,
     }
 }
 

@@ -314,7 +314,7 @@ impl Trial {
 }
 
 /// One of a few files, in base64 of this many bytes a line.
-fn attachment(file: usize, width: usize) -> Vec<u8> {
+pub(super) fn attachment(file: usize, width: usize) -> Vec<u8> {
     use base64::Engine as _;
     let mut rng = Rng(file as u64);
     let bytes: Vec<u8> = (0..2_000 + 1_001 * file).map(|_| rng.next().to_le_bytes()[0]).collect();
