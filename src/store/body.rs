@@ -4,7 +4,7 @@
 //! at once, unsynced; the rest waits for the commit, so that a small message which is never
 //! committed never touches the card.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -128,9 +128,12 @@ impl BodyWriter {
             return Ok(());
         }
         if let Some(known) = shared.pinned_part(hash)? {
-            self.parts.spared += u64::from(known.chunk.stored);
-            self.parts.lumps.insert(hash, Lump::Written(known));
-            return Ok(());
+            if shared.holds(&known.chunk, decoded) {
+                self.parts.spared += u64::from(known.chunk.stored);
+                self.parts.lumps.insert(hash, Lump::Written(known));
+                return Ok(());
+            }
+            self.parts.healed.insert(hash);
         }
         let packed = Packed::part(&shared.segments.dictionaries, decoded)?;
         self.waiting += packed.payload.len();
@@ -223,6 +226,8 @@ pub(super) struct Parts {
     pub(super) chunks: Vec<Lump>,
     pub(super) uses: Vec<PartUse>,
     pub(super) lumps: BTreeMap<Hash, Lump>,
+    /// Parts that the box should have and cannot read any more.
+    pub(super) healed: BTreeSet<Hash>,
     /// Bytes that need not be written because the box has them already.
     pub(super) spared: u64,
 }
@@ -314,6 +319,7 @@ impl Body {
                     .iter()
                     .map(|(hash, lump)| Ok((*hash, place(lump)?)))
                     .collect::<Result<_, StoreError>>()?,
+                healed: parts.healed.clone(),
             })
         })
     }
@@ -346,6 +352,8 @@ impl Body {
 pub(super) struct Placed {
     pub(super) stored: Stored,
     pub(super) parts: Vec<(Hash, ChunkRef)>,
+    /// Those that are told of even if they are known: they cannot be read where they were.
+    pub(super) healed: BTreeSet<Hash>,
 }
 
 /// A chunk ready for the log.

@@ -61,8 +61,8 @@ pub(super) struct Survey {
     pub(super) size: u64,
     /// Bytes of chunks that are still needed.
     pub(super) live: u64,
-    /// Bytes of commits, about as many as will be written again: what of them is still true is
-    /// only known when they are read.
+    /// Bytes of commits, about as many as will be written again. Never too few: what counts as won
+    /// here and is written again all the same would be compacted again and again.
     pub(super) commits: u64,
     /// Bytes that the needed chunks would lose with the newest dictionary.
     pub(super) shrink: u64,
@@ -81,12 +81,12 @@ pub(super) fn survey(shared: &Shared, segment: u32, newest: u32) -> Result<Surve
         match found {
             Found::Record { offset, end, commit: Some(bytes) } => {
                 let events = Commit::decode(&bytes).map(|commit| commit.events).unwrap_or_default();
-                let mut lasting = 0_usize;
-                for event in &events {
-                    lasting += usize::from(is_true(shared, event)?);
+                let mut lasting = 0_u64;
+                for event in events {
+                    lasting += carried(shared, &event)? as u64;
                 }
-                let share = (end - offset) * lasting as u64;
-                survey.commits += share.checked_div(events.len() as u64).unwrap_or(0);
+                let share = (end - offset).saturating_mul(lasting);
+                survey.commits += share.checked_div(bytes.len() as u64).unwrap_or(0);
             }
             Found::Record { offset, end, commit: None } if needed.contains(&offset) => {
                 survey.live += end - offset;
@@ -107,14 +107,32 @@ fn needed(shared: &Shared, segment: u32) -> Result<BTreeSet<u64>, StoreError> {
     Ok(chunks.chain(parts.into_iter().map(|(_, chunk)| chunk)).map(|chunk| chunk.offset).collect())
 }
 
-/// Whether carrying an event writes it again, roughly.
-fn is_true(shared: &Shared, event: &Event) -> Result<bool, StoreError> {
-    Ok(match event {
-        Event::Message(mailbox, message) => shared.index.message(*mailbox, message.uid)?.is_some(),
-        Event::Queued(record) => shared.index.queued(record.id)?.is_some(),
-        Event::Flags(..) | Event::QueueState(..) | Event::Body(..) | Event::Part(..) => false,
+/// Bytes that are written when an event is carried.
+fn carried(shared: &Shared, event: &Event) -> Result<usize, StoreError> {
+    let index = &shared.index;
+    let told = match event {
+        Event::Counters(_) => false,
+        Event::Message(mailbox, message) => index.message(*mailbox, message.uid)?.is_some(),
+        Event::Flags(mailbox, modseq, changed) => {
+            let mut bytes = 0;
+            for (uid, _) in changed {
+                let message = index.message(*mailbox, *uid)?.filter(|m| m.modseq == *modseq);
+                bytes += message.map_or(0, |message| Event::Message(*mailbox, message).size());
+            }
+            return Ok(bytes);
+        }
+        Event::QueueState(id, _) => {
+            return Ok(index.queued(*id)?.map_or(0, |record| Event::Queued(record).size()));
+        }
+        Event::Queued(record) => index.queued(record.id)?.is_some(),
+        // What was told of them later stands elsewhere.
+        Event::Body(id, stored) => index.body(*id)?.is_some_and(|(now, _)| now == *stored),
+        Event::Part(hash, chunk) => index.part(*hash)? == Some(*chunk),
+        Event::Setting(key, value) => index.setting(key)?.as_ref() == Some(value),
+        Event::Expunged(mailbox, ..) => index.mailbox(*mailbox)?.is_some(),
         _ => true,
-    })
+    };
+    Ok(if told { event.size() } else { 0 })
 }
 
 /// Moves what is needed out of a sealed segment and removes it; whether it is gone.
@@ -156,12 +174,13 @@ pub(super) fn compact(log: &mut impl Log, segment: u32) -> Result<bool, StoreErr
     log.remove(segment)
 }
 
-/// The bytes of a chunk; nothing when it is damaged: then it stays where it is, and its segment too.
+/// The bytes of a chunk; nothing when the card does not give them back: then it stays where it is,
+/// and its segment too, while all that can be read is moved away from there.
 fn read(shared: &Shared, chunk: &ChunkRef) -> Result<Option<Vec<u8>>, StoreError> {
     let file = shared.segments.file(chunk.segment)?;
     match shared.segments.chunk(&*file, chunk) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(StoreError::Damaged(_)) => Ok(None),
+        Err(StoreError::Damaged(_) | StoreError::Disk { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -180,18 +199,55 @@ fn carry_events(log: &mut impl Log, segment: u32) -> Result<(), StoreError> {
     let mut walk = Walk::new(&*file, &key, from, false)
         .map_err(|error| log.shared().segments.failed("read a segment", error))?;
     let mut step = Step::new(if oldest { Ends::LeftOut } else { Ends::Told });
+    let mut damaged = false;
     loop {
         let found = walk.next();
         let found = found.map_err(|error| log.shared().segments.failed("read a segment", error))?;
-        let Some(found) = found else { break };
-        let Found::Record { commit: Some(bytes), .. } = found else { continue };
-        let Ok(commit) = Commit::decode(&bytes) else { continue };
-        for event in commit.events {
+        let commit = match found {
+            None => break,
+            Some(Found::Record { commit: None, .. }) => continue,
+            Some(Found::Record { commit: Some(bytes), .. }) => Commit::decode(&bytes).ok(),
+            Some(Found::Damage { .. }) => None,
+        };
+        let Some(commit) = commit else {
+            damaged = true;
+            continue;
+        };
+        for mut event in commit.events {
+            if let Event::Flags(mailbox, modseq, changed) = &mut event {
+                // Once for each message, not for each time that somebody has changed it.
+                let index = &log.shared().index;
+                let mut latest = Vec::new();
+                for (uid, flags) in changed.drain(..) {
+                    if index.message(*mailbox, uid)?.is_some_and(|m| m.modseq == *modseq) {
+                        latest.push((uid, flags));
+                    }
+                }
+                *changed = latest;
+            }
             step.take(event, segment);
         }
         step.go_when_full(log)?;
     }
+    if damaged {
+        carry_lost(log, segment, &mut step)?;
+    }
     step.go(log)
+}
+
+/// Says once more what a damaged commit of a segment may have told: only the index still knows, and
+/// without it an index made anew would lack a mailbox and all that is in it.
+fn carry_lost(log: &mut impl Log, segment: u32, step: &mut Step) -> Result<(), StoreError> {
+    let index = &log.shared().index;
+    step.mailboxes.extend(index.all_mailboxes()?);
+    step.queued.extend(index.queue()?.into_iter().map(|record| record.id));
+    step.settings.extend(index.settings("")?.into_iter().map(|(key, _)| key));
+    for message in index.messages_with(|chunk| chunk.segment == segment)? {
+        step.events += 1;
+        step.messages.insert(message);
+        step.go_when_full(log)?;
+    }
+    Ok(())
 }
 
 /// What goes into one commit. Each thing once, however often the segment speaks of it, and in an

@@ -220,6 +220,13 @@ impl Commit {
 }
 
 impl Event {
+    /// Bytes of it in a commit, before packing.
+    pub(super) fn size(&self) -> usize {
+        let mut out = Encoder::default();
+        self.encode(&mut out);
+        out.finish().len()
+    }
+
     fn encode(&self, out: &mut Encoder) {
         match self {
             Self::Counters(counters) => {

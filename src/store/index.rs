@@ -140,6 +140,13 @@ impl Index {
         Ok(mailboxes)
     }
 
+    /// The numbers of the mailboxes of all accounts.
+    pub(super) fn all_mailboxes(&self) -> Result<Vec<MailboxId>, StoreError> {
+        let rows = self.read()?.open_table(MAILBOXES).map_err(index)?;
+        let rows = rows.range::<u32>(..).map_err(index)?;
+        rows.map(|entry| Ok(MailboxId(entry.map_err(index)?.0.value()))).collect()
+    }
+
     pub(super) fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
         let txn = self.read()?;
         let rows = txn.open_table(MAILBOXES).map_err(index)?;

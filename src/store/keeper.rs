@@ -63,8 +63,11 @@ pub enum Background {
 #[derive(Debug)]
 pub struct Keeper {
     store: Store,
-    /// What was found out about segments, as long as nothing died in them since.
+    /// What was found out about segments, as long as not much died in them since.
     surveyed: BTreeMap<u32, (u64, u32, Survey)>,
+    /// Segments that had to stay when they were compacted, and how many bytes were needed of them.
+    /// As long as that is so, another attempt would only write everything else once more.
+    stuck: BTreeMap<u32, u64>,
     /// Bodies there were when training was last thought about.
     bodies_seen: Option<BodyId>,
 }
@@ -82,7 +85,7 @@ pub struct Compacted {
 
 impl Keeper {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, surveyed: BTreeMap::new(), bodies_seen: None }
+        Self { store, surveyed: BTreeMap::new(), stuck: BTreeMap::new(), bodies_seen: None }
     }
 
     /// Does what is due; whether it did anything. Ends early when the store is closed.
@@ -121,7 +124,8 @@ impl Keeper {
         const TRAINED: &str = "store/trained";
         let shared = self.shared();
         let newest = BodyId(shared.next_body.load(Ordering::Relaxed));
-        if self.bodies_seen == Some(newest) {
+        // Each body has to be looked at: not for every new one.
+        if self.bodies_seen.is_some_and(|seen| newest.0 <= seen.0.saturating_add(seen.0 / 16)) {
             return Ok(false);
         }
         let (stored, count) = shared.index.plain_bytes()?;
@@ -179,18 +183,39 @@ impl Keeper {
 
     /// Compacts segments as long as one is worth it; how many.
     fn compact_worthy(&mut self) -> Result<u32, StoreError> {
-        let mut done = 0;
-        let mut tried = Vec::new();
-        while let Some(segment) = self.worthiest(&tried)? {
+        let mut done = self.remove_stuck()?;
+        while let Some(segment) = self.worthiest()? {
             self.tell(Background::Compacting);
-            done += u32::from(compact::compact(&mut Way(&self.store), segment)?);
-            // One that has to stay, for somebody who still reads or for damage, is left for later.
-            tried.push(segment);
+            let compacted = compact::compact(&mut Way(&self.store), segment);
+            match compacted {
+                Ok(true) => done += 1,
+                Err(StoreError::Closed | StoreError::Full) => return compacted.map(|_| done),
+                // Somebody needs it still, or it is damaged.
+                Ok(false) | Err(_) => drop(self.stuck.insert(segment, self.live_in(segment)?)),
+            }
+            compacted?;
         }
         Ok(done)
     }
 
-    fn worthiest(&mut self, tried: &[u32]) -> Result<Option<u32>, StoreError> {
+    /// Removes segments that somebody still needed when they were compacted; how many.
+    fn remove_stuck(&mut self) -> Result<u32, StoreError> {
+        let mut done = 0;
+        let known: Vec<_> = self.segments()?.into_iter().map(|(number, _)| number).collect();
+        self.stuck.retain(|number, _| known.contains(number));
+        for number in self.stuck.keys().copied().collect::<Vec<_>>() {
+            if self.live_in(number)? == 0 && Way(&self.store).remove(number)? {
+                done += 1;
+            }
+        }
+        Ok(done)
+    }
+
+    fn live_in(&self, segment: u32) -> Result<u64, StoreError> {
+        Ok(self.shared().index.live()?.get(&segment).copied().unwrap_or(0))
+    }
+
+    fn worthiest(&mut self) -> Result<Option<u32>, StoreError> {
         let segments = self.segments()?;
         let total: u64 = segments.iter().map(|(_, size)| size).sum();
         let live = self.shared().index.live()?;
@@ -198,16 +223,26 @@ impl Keeper {
         self.surveyed.retain(|number, _| segments.iter().any(|(known, _)| known == number));
         let mut best = None;
         for (number, size) in segments.split_last().map_or(&[][..], |(_, sealed)| sealed) {
-            if tried.contains(number) {
+            let live = live.get(number).copied().unwrap_or(0);
+            let stays = !self.shared().segments.pins.are_off(*number);
+            if stays || self.stuck.get(number) == Some(&live) {
                 continue;
             }
-            let live = live.get(number).copied().unwrap_or(0);
-            let known =
-                self.surveyed.get(number).filter(|known| (known.0, known.1) == (live, newest));
+            // Reading all of a segment again is not worth it for the little that died since.
+            let known = self.surveyed.get(number).filter(|(then, dictionary, _)| {
+                *dictionary == newest && then.abs_diff(live) <= size / 32
+            });
             let survey = if let Some((_, _, survey)) = known {
                 *survey
             } else if total <= YOUNG || (size - live.min(*size)) * 100 >= size * WORTH {
-                let survey = compact::survey(self.shared(), *number, newest)?;
+                let survey = match compact::survey(self.shared(), *number, newest) {
+                    // The card does not give it back: the others get their turn all the same.
+                    Err(StoreError::Disk { .. }) => {
+                        self.stuck.insert(*number, live);
+                        continue;
+                    }
+                    survey => survey?,
+                };
                 self.surveyed.insert(*number, (live, newest, survey));
                 self.check_closed()?;
                 survey
@@ -262,7 +297,11 @@ impl Keeper {
         }
         let Some(number) = due else { return Ok(false) };
         self.tell(Background::Scrubbing);
-        let damage = verify::scrub(self.shared(), number, &|| self.give_way())?;
+        let damage = match verify::scrub(self.shared(), number, &|| self.give_way()) {
+            // Counted as a failure of the disk; again in a month, not at once and for ever.
+            Err(StoreError::Disk { .. }) => 1,
+            damage => damage?,
+        };
         if damage > 0 {
             tracing::error!(
                 segment = number,

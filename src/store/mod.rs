@@ -320,8 +320,13 @@ impl Store {
         let measure = || {
             let mut sizes = (0, 0);
             for number in segment::numbers(&*segments.disk)? {
+                let file = match segments.disk.open(&segment::name(number), How::Known) {
+                    // Compacted meanwhile.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    file => file?,
+                };
                 sizes.0 += 1;
-                sizes.1 += segments.disk.open(&segment::name(number), How::Known)?.len()?;
+                sizes.1 += file.len()?;
             }
             let index = segments.disk.open(index::FILE, How::Known)?.len()?;
             Ok((sizes, index, segments.disk.free()?))

@@ -245,7 +245,7 @@ impl<W: Writing> Planner<'_, '_, W> {
         }
         let placed = self.writing.body(body)?;
         for (hash, chunk) in placed.parts {
-            if self.tables.part(hash)?.place.is_none() {
+            if placed.healed.contains(&hash) || self.tables.part(hash)?.place.is_none() {
                 self.emit(Event::Part(hash, chunk))?;
             }
         }

@@ -80,8 +80,15 @@ impl Segments {
 
     /// Removes a segment that holds nothing.
     pub(super) fn remove(&self, segment: u32) -> Result<(), StoreError> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&segment);
-        let removed = self.disk.remove(&name(segment)).and_then(|()| self.disk.sync_names());
+        // Nobody may open it meanwhile: kept among the open files it would go on taking room.
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&segment);
+        let removed = match self.disk.remove(&name(segment)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        drop(open);
+        let removed = removed.and_then(|()| self.disk.sync_names());
         removed.map_err(|error| self.failed("remove a segment", error))
     }
 

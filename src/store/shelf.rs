@@ -24,15 +24,17 @@ const SUFFIXES: [&str; 2] = [".dict", ".copy"];
 pub(super) fn load(segments: &Segments) -> io::Result<()> {
     let disk = &*segments.disk;
     for number in numbers(disk)? {
-        let copies = SUFFIXES.map(|suffix| read(disk, number, suffix));
-        let [first, second] = copies.map(|bytes| bytes.ok().flatten());
-        let decoded = |file: &Vec<u8>| decode(&segments.key, number, file).ok();
-        let whole = [&first, &second].map(|file| file.as_ref().and_then(decoded));
-        match whole {
-            [Some(bytes), other] | [other @ None, Some(bytes)] => {
-                if other.is_none() {
-                    let file = first.filter(|file| decoded(file).is_some()).or(second);
-                    heal(disk, number, &file.unwrap_or_default())?;
+        let [first, second] = SUFFIXES.map(|suffix| read(disk, number, suffix));
+        let begun = matches!((&first, &second), (Ok(Some(_)), Ok(None)));
+        let copies = [first, second].map(|file| file.ok().flatten());
+        let whole =
+            |file: &Vec<u8>| Some((decode(&segments.key, number, file).ok()?, file.clone()));
+        match copies.iter().flatten().find_map(whole) {
+            Some((bytes, file)) => {
+                // A card that is full or worn out must not keep the mail from being read.
+                if let Err(error) = heal(disk, number, &file) {
+                    let error = segments.failed("heal a dictionary", error);
+                    tracing::warn!(number, %error, "only one copy of a dictionary is whole");
                 }
                 match Dictionary::new(number, &bytes) {
                     Ok(dictionary) => segments.dictionaries.add(dictionary),
@@ -40,8 +42,8 @@ pub(super) fn load(segments: &Segments) -> io::Result<()> {
                 }
             }
             // A power cut came while the first copy was written: nothing was compressed with it.
-            [None, None] if second.is_none() => disk.remove(&name(number, SUFFIXES[0]))?,
-            [None, None] => segments.dictionary_lost(number),
+            None if begun => disk.remove(&name(number, SUFFIXES[0]))?,
+            None => segments.dictionary_lost(number),
         }
     }
     Ok(())
@@ -63,7 +65,7 @@ pub(super) fn add(segments: &Segments, bytes: &[u8]) -> io::Result<u32> {
 
 fn heal(disk: &dyn Disk, number: u32, file: &[u8]) -> io::Result<()> {
     for suffix in SUFFIXES {
-        if read(disk, number, suffix)?.is_none_or(|found| found != file) {
+        if read(disk, number, suffix).ok().flatten().is_none_or(|found| found != file) {
             write(disk, number, suffix, file)?;
         }
     }
@@ -126,4 +128,35 @@ fn decode(key: &Key, number: u32, file: &[u8]) -> Result<Vec<u8>, Malformed> {
     }
     let len = from.number::<usize>().ok().filter(|len| *len <= MAX_BYTES).ok_or(Malformed)?;
     zstd::bulk::decompress(from.0, len).map_err(|_| Malformed)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::sim::SimDisk;
+
+    #[test]
+    fn a_full_card_does_not_keep_mail_from_being_read() {
+        let disk = SimDisk::new(0);
+        let key = [7; 32];
+        let segments = Segments::new(Arc::new(disk.clone()), key);
+        add(&segments, b"what mail has in common").unwrap();
+        let payload = segments.dictionaries.newest().pack(&b"what mail has in common, ".repeat(9));
+        let payload = payload.unwrap();
+        for suffix in SUFFIXES {
+            let file = disk.open(&name(1, suffix), How::Known).unwrap();
+            let whole = read(&disk, 1, suffix).unwrap().unwrap();
+            file.set_len(5).unwrap();
+            disk.fail_after(0, io::ErrorKind::StorageFull);
+            let segments = Segments::new(Arc::new(disk.clone()), key);
+            load(&segments).unwrap();
+            assert!(segments.dictionaries.unpack(&payload, 1000).is_ok());
+            assert!(disk.has_failed());
+            disk.repair();
+            write(&disk, 1, suffix, &whole).unwrap();
+        }
+    }
 }

@@ -139,6 +139,13 @@ impl Shared {
         // Once more: before it was pinned, its segment may have been removed.
         Ok(if self.index.part(hash)? == Some(at) { Some(pinned) } else { None })
     }
+
+    /// Whether these bytes can be read there. A card forgets, and mail that is accepted must not
+    /// depend on what it has forgotten.
+    pub(super) fn holds(&self, chunk: &ChunkRef, bytes: &[u8]) -> bool {
+        let file = self.segments.file(chunk.segment);
+        file.and_then(|file| self.segments.chunk(&*file, chunk)).is_ok_and(|found| found == bytes)
+    }
 }
 
 /// What the writer can be asked for.

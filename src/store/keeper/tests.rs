@@ -203,3 +203,127 @@ async fn a_card_that_forgets_is_noticed_within_a_month() {
     assert!(matches!(Store::open(dir.path(), Options::default()), Err(OpenError::Busy { .. })));
     assert_eq!(store.messages(inbox).unwrap().len(), 50);
 }
+
+/// A letter with many small files.
+fn album(number: u8) -> Vec<u8> {
+    use base64::Engine as _;
+    let mut text = format!("Subject: album {number}\r\n\r\n");
+    let pictures: Vec<_> = noise(60_000).iter().map(|byte| byte ^ number).collect();
+    for picture in pictures.chunks(600) {
+        for line in picture.chunks(57) {
+            text += &(base64::engine::general_purpose::STANDARD.encode(line) + "\r\n");
+        }
+        text += "--\r\n";
+    }
+    text.into_bytes()
+}
+
+async fn add(store: &Store, inbox: MailboxId, bytes: &[u8]) {
+    let mut body = store.new_body();
+    body.write(bytes).await.unwrap();
+    let body = body.finish().await.unwrap();
+    let mut batch = Batch::new();
+    batch.add_message(inbox, b"", &body, Flags::none(), jiff::Timestamp::UNIX_EPOCH);
+    store.commit(batch).await.unwrap();
+}
+
+async fn compact(store: &Store) -> Compacted {
+    let mut keeper = store.keeper();
+    let mut compacting = tokio::task::spawn_blocking(move || keeper.compact());
+    tokio::select! {
+        compacted = &mut compacting => compacted.unwrap().unwrap(),
+        () = tokio::time::sleep(Duration::from_secs(40)) => {
+            store.end_housekeeping();
+            let _ = compacting.await;
+            panic!("compaction goes on and on");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_needed_is_not_written_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 0).await.0.close().await.unwrap();
+    let options = Options { reserve: 0, segment_size: 20 << 10, ..Options::default() };
+    let store = Store::open(dir.path(), options).unwrap();
+    let inbox = store.find_mailbox(ALICE, &MailboxName::inbox()).unwrap().unwrap().id;
+    // The second time, all files are there: a segment has little more than where they are used.
+    for _ in 0..2 {
+        for number in 0..30 {
+            add(&store, inbox, &album(number)).await;
+        }
+    }
+    assert_eq!(compact(&store).await.segments, 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_moved_is_not_tried_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 50).await;
+    add(&store, inbox, &noise(2_000_000)).await;
+    let newest = store.messages(inbox).unwrap().pop().unwrap();
+    let mut batch = Batch::new();
+    batch.expunge(inbox, vec![newest.uid]);
+    store.commit(batch).await.unwrap();
+    let path = dir.path().join("00000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[5_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let mut keeper = store.keeper();
+    let ends = tokio::task::spawn_blocking(move || {
+        Way(&keeper.store).seal().unwrap();
+        [0, 1, 2].map(|_| {
+            keeper.work().unwrap();
+            assert_eq!(keeper.segments().unwrap().len(), 2, "the damaged one stays");
+            keeper.shared().index.state().unwrap().unwrap().position
+        })
+    });
+    let ends = ends.await.unwrap();
+    // The first rounds note when each segment was read.
+    assert_eq!(ends[1], ends[2]);
+}
+
+#[tokio::test]
+async fn mail_does_not_rely_on_a_file_that_the_card_has_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 0).await;
+    add(&store, inbox, &album(0)).await;
+    let first = store.messages(inbox).unwrap().pop().unwrap();
+    // Every part is damaged.
+    for (_, part) in store.shared().index.parts_in(1).unwrap() {
+        let file = store.shared().segments.file(1).unwrap();
+        file.write_at(b"forgotten", part.offset + 100).unwrap();
+    }
+    let mut read = store.read(&first.content).unwrap();
+    assert!(read.read_to_end(&mut Vec::new()).is_err());
+    add(&store, inbox, &album(0)).await;
+    let second = store.messages(inbox).unwrap().pop().unwrap();
+    assert!(bytes_of(&store, &second) == album(0));
+    assert!(bytes_of(&store, &first) == album(0), "and heals what relied on it");
+    store.close().await.unwrap();
+    let store = Store::rebuild(dir.path(), Options::default()).unwrap();
+    assert!(bytes_of(&store, &second) == album(0));
+    assert!(bytes_of(&store, &first) == album(0));
+}
+
+#[tokio::test]
+async fn compaction_tells_again_what_a_damaged_commit_had_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 50).await;
+    add(&store, inbox, &noise(2_000_000)).await;
+    let newest = store.messages(inbox).unwrap().pop().unwrap();
+    let mut batch = Batch::new();
+    batch.expunge(inbox, vec![newest.uid]);
+    store.commit(batch).await.unwrap();
+    // The commit that made the mailbox.
+    let path = dir.path().join("00000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[90] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(compact(&store).await.segments, 1);
+    store.close().await.unwrap();
+    let store = Store::rebuild(dir.path(), Options::default()).unwrap();
+    assert_eq!(store.messages(inbox).unwrap().len(), 50);
+    assert_eq!(store.mailbox(inbox).unwrap().unwrap().messages, 50);
+    check(&store, inbox);
+}
