@@ -41,8 +41,9 @@ const WORTH: u64 = 20;
 const WORTH_LEARNING: u64 = 5;
 /// The last segment is ended early when it holds at least this.
 const MIN_SEAL: u64 = 256 << 10;
-/// Bodies looked at for samples.
+/// Bodies looked at for samples; so many at a time are spread over all there are.
 const MAX_SAMPLES: usize = 4096;
+const SOME: usize = 512;
 
 /// What the store is doing in the background.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,19 +131,26 @@ impl Keeper {
         }
         let (stored, count) = shared.index.plain_bytes()?;
         let stage = train::stage(stored);
-        let trained = self.store.setting(TRAINED)?;
         self.bodies_seen = Some(newest);
-        if stage <= trained.and_then(|bytes| bytes.first().copied()).unwrap_or(0).into() {
+        // The stage, and the number of the dictionary: it must not be given again, even if its
+        // files get lost.
+        let trained = self.store.setting(TRAINED)?.unwrap_or_default();
+        let (last_stage, last) = match trained.split_first_chunk::<1>() {
+            Some(([stage], number)) => (*stage, number.try_into().map_or(0, u32::from_le_bytes)),
+            None => (0, 0),
+        };
+        if stage <= last_stage.into() {
             return Ok(false);
         }
         self.tell(Background::Learning);
         let samples = self.samples(count)?;
         let Some(dictionary) = train::train(&samples, stage) else { return Ok(false) };
         let segments = &self.shared().segments;
-        let number = shelf::add(segments, &dictionary)
+        let number = shelf::add(segments, last, &dictionary)
             .map_err(|error| segments.failed("write a dictionary", error))?;
         let mut batch = Batch::new();
-        batch.put_setting(TRAINED, vec![u8::try_from(stage).unwrap_or(u8::MAX)]);
+        let stage = u8::try_from(stage).unwrap_or(u8::MAX);
+        batch.put_setting(TRAINED, [&[stage][..], &number.to_le_bytes()].concat());
         Way(&self.store).commit(batch)?;
         tracing::info!(
             number,
@@ -156,8 +164,10 @@ impl Keeper {
     fn samples(&self, count: usize) -> Result<Samples, StoreError> {
         let shared = self.shared();
         let mut samples = Samples::new();
-        let step = count.div_ceil(MAX_SAMPLES).max(1);
-        for id in self.store.bodies_after(None, usize::MAX)?.into_iter().step_by(step) {
+        let step = count.div_ceil(SOME).max(1);
+        let all = self.store.bodies_after(None, usize::MAX)?;
+        let spread = (0..step).flat_map(|first| all.iter().skip(first).step_by(step));
+        for id in spread.take(MAX_SAMPLES).copied() {
             let Some((stored, _)) = shared.index.body(id)? else { continue };
             let Some(chunk) = stored.chunks.first() else { continue };
             let file = shared.segments.file(chunk.segment)?;

@@ -49,10 +49,10 @@ pub(super) fn load(segments: &Segments) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a dictionary durable and brings it into use.
-pub(super) fn add(segments: &Segments, bytes: &[u8]) -> io::Result<u32> {
+/// Makes a dictionary durable and brings it into use, with a number above all there are and `used`.
+pub(super) fn add(segments: &Segments, used: u32, bytes: &[u8]) -> io::Result<u32> {
     let disk = &*segments.disk;
-    let number = numbers(disk)?.last().map_or(1, |last| last + 1);
+    let number = numbers(disk)?.last().map_or(used, |last| used.max(*last)).saturating_add(1);
     let dictionary = Dictionary::new(number, bytes);
     let dictionary = dictionary.map_err(|Malformed| io::Error::from(io::ErrorKind::InvalidData))?;
     let file = encode(&segments.key, number, bytes)?;
@@ -143,7 +143,7 @@ mod tests {
         let disk = SimDisk::new(0);
         let key = [7; 32];
         let segments = Segments::new(Arc::new(disk.clone()), key);
-        add(&segments, b"what mail has in common").unwrap();
+        add(&segments, 0, b"what mail has in common").unwrap();
         let payload = segments.dictionaries.newest().pack(&b"what mail has in common, ".repeat(9));
         let payload = payload.unwrap();
         for suffix in SUFFIXES {
