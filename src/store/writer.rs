@@ -37,8 +37,8 @@ pub(super) const WAITING: usize = 64;
 const GROUP: usize = 64;
 /// Bytes of log after which the index is committed even when `index_interval` is not over.
 const MAX_REPLAY: u64 = 16 << 20;
-/// Longest wait for those who are about to commit, and never more than half of what a sync takes.
-const PATIENCE: Duration = Duration::from_millis(3);
+/// Shortest and longest wait for those who are about to commit; between them, as long as a sync takes.
+const PATIENCE: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(3));
 /// Bytes the log's file grows by. A sync that need not grow the file writes no file system metadata,
 /// which is several times as much as a message.
 const AHEAD: u64 = 512 << 10;
@@ -203,7 +203,8 @@ pub(super) async fn serve(mut writer: Writer, mut commands: mpsc::Receiver<Comma
                 Err(_) if batches.is_empty() => break,
                 // Those who will be there in a moment share the sync.
                 Err(_) => {
-                    let patience = (sync_time / 2).min(PATIENCE).saturating_sub(begun.elapsed());
+                    let patience = sync_time.clamp(PATIENCE.0, PATIENCE.1);
+                    let patience = patience.saturating_sub(begun.elapsed());
                     if patience.is_zero() || writer.shared.coming.load(Ordering::Relaxed) == 0 {
                         break;
                     }
