@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::disk::DiskFile;
 use super::error::StoreError;
@@ -74,7 +75,14 @@ impl MessageReader {
             match Self::open(shared, id, stored, &places) {
                 // Its segment is gone: it lies elsewhere now.
                 Err(StoreError::Disk { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound && tries.next().is_some() => {}
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    if tries.next().is_none() {
+                        shared.segments.damaged.fetch_add(1, Ordering::Relaxed);
+                        let lost = format!("a segment of body {} is not there", id.0);
+                        return Err(StoreError::Damaged(lost));
+                    }
+                }
                 opened => return opened,
             }
         }

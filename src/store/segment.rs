@@ -54,8 +54,12 @@ impl Segments {
         if let Some(file) = open.get(&segment) {
             return Ok(Arc::clone(file));
         }
-        let file = self.disk.open(&name(segment), How::Known);
-        let file = file.map_err(|error| self.failed("open a segment", error))?;
+        let file = self.disk.open(&name(segment), How::Known).map_err(|error| {
+            let doing = "open a segment";
+            // Compaction may just have removed it: whoever asked knows whether that is a failure.
+            let gone = error.kind() == io::ErrorKind::NotFound;
+            if gone { disk(doing, error) } else { self.failed(doing, error) }
+        })?;
         if open.len() >= MAX_OPEN {
             open.pop_first();
         }

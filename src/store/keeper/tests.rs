@@ -44,6 +44,25 @@ async fn filled(dir: &Path, letters: u64) -> (Store, MailboxId) {
     (store, inbox)
 }
 
+/// Fifty letters and a large one that was deleted.
+async fn with_room_to_win(dir: &Path) -> (Store, MailboxId) {
+    let (store, inbox) = filled(dir, 50).await;
+    add(&store, inbox, &noise(2_000_000)).await;
+    let newest = store.messages(inbox).unwrap().pop().unwrap();
+    let mut batch = Batch::new();
+    batch.expunge(inbox, vec![newest.uid]);
+    store.commit(batch).await.unwrap();
+    (store, inbox)
+}
+
+/// The card forgets a bit of the first segment.
+fn rot(dir: &Path, at: usize) {
+    let path = dir.join("00000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+}
+
 async fn work(store: &Store) -> bool {
     let mut keeper = store.keeper();
     tokio::task::spawn_blocking(move || keeper.work()).await.unwrap().unwrap()
@@ -193,10 +212,7 @@ async fn a_card_that_forgets_is_noticed_within_a_month() {
     let mut batch = Batch::new();
     batch.put_setting(&format!("{SCRUBBED}1"), month_ago.to_le_bytes().to_vec());
     store.commit(batch).await.unwrap();
-    let path = dir.path().join("00000001.seg");
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[5_000] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    rot(dir.path(), 5_000);
     assert!(work(&store).await);
     assert_eq!(store.stats().unwrap().damaged_records, 1);
     assert!(!work(&store).await, "not again before another month is over");
@@ -259,16 +275,8 @@ async fn what_is_needed_is_not_written_again_and_again() {
 #[tokio::test]
 async fn what_cannot_be_moved_is_not_tried_for_ever() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, inbox) = filled(dir.path(), 50).await;
-    add(&store, inbox, &noise(2_000_000)).await;
-    let newest = store.messages(inbox).unwrap().pop().unwrap();
-    let mut batch = Batch::new();
-    batch.expunge(inbox, vec![newest.uid]);
-    store.commit(batch).await.unwrap();
-    let path = dir.path().join("00000001.seg");
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[5_000] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    let (store, _) = with_room_to_win(dir.path()).await;
+    rot(dir.path(), 5_000);
     let mut keeper = store.keeper();
     let ends = tokio::task::spawn_blocking(move || {
         Way(&keeper.store).seal().unwrap();
@@ -309,21 +317,26 @@ async fn mail_does_not_rely_on_a_file_that_the_card_has_forgotten() {
 #[tokio::test]
 async fn compaction_tells_again_what_a_damaged_commit_had_told() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, inbox) = filled(dir.path(), 50).await;
-    add(&store, inbox, &noise(2_000_000)).await;
-    let newest = store.messages(inbox).unwrap().pop().unwrap();
-    let mut batch = Batch::new();
-    batch.expunge(inbox, vec![newest.uid]);
-    store.commit(batch).await.unwrap();
+    let (store, inbox) = with_room_to_win(dir.path()).await;
     // The commit that made the mailbox.
-    let path = dir.path().join("00000001.seg");
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[90] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    rot(dir.path(), 90);
     assert_eq!(compact(&store).await.segments, 1);
     store.close().await.unwrap();
     let store = Store::rebuild(dir.path(), Options::default()).unwrap();
     assert_eq!(store.messages(inbox).unwrap().len(), 50);
     assert_eq!(store.mailbox(inbox).unwrap().unwrap().messages, 50);
     check(&store, inbox);
+}
+
+#[tokio::test]
+async fn a_segment_that_is_gone_is_told_as_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 2).await;
+    let message = store.messages(inbox).unwrap().pop().unwrap();
+    store.close().await.unwrap();
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    store.shared().segments.remove(1).unwrap();
+    assert!(matches!(store.read(&message.content), Err(StoreError::Damaged(_))));
+    let stats = store.stats().unwrap();
+    assert_eq!((stats.damaged_records, stats.io_errors), (1, 0));
 }
