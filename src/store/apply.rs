@@ -15,6 +15,7 @@ use super::index::{
 };
 use super::quota::{Quota, Usage};
 use super::record::{Key, Place};
+use super::threads::{IdHash, THREADS, ThreadId};
 use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
 use crate::mail::{Flags, ModSeq, SystemFlag, Uid};
 
@@ -75,6 +76,7 @@ pub(super) struct Tables<'t> {
     live: Table<'t, u32, u64>,
     queue: Table<'t, u64, Bytes>,
     settings: Table<'t, &'static str, Bytes>,
+    threads: Table<'t, (u32, u64), u64>,
     rows: BTreeMap<MailboxId, Mailbox>,
     /// While the index is made anew.
     anew: Option<Anew>,
@@ -90,6 +92,8 @@ pub(super) struct Anew {
     pub(super) state: Option<State>,
     /// The highest numbers given in each mailbox.
     highest: BTreeMap<MailboxId, (ModSeq, Uid)>,
+    /// Accounts that came to their end.
+    gone: BTreeSet<AccountId>,
 }
 
 impl<'t> Tables<'t> {
@@ -106,6 +110,7 @@ impl<'t> Tables<'t> {
             live: txn.open_table(LIVE).map_err(index)?,
             queue: txn.open_table(QUEUE).map_err(index)?,
             settings: txn.open_table(SETTINGS).map_err(index)?,
+            threads: txn.open_table(THREADS).map_err(index)?,
             rows: BTreeMap::new(),
             anew: None,
         })
@@ -208,6 +213,12 @@ impl<'t> Tables<'t> {
             }
             Event::Part(hash, chunk) => self.place_part(*hash, chunk)?,
             Event::Message(mailbox, message) => self.put_message(*mailbox, message)?,
+            Event::Thread(account, thread, ids) => {
+                for id in ids {
+                    self.threads.insert((account.0, id.number()), thread.0).map_err(index)?;
+                }
+            }
+            Event::AccountGone(account) => self.forget_account(*account)?,
             Event::Flags(mailbox, modseq, changed) => {
                 for (uid, flags) in changed {
                     self.set_flags(*mailbox, *modseq, *uid, flags)?;
@@ -299,6 +310,27 @@ impl<'t> Tables<'t> {
     fn forget_expunged(&mut self, id: MailboxId) -> Result<(), StoreError> {
         let tombs = (id.0, 0, 0)..=(id.0, u64::MAX, u32::MAX);
         self.expunged.retain_in(tombs, |_, ()| false).map_err(index)
+    }
+
+    /// The thread of a message id.
+    pub(super) fn thread(
+        &self,
+        account: AccountId,
+        id: IdHash,
+    ) -> Result<Option<ThreadId>, StoreError> {
+        let row = self.threads.get((account.0, id.number())).map_err(index)?;
+        Ok(row.map(|row| ThreadId(row.value())))
+    }
+
+    /// While the index is made anew, an older record of a thread may come behind a newer one of the
+    /// account's end.
+    fn forget_account(&mut self, account: AccountId) -> Result<(), StoreError> {
+        if let Some(anew) = &mut self.anew {
+            anew.gone.insert(account);
+            return Ok(());
+        }
+        let all = (account.0, 0)..=(account.0, u64::MAX);
+        self.threads.retain_in(all, |_, _| false).map_err(index)
     }
 
     fn put_message(&mut self, id: MailboxId, message: &Message) -> Result<(), StoreError> {
@@ -492,7 +524,8 @@ impl<'t> Tables<'t> {
 
     /// Ends making the index anew: drops what nothing refers to, and counts the rest.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
-        let Some(Anew { highest, .. }) = self.anew.take() else { return Ok(()) };
+        let Some(Anew { highest, gone, .. }) = self.anew.take() else { return Ok(()) };
+        gone.into_iter().try_for_each(|account| self.forget_account(account))?;
         let mut orphans = BTreeSet::new();
         for (id, (modseq, uid)) in highest {
             if !self.raise(id, modseq, uid)? {

@@ -130,6 +130,7 @@ fn carried(shared: &Shared, event: &Event) -> Result<usize, StoreError> {
         Event::Part(hash, chunk) => index.part(*hash)? == Some(*chunk),
         Event::Setting(key, value) => index.setting(key)?.as_ref() == Some(value),
         Event::Expunged(mailbox, ..) => index.mailbox(*mailbox)?.is_some(),
+        Event::Thread(account, _, ids) => index.knows_thread(*account, ids)?,
         _ => true,
     };
     Ok(if told { event.size() } else { 0 })
@@ -242,7 +243,17 @@ fn carry_lost(log: &mut impl Log, segment: u32, step: &mut Step) -> Result<(), S
     step.mailboxes.extend(index.all_mailboxes()?);
     step.queued.extend(index.queue()?.into_iter().map(|record| record.id));
     step.settings.extend(index.settings("")?.into_iter().map(|(key, _)| key));
-    for message in index.messages_with(|chunk| chunk.segment == segment)? {
+    let mut last = None;
+    loop {
+        let threads = log.shared().index.threads_after(last, STEP_EVENTS)?;
+        let Some((account, id, _)) = threads.last() else { break };
+        last = Some((*account, *id));
+        for (account, id, thread) in threads {
+            step.push(Carry::Thread(account, thread, vec![id]));
+        }
+        step.go_when_full(log)?;
+    }
+    for message in log.shared().index.messages_with(|chunk| chunk.segment == segment)? {
         step.events += 1;
         step.messages.insert(message);
         step.go_when_full(log)?;
@@ -310,6 +321,11 @@ impl Step {
                 self.events += uids.len();
                 self.expunged.entry((mailbox, modseq)).or_default().extend(uids);
             }
+            Event::Thread(account, thread, ids) => {
+                self.events += ids.len();
+                self.moved.push(Carry::Thread(account, thread, ids));
+            }
+            Event::AccountGone(account) => self.moved.push(Carry::AccountGone(account)),
             Event::Queued(record) => self.queued.extend([record.id]),
             Event::QueueState(id, _) | Event::Dequeued(id) => self.queued.extend([id]),
             Event::Setting(key, _) | Event::SettingDeleted(key) => self.settings.extend([key]),

@@ -19,6 +19,7 @@ use super::sim::{Rng, SimDisk};
 use super::types::{AccountId, BodyId, MailboxId, Outcome};
 use super::verify::verify;
 use super::writer::Writer;
+use crate::mail::threading::Threading;
 use crate::mail::{Flags, MailboxName};
 
 const INBOX: MailboxId = MailboxId(1);
@@ -26,7 +27,8 @@ const INBOX: MailboxId = MailboxId(1);
 fn small_body(writer: &Writer, bytes: &[u8]) -> Body {
     let id = BodyId(writer.shared.next_body.fetch_add(1, Ordering::Relaxed));
     let chunks = vec![Lump::Raw(bytes.to_vec())];
-    let body = Body::new(id, bytes.len() as u64, Parts { chunks, ..Parts::default() });
+    let parts = Parts { chunks, ..Parts::default() };
+    let body = Body::new(id, bytes.len() as u64, Threading::default(), parts);
     body.pack(&writer.shared.segments.dictionaries).unwrap();
     body
 }

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "the dump is for tests"))]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{
@@ -16,8 +17,11 @@ use super::changes::{Changes, Entry, Recent};
 use super::codec::{Decoder, Malformed};
 use super::disk::{Disk, How, IndexFile};
 use super::error::StoreError;
-use super::event::{ChunkRef, Hash, PartUse, Stored, decode_entry, decode_mailbox, decode_message};
+use super::event::{
+    ChunkRef, Hash, MessageLayout, PartUse, Stored, decode_entry, decode_mailbox, decode_message,
+};
 use super::quota::Usage;
+use super::threads::{IdHash, THREADS, ThreadId};
 use super::types::{
     AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord, Stats,
 };
@@ -51,7 +55,7 @@ pub(super) const QUEUE: TableDefinition<'_, u64, Bytes> = TableDefinition::new("
 pub(super) const SETTINGS: TableDefinition<'_, &str, Bytes> = TableDefinition::new("settings");
 
 /// Layout of these tables; another one is made anew from the segments.
-pub(super) const LAYOUT: u32 = 2;
+pub(super) const LAYOUT: u32 = 3;
 /// File name of the index.
 pub(super) const FILE: &str = "index.redb";
 /// Memory redb may use for pages.
@@ -285,6 +289,39 @@ impl Index {
         Ok(row.map(|row| part_row(row.value())).transpose()?.and_then(|row| row.place))
     }
 
+    /// What every message id belongs to, up to `limit` of them, after one.
+    pub(super) fn threads_after(
+        &self,
+        after: Option<(AccountId, IdHash)>,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, IdHash, ThreadId)>, StoreError> {
+        let rows = self.read()?.open_table(THREADS).map_err(index)?;
+        let after = after.map(|(account, id)| (account.0, id.number()));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = rows.range((from, Bound::Unbounded)).map_err(index)?.take(limit);
+        rows.map(|entry| {
+            let (key, thread) = entry.map_err(index)?;
+            let (account, id) = key.value();
+            Ok((AccountId(account), IdHash(id.to_be_bytes()), ThreadId(thread.value())))
+        })
+        .collect()
+    }
+
+    /// Whether any of these message ids belongs to a thread.
+    pub(super) fn knows_thread(
+        &self,
+        account: AccountId,
+        ids: &[IdHash],
+    ) -> Result<bool, StoreError> {
+        let rows = self.read()?.open_table(THREADS).map_err(index)?;
+        for id in ids {
+            if rows.get((account.0, id.number())).map_err(index)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The numbers of bodies that exist, ascending.
     pub(super) fn bodies_after(
         &self,
@@ -464,6 +501,7 @@ impl Index {
         dump_table(&txn, LIVE, &mut out);
         dump_table(&txn, QUEUE, &mut out);
         dump_table(&txn, SETTINGS, &mut out);
+        dump_table(&txn, THREADS, &mut out);
         out
     }
 }
@@ -520,7 +558,7 @@ pub(super) fn mailbox_row(id: MailboxId, row: &[u8]) -> Result<Mailbox, StoreErr
 /// Decodes a value of [`MESSAGES`].
 pub(super) fn message_row(uid: u32, row: &[u8]) -> Result<Message, StoreError> {
     let uid = Uid::new(uid).ok_or(Malformed);
-    uid.and_then(|uid| decode_message(uid, &mut Decoder(row), Decoder::content))
+    uid.and_then(|uid| decode_message(uid, &mut Decoder(row), MessageLayout::Three))
         .map_err(|error| malformed("a message", error))
 }
 

@@ -34,6 +34,7 @@ mod record;
 mod segment;
 mod shelf;
 mod starter;
+mod threads;
 mod train;
 mod transfer;
 mod types;
@@ -47,6 +48,7 @@ pub use error::{OpenError, StoreError};
 pub use keeper::{Background, Compacted, Keeper};
 pub use quota::{Quota, Usage};
 pub use reader::MessageReader;
+pub use threads::ThreadId;
 pub use types::{
     AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
     QueueId, QueueRecord, Stats, Verify,
