@@ -15,9 +15,10 @@ use super::error::StoreError;
 use super::event::{ChunkRef, Hash, PartUse, Stored};
 use super::packing::Dictionaries;
 use super::segment::Pinned;
+use super::shared::Shared;
 use super::transfer::{Form, Piece, Splitter};
 use super::types::{BodyId, Content};
-use super::writer::{Command, Shared};
+use super::writer::Command;
 use crate::mail::threading::{HeaderHead, Threading};
 
 /// Bytes of a full chunk of the plain stream.

@@ -12,8 +12,9 @@ use super::event::{ChunkRef, Commit, Event, Hash};
 use super::packing;
 use super::record::{Place, SEGMENT_HEADER};
 use super::segment::{self, Found, Walk};
+use super::shared::Shared;
 use super::types::{BodyId, MailboxId, QueueId};
-use super::writer::{Shared, Writer};
+use super::writer::Writer;
 use crate::mail::{ModSeq, Uid};
 
 /// Bytes of records, or number of events, carried in one commit.

@@ -17,7 +17,7 @@ use super::record::{self, Kind, Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Walk};
 use super::sim::{Rng, SimDisk};
 use super::types::{AccountId, BodyId, MailboxId, Outcome};
-use super::verify::verify;
+use super::verify::{scrub, verify};
 use super::writer::Writer;
 use crate::mail::threading::Threading;
 use crate::mail::{Flags, MailboxName};
@@ -88,6 +88,25 @@ fn a_damaged_commit_does_not_hide_its_neighbours() {
         assert_eq!((found.damage.len(), found.messages.len()), (1, 0));
         assert_eq!(found.damage[0].offset, second);
     }
+}
+
+#[test]
+fn zeros_where_commits_of_an_older_segment_stood_are_damage() {
+    let disk = SimDisk::new(0);
+    let mut writer = filled(&disk, &[b"one", b"two"]);
+    writer.seal().unwrap();
+    add(&mut writer, b"three").unwrap();
+    let last = offsets(&disk, Kind::Commit)[2];
+    let file = disk.open(&segment::name(1), How::Known).unwrap();
+    let zeros = vec![0; usize::try_from(file.len().unwrap() - last).unwrap()];
+    file.write_at(&zeros, last).unwrap();
+    let found = verify(&writer.shared).unwrap().damage;
+    assert_eq!(found.iter().map(|damage| damage.offset).collect::<Vec<_>>(), [last]);
+    assert_eq!(scrub(&writer.shared, 1, &|| Ok(())).unwrap(), 1);
+    drop(writer);
+    let writer = open(&disk, true).unwrap();
+    assert_eq!(uids(&writer), [1, 3]);
+    assert_eq!(writer.shared.segments.damaged.load(Ordering::Relaxed), 1);
 }
 
 #[test]

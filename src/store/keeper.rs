@@ -17,11 +17,12 @@ use super::compact::{self, Log, Survey};
 use super::disk::How;
 use super::error::StoreError;
 use super::segment;
+use super::shared::Shared;
 use super::shelf;
 use super::train::{self, Samples};
 use super::types::BodyId;
 use super::verify;
-use super::writer::{Command, Shared};
+use super::writer::Command;
 
 /// Pause between two steps, and how long nobody must have written anything before the next.
 const PAUSE: Duration = Duration::from_millis(20);

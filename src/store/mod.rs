@@ -31,7 +31,9 @@ mod plan;
 mod quota;
 mod reader;
 mod record;
+mod rows;
 mod segment;
+mod shared;
 mod shelf;
 mod starter;
 mod threads;
@@ -88,7 +90,8 @@ use crate::mail::{MailboxName, ModSeq, Uid};
 use disk::{Disk, How, OsDisk};
 use lock::Lock;
 use open::Refused;
-use writer::{Command, Shared, Writer};
+use shared::Shared;
+use writer::{Command, Writer};
 
 /// The open store; cheap to clone. There is one per data folder, kept by a lock file.
 #[derive(Clone, Debug)]

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use super::batch::{Batch, Op};
 use super::reader::MessageReader;
 use super::record::Key;
+use super::shared::Shared;
 use super::threads::{self, IdHash, ThreadId};
 use super::types::{
     AccountId, BodyId, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
     QueueRecord,
 };
-use super::writer::Shared;
 use crate::mail::{Flags, ModSeq, SystemFlag, Uid, UidValidity};
 
 /// Everything a store holds.

@@ -17,8 +17,9 @@ use super::event::{Commit, Counters};
 use super::index::{Index, index};
 use super::record::{Key, Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Segments, Walk};
+use super::shared::Shared;
 use super::shelf;
-use super::writer::{Shared, Writer};
+use super::writer::Writer;
 use redb::Durability;
 
 /// Why a folder is not opened.
@@ -245,7 +246,6 @@ fn apply(
             Found::Record { offset, .. } | Found::Damage { offset, .. } if offset >= end => break,
             Found::Record { commit: None, .. } => continue,
             Found::Record { commit: Some(bytes), end, .. } => (end, Commit::decode(&bytes).ok()),
-            Found::Damage { offset, .. } if walk.is_blank_from(offset).map_err(failed)? => break,
             Found::Damage { offset, .. } => (offset, None),
         };
         let place = Place { segment: from.segment, offset: place };

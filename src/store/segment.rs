@@ -276,18 +276,6 @@ impl<'a> Walk<'a> {
         Ok(Some(Found::Damage { offset, end: self.offset }))
     }
 
-    /// Whether the segment is nothing but zeros from here: written ahead and never used.
-    pub(super) fn is_blank_from(&mut self, mut offset: u64) -> io::Result<bool> {
-        while offset < self.end {
-            let bytes = self.bytes(offset, WINDOW / 2)?;
-            if bytes.iter().any(|byte| *byte != 0) {
-                return Ok(false);
-            }
-            offset += bytes.len() as u64;
-        }
-        Ok(true)
-    }
-
     /// The first bytes of the payload of a record that was found at this place.
     pub(super) fn payload_head(&mut self, offset: u64) -> io::Result<Vec<u8>> {
         Ok(self.bytes(offset + RECORD_HEADER as u64, 8)?.to_vec())

@@ -268,11 +268,11 @@ mod encoding {
         fn any_bytes_are_decoded_without_panic(bytes in vec(any::<u8>(), 0..300)) {
             let _ = Commit::decode(&bytes);
             let _ = packing::unpack_commit(&bytes);
-            let _ = index::mailbox_row(MailboxId(1), &bytes);
-            let _ = index::message_row(1, &bytes);
-            let _ = index::body_row(&bytes);
-            let _ = index::part_row(&bytes);
-            let _ = index::queue_row(QueueId(1), &bytes);
+            let _ = rows::mailbox_row(MailboxId(1), &bytes);
+            let _ = rows::message_row(1, &bytes);
+            let _ = rows::body_row(&bytes);
+            let _ = rows::part_row(&bytes);
+            let _ = rows::queue_row(QueueId(1), &bytes);
             if let Some(head) = bytes.first_chunk() {
                 let place = Place { segment: 1, offset: 64 };
                 prop_assert_eq!(Header::parse(&[7; 32], place, head), None);

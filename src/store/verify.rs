@@ -8,8 +8,8 @@ use super::error::StoreError;
 use super::event::ChunkRef;
 use super::record::{Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Walk};
+use super::shared::Shared;
 use super::types::{Damage, MailboxId, Verify};
-use super::writer::Shared;
 use crate::mail::Uid;
 
 /// Bytes that are read between two rests.
@@ -20,7 +20,6 @@ pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {
     let segments = &shared.segments;
     let failed = |error| segments.failed("read a segment", error);
     let mut verify = Verify::default();
-    let mut blank = Vec::new();
     // What is behind the last commit may be half-written at this moment.
     let Some(end) = shared.index.state()?.map(|state| state.position) else { return Ok(verify) };
     let numbers = segment::numbers(&*segments.disk).map_err(failed)?;
@@ -50,18 +49,11 @@ pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {
                     verify.bytes += end - offset;
                 }
                 Found::Damage { offset, end } => {
-                    let damage = Damage { segment: number, offset, len: end - offset };
-                    let unused = walk.is_blank_from(offset).map_err(failed)?;
-                    let list = if unused { &mut blank } else { &mut verify.damage };
-                    list.push(damage);
+                    verify.damage.push(Damage { segment: number, offset, len: end - offset });
                 }
             }
         }
         verify.segments += 1;
-    }
-    // Zeros at the end of a segment were written ahead, unless something should be there.
-    if messages_in(shared, &blank)?.len() > messages_in(shared, &[])?.len() {
-        verify.damage.append(&mut blank);
     }
     verify.messages = messages_in(shared, &verify.damage)?;
     Ok(verify)
@@ -90,7 +82,7 @@ pub(super) fn scrub(
         if end.is_some_and(|end| end.segment == segment && offset >= end.offset) {
             break;
         }
-        if !whole && !walk.is_blank_from(offset).map_err(failed)? {
+        if !whole {
             segments.damaged(Place { segment, offset });
             damage += 1;
         }
