@@ -2,6 +2,8 @@
 //! (RFC 5322 §3.6.4), as far as threads are made of them. Whatever programs write there is taken as
 //! well as it can be; nothing is held beyond the fields themselves, and these up to a limit.
 
+use memchr::memmem;
+
 use super::structure::{RawField, fields};
 
 /// Bytes of a message that are looked at for its header.
@@ -78,7 +80,7 @@ impl HeaderHead {
         self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         let end = |ending: &[u8]| {
             let new = self.bytes.get(from..).unwrap_or_default();
-            Some(from + new.windows(ending.len()).position(|w| w == ending)? + ending.len())
+            Some(from + memmem::find(new, ending)? + ending.len())
         };
         let end = [end(b"\n\r\n"), end(b"\n\n")].into_iter().flatten().min();
         if let Some(end) = end {
