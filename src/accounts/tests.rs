@@ -1,13 +1,14 @@
 //! The directory against a real store, with cheap hashes.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::store::Options;
 
-const CHEAP: Cost = Cost { memory: 8, passes: 1 };
+const CHEAP: Cost = Cost { memory: 8, passes: 1, rounds: NonZeroU32::MIN };
 
 fn open(folder: &Path) -> (Accounts, Store) {
     let store = Store::open(folder, Options::default()).unwrap();

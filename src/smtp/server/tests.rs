@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::accounts::Password;
 use crate::clock::SystemClock;
-use crate::config::{Outbound, OutboundMode};
+use crate::config::{DailyLimits, Outbound, OutboundMode};
 use crate::dns::Resolver;
 use crate::mail::MailboxName;
 use crate::policy::dkim::SigningKeys;
@@ -65,7 +65,7 @@ async fn our_own_sending_end_submits_over_starttls_and_over_tls() {
         let verdicts = report.unwrap().verdicts;
         assert!(matches!(verdicts.as_slice(), [Verdict::Deliver(_), Verdict::Deliver(_)]));
         let stored = post.inbox().pop().unwrap();
-        assert!(stored.contains(" with ESMTPSA id "), "{stored}");
+        assert!(stored.contains(" with ESMTPSA (TLSv1.3 TLS_"), "{stored}");
         assert!(!stored.contains("secret"), "{stored}");
         assert!(stored.contains("Message-ID: <") && stored.contains("Date: "), "{stored}");
     }
@@ -106,7 +106,7 @@ async fn a_full_mailbox_is_told_at_rcpt_and_what_does_not_fit_after_data() {
     batch.set_quota(post.alice, crate::store::Quota { bytes: Some(1000), messages: None });
     post.store.commit(batch).await.unwrap();
     let mut stranger = post.call(Role::Mx).await;
-    stranger.say("EHLO x\r\n", 10).await;
+    stranger.say("EHLO x\r\n", 12).await;
     let to = "RCPT TO:<alice@example.org>\r\n";
     let mail = |size: &str| format!("RSET\r\nMAIL FROM:<b@example.net>{size}\r\n{to}");
     for (size, answer) in [(" SIZE=1001", "452 4.2.2"), (" SIZE=1000", "250"), ("", "250")] {
@@ -208,7 +208,10 @@ impl PostOffice {
         let Lookup::Account(account) = accounts.lookup(&alice) else { panic!("no alice") };
         let settings =
             ServerSettings { hostname, postmaster: alice, message_size: 1 << 20, timeouts };
-        let house = House { tls, accounts, queue: queue.clone(), store: store.clone(), clock };
+        let allowance = Allowance::new(store.clone(), DailyLimits::default());
+        let (queue, store) = (queue.clone(), store.clone());
+        let house =
+            House { tls, accounts, queue: queue.clone(), store: store.clone(), allowance, clock };
         Self {
             folder,
             server: Arc::new(Server::new(settings, house)),
