@@ -198,16 +198,17 @@ impl Directory {
         if !self.is_ours(address.domain()) {
             return Lookup::NotOurs;
         }
+        let anyone = || catch_all(address.domain()).and_then(|any| self.lookup_exact(&any));
+        self.lookup_named(address).or_else(anyone).unwrap_or(Lookup::NoSuchUser)
+    }
+
+    /// The same without the catch-all, for a domain of ours.
+    fn lookup_named(&self, address: &Address) -> Option<Lookup> {
         let base = untagged(address);
         let exact = self.lookup_exact(address);
         let untagged = || base.as_ref().and_then(|base| self.lookup_exact(base));
         let role = || is_role(base.as_ref().unwrap_or(address).local()).then(|| self.first());
-        let anyone = || catch_all(address.domain()).and_then(|any| self.lookup_exact(&any));
-        exact
-            .or_else(untagged)
-            .or_else(|| role().flatten())
-            .or_else(anyone)
-            .unwrap_or(Lookup::NoSuchUser)
+        exact.or_else(untagged).or_else(|| role().flatten())
     }
 
     /// Whether mail for `address` ends, through whatever aliases, at this account.
@@ -218,7 +219,10 @@ impl Directory {
     /// Whether mail for `address` would come through the address with this key.
     pub(super) fn leads_through(&self, address: &Address, key: &str) -> bool {
         self.walk(address, &mut |on_the_way, _| {
-            on_the_way.key() == key || untagged(on_the_way).is_some_and(|base| base.key() == key)
+            let any = || catch_all(on_the_way.domain()).is_some_and(|any| any.key() == key);
+            on_the_way.key() == key
+                || untagged(on_the_way).is_some_and(|base| base.key() == key)
+                || any() && self.lookup_named(on_the_way).is_none()
         })
     }
 
@@ -302,7 +306,7 @@ mod tests {
 
     fn directory() -> Directory {
         let mut directory = Directory::default();
-        directory.set_domains(vec!["x.org".parse().unwrap(), "y.org".parse().unwrap()]);
+        directory.set_domains(["x.org", "y.org", "z.org"].map(|name| name.parse().unwrap()).into());
         for (id, name) in [(1, "alice@x.org"), (2, "Bob@x.org"), (10, "käthe@y.org")] {
             let password = HASH.to_owned().try_into().unwrap();
             let entry =
@@ -315,6 +319,7 @@ mod tests {
             ("office@x.org", vec!["bob+office@x.org"]),
             ("alice+spam@x.org", vec!["bob@x.org"]),
             ("abuse@y.org", vec!["käthe@y.org"]),
+            ("*@z.org", vec!["bob@x.org"]),
         ] {
             let targets = targets.into_iter().map(address).collect();
             directory.apply(Edit::Alias(Alias { alias: address(alias), targets }));
@@ -341,6 +346,11 @@ mod tests {
             ("+alice@x.org", Lookup::NoSuchUser),
             ("\"a b\"@x.org", Lookup::NoSuchUser),
             ("hostmaster@x.org", Lookup::NoSuchUser),
+            ("anyone@z.org", Lookup::Forward(vec![address("bob@x.org")])),
+            ("anyone+tag@z.org", Lookup::Forward(vec![address("bob@x.org")])),
+            ("alice@z.org", Lookup::Forward(vec![address("bob@x.org")])),
+            ("*@z.org", Lookup::Forward(vec![address("bob@x.org")])),
+            ("abuse@z.org", account(1)),
             ("alice@elsewhere.org", Lookup::NotOurs),
             ("postmaster@elsewhere.org", Lookup::NotOurs),
         ] {
@@ -364,6 +374,10 @@ mod tests {
         assert!(!reaches(&directory, "alice@elsewhere.org", 1));
         assert!(directory.leads_through(&address("sales@y.org"), "office@x.org"));
         assert!(!directory.leads_through(&address("family@x.org"), "office@x.org"));
+        // A catch-all whose target is nobody would catch its own mail.
+        assert!(directory.leads_through(&address("nobody@z.org"), "*@z.org"));
+        assert!(!directory.leads_through(&address("abuse@z.org"), "*@z.org"));
+        assert!(!directory.leads_through(&address("nobody@y.org"), "*@z.org"));
         let (a, b) = (address("a@x.org"), address("b@x.org"));
         directory.apply(Edit::Alias(Alias { alias: a.clone(), targets: vec![b.clone()] }));
         directory.apply(Edit::Alias(Alias { alias: b, targets: vec![a] }));

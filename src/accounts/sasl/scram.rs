@@ -322,4 +322,7 @@ const LONGEST_NONCE: usize = 256;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a missing step is the failed test")]
+pub(crate) mod client;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a missing step is the failed test")]
 mod tests;

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::client::Client;
 use super::*;
 
 /// The exchange of RFC 7677 §3.
@@ -44,20 +45,6 @@ fn proof(exchange: Exchange, message: &str) -> Result<Proof, SaslError> {
     }
 }
 
-/// What a client would send last, knowing the password.
-fn client_final(password: &str, gs2: &[u8], bare: &str, challenge: &str) -> String {
-    let Salted { salt, iterations, .. } = salted("");
-    let mut salted_password = [0; 32];
-    let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-    pbkdf2::derive(algorithm, iterations, &salt, password.as_bytes(), &mut salted_password);
-    let client = sign(&salted_password, b"Client Key");
-    let nonce = challenge.split(',').next().unwrap();
-    let without = format!("c={},{nonce}", STANDARD.encode(gs2));
-    let mask = sign(&hash(&client), format!("{bare},{challenge},{without}").as_bytes());
-    let proof: Vec<u8> = client.iter().zip(mask).map(|(a, b)| a ^ b).collect();
-    format!("{without},p={}", STANDARD.encode(proof))
-}
-
 #[test]
 fn the_example_of_rfc_7677_goes_as_it_is_printed() {
     let finding = first(RFC_FIRST, false, &Bindings::default()).unwrap();
@@ -74,16 +61,18 @@ fn the_example_of_rfc_7677_goes_as_it_is_printed() {
 
 #[test]
 fn a_login_bound_to_another_connection_is_worth_nothing() {
-    for (name, data) in [("tls-exporter", [7; 32]), ("tls-server-end-point", [9; 32])] {
-        let gs2 = format!("p={name},,");
-        let bare = "n=alice@example.org,r=abc";
-        for (bound, right) in [(data, true), ([8; 32], false)] {
-            let finding = first(&format!("{gs2}{bare}"), true, &bindings()).unwrap();
-            let (said, exchange) = challenge(finding.found(&salted("xyz")));
-            let gs2 = [gs2.as_bytes(), &bound].concat();
-            let last = client_final("pencil", &gs2, bare, &said);
-            let proof = proof(exchange, &last).unwrap();
-            assert_eq!(keys("pencil").check(&proof).is_some(), right, "{name}");
+    for (flag, data) in [("p=tls-exporter,,", [7; 32]), ("p=tls-server-end-point,,", [9; 32])] {
+        for (binding, right) in [(data, true), ([8; 32], false)] {
+            let client =
+                Client { login: "alice@example.org", password: "pencil", flag, binding: &binding };
+            let first = client.first();
+            let step = (Scram { plus: true }).begin(Some(first.as_bytes()), &bindings()).unwrap();
+            let Step::Find(finding) = step else { panic!("{step:?}") };
+            let Step::Ask { challenge, then } = finding.found(&salted("xyz")) else { panic!() };
+            let Ok(Step::Prove(proof)) = then.answer(client.last(&challenge).0.as_bytes()) else {
+                panic!("no proof")
+            };
+            assert_eq!(keys("pencil").check(&proof).is_some(), right, "{flag}");
         }
     }
 }
