@@ -2,6 +2,7 @@
 
 mod host;
 mod quota;
+mod smuggling;
 
 use std::io::Read as _;
 use std::path::Path;
