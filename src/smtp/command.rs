@@ -339,7 +339,7 @@ fn closing_bracket(text: &str) -> Option<usize> {
 }
 
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed parse is the failed test")]
 mod tests;
-#[cfg(test)]
-mod differential;

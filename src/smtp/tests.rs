@@ -160,6 +160,12 @@ fn a_client_that_wastes_time_is_sent_away() {
         assert!(house.closed && house.replies.len() <= most + 1, "{line}");
         assert!(house.replies.back().unwrap().starts_with("421 4.7.0"), "{line}");
     }
+    let mut house = House::new(Role::Mx);
+    house.send(b"HELO x\r\nMAIL FROM:<>\r\n", usize::MAX);
+    house.replies.clear();
+    house.send("RCPT TO:<guess@example.org>\r\n".repeat(2000).as_bytes(), 4096);
+    assert!(house.closed && house.replies.len() <= 101, "a guesser goes on");
+    assert!(house.missteps >= 99);
 }
 
 proptest! {

@@ -311,7 +311,7 @@ impl PostOffice {
         let tls = Tls::self_signed(&path("tls"), &hostname).unwrap();
         let Lookup::Account(account) = accounts.lookup(&alice) else { panic!("no alice") };
         let settings =
-            ServerSettings { hostname, postmaster: alice, message_size: 1 << 20, timeouts };
+            ServerSettings { hostname, postmaster: alice, message_size: 16 << 20, timeouts };
         let allowance = Allowance::new(store.clone(), daily);
         let (queue, store) = (queue.clone(), store.clone());
         let house =

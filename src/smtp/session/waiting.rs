@@ -96,6 +96,7 @@ impl Desk {
         if self.logged_in || refusal.is_transient() {
             self.say(refusal);
         } else {
+            let refusal = self.idle(refusal);
             self.misstep(refusal);
         }
     }

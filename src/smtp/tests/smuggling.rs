@@ -43,7 +43,10 @@ fn after_data_only_crlf_dot_crlf_is_an_end() {
             let taken: Vec<_> = house.messages.iter().map(|taken| taken.body.clone()).collect();
             if ends {
                 // What follows is said in commands, for everybody to see.
-                assert!(!taken[0].windows(6).any(|word| word == b"hidden"), "{text:?}");
+                let smuggled = |body: &Vec<u8>| {
+                    body.starts_with(b"Subject: x") && body.windows(6).any(|word| word == b"hidden")
+                };
+                assert!(!taken.iter().any(smuggled), "{text:?}");
                 continue;
             }
             let whole = text.strip_suffix(".\r\n").unwrap();

@@ -72,18 +72,20 @@ async fn no_form_of_address_makes_an_open_relay() {
         for (from, end) in
             [("alice@example.org", ""), ("victim@example.net", ""), ("", " SMTPUTF8")]
         {
-            let mut stranger = post.call(Role::Mx).await;
-            stranger.say("EHLO [127.0.0.1]\r\n", 12).await;
-            for route in ROUTES {
-                let lines = format!("RSET\r\nMAIL FROM:<{from}>{end}\r\nRCPT TO:<{route}>\r\n");
-                let reply = stranger.say(&lines, 3).await;
-                if reply.last().unwrap().starts_with("250") {
-                    taken.push(*route);
-                    let data = "DATA\r\nSubject: x\r\n\r\n.\r\n";
-                    stranger.say(data, 2).await;
+            // A connection that tries more is hung up on.
+            for some in ROUTES.chunks(8) {
+                let mut stranger = post.call(Role::Mx).await;
+                stranger.say("EHLO [127.0.0.1]\r\n", 12).await;
+                for route in some {
+                    let lines = format!("RSET\r\nMAIL FROM:<{from}>{end}\r\nRCPT TO:<{route}>\r\n");
+                    let reply = stranger.say(&lines, 3).await;
+                    if reply.last().unwrap().starts_with("250") {
+                        taken.push(*route);
+                        stranger.say("DATA\r\nSubject: x\r\n\r\n.\r\n", 2).await;
+                    }
                 }
+                stranger.say("QUIT\r\n", 1).await;
             }
-            stranger.say("QUIT\r\n", 1).await;
         }
         assert!(post.queue.list().unwrap().is_empty(), "mail of strangers waits to go out");
         taken.sort_unstable();
@@ -107,8 +109,14 @@ async fn postmaster_and_abuse_reach_the_owner_whatever_is_written_before_the_dom
     let post = PostOffice::open(Options::default(), Timeouts::default()).await;
     let mut stranger = post.call(Role::Mx).await;
     stranger.say("HELO x\r\n", 2).await;
-    let all = ["postmaster", "POSTMASTER", "postmaster@example.org", "Abuse@Example.ORG",
-        "\"postmaster\"@example.org", "postmaster+x@example.org"];
+    let all = [
+        "postmaster",
+        "POSTMASTER",
+        "postmaster@example.org",
+        "Abuse@Example.ORG",
+        "\"postmaster\"@example.org",
+        "postmaster+x@example.org",
+    ];
     for name in all {
         let lines = format!("MAIL FROM:<b@example.net>\r\nRCPT TO:<{name}>\r\nDATA\r\n");
         let replies = stranger.say(&lines, 3).await;
@@ -157,17 +165,17 @@ async fn a_header_of_ten_megabytes_and_a_thousand_parts_within_parts_are_taken_w
     let header = format!("Subject: x\r\n{}\r\n", "X-Long: 0123456789012345\r\n".repeat(400_000));
     let mut nested = "Subject: deep\r\nMIME-Version: 1.0\r\n".to_owned();
     for depth in 0..1000 {
-        nested += &format!(
-            "Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n"
-        );
+        nested +=
+            &format!("Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n");
     }
     nested += "Content-Type: text/plain\r\n\r\nfound\r\n";
-    for (message, kept) in [(header, false), (nested, true)] {
+    for message in [&header, &nested] {
         let lines = "MAIL FROM:<b@example.net>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n";
         stranger.say(lines, 3).await;
         let reply = stranger.say(&format!("{message}.\r\n"), 1).await.concat();
-        // The office of this test takes a mebibyte.
-        assert!(reply.starts_with(if kept { "250 2.0.0" } else { "552 5.3.4" }), "{reply}");
+        assert!(reply.starts_with("250 2.0.0"), "{reply}");
     }
-    assert!(post.inbox().pop().unwrap().ends_with("found\r\n"));
+    for (message, stored) in [header, nested].iter().zip(post.inbox()) {
+        assert!(stored.ends_with(message.as_str()), "it came back as something else");
+    }
 }
