@@ -31,24 +31,28 @@ impl Inner {
     pub(super) async fn take(
         &self,
         incoming: &Incoming,
+        held: bool,
         also: impl Fn(&mut Batch),
     ) -> Result<(Vec<Outcome>, usize), AcceptError> {
         let mut batch = Batch::new();
-        let delivered = self.plan(&mut batch, incoming).await?;
+        let delivered = self.plan(&mut batch, incoming, held).await?;
         also(&mut batch);
         match self.store.commit(batch).await {
             Err(StoreError::OverQuota) if self.fits_somewhere(incoming)? => {}
             other => return Ok((other?, delivered)),
         }
         let mut batch = Batch::new();
-        let delivered = self.plan(&mut batch, incoming).await?;
+        let delivered = self.plan(&mut batch, incoming, held).await?;
         also(&mut batch);
         batch.over_quota();
         Ok((self.store.commit(batch).await?, delivered))
     }
 
     fn fits_somewhere(&self, incoming: &Incoming) -> Result<bool, AcceptError> {
-        self.has_room(&incoming.envelope.to, incoming.trace.len() as u64 + incoming.body.size())
+        self.has_room(
+            incoming.envelope.addresses(),
+            incoming.trace.len() as u64 + incoming.body.size(),
+        )
     }
 
     /// Adds to `batch` all that taking a message means, and counts the local copies.
@@ -56,8 +60,9 @@ impl Inner {
         &self,
         batch: &mut Batch,
         incoming: &Incoming,
+        held: bool,
     ) -> Result<usize, AcceptError> {
-        let Expansion { local, remote } = expand(&self.accounts, &incoming.envelope.to)?;
+        let Expansion { local, remote } = expand(&self.accounts, incoming.envelope.addresses())?;
         // Asked at the door too; here nothing gets past.
         let passed_on = || remote.iter().find(|one| one.via.is_none() && !one.failed);
         if incoming.source == Source::Stranger
@@ -85,6 +90,7 @@ impl Inner {
         }
         if !remote.is_empty() {
             let hold = match self.outbound.mode {
+                _ if held => Hold::Limit,
                 OutboundMode::Hold => Hold::Setting,
                 OutboundMode::Direct | OutboundMode::Relay(_) => Hold::No,
             };
@@ -98,7 +104,11 @@ impl Inner {
 impl Inner {
     /// Whether mail of this size for these finds room with anyone: an account within its quota, or
     /// somebody elsewhere.
-    pub(super) fn has_room(&self, to: &[Address], size: u64) -> Result<bool, AcceptError> {
+    pub(super) fn has_room<'a>(
+        &self,
+        to: impl IntoIterator<Item = &'a Address>,
+        size: u64,
+    ) -> Result<bool, AcceptError> {
         let Expansion { local, remote } = expand(&self.accounts, to)?;
         for (account, _) in &local {
             if self.store.has_room(*account, size)? {
@@ -111,7 +121,10 @@ impl Inner {
 }
 
 /// Follows aliases from each recipient to accounts and to addresses elsewhere.
-fn expand(accounts: &Accounts, to: &[Address]) -> Result<Expansion, AcceptError> {
+fn expand<'a>(
+    accounts: &Accounts,
+    to: impl IntoIterator<Item = &'a Address>,
+) -> Result<Expansion, AcceptError> {
     let mut all = Expansion::default();
     let mut accounts_seen = BTreeSet::new();
     let mut remote_seen = BTreeSet::new();

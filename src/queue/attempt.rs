@@ -259,7 +259,7 @@ impl Inner {
         let gone = |r: &Recipient| !r.failed && to.contains(&r.address);
         state.recipients.retain(|recipient| !gone(recipient));
         let incoming = Incoming {
-            envelope: Envelope { from: outgoing.from.clone(), to: to.to_vec() },
+            envelope: Envelope::new(outgoing.from.clone(), to.iter().cloned()),
             trace: Vec::new(),
             body,
             source: match state.origin {
@@ -273,7 +273,7 @@ impl Inner {
         let settle = |batch: &mut Batch| {
             batch.update_queued(outgoing.id, settled.clone());
         };
-        self.take(&incoming, settle).await.map_err(|error| match error {
+        self.take(&incoming, false, settle).await.map_err(|error| match error {
             AcceptError::Store(StoreError::OverQuota) => {
                 (Problem::new("4.2.2", "the mailbox is full"), false)
             }

@@ -169,13 +169,13 @@ impl Inner {
         let mut body = self.store.new_body();
         body.write(&text).await?;
         let incoming = Incoming {
-            envelope: Envelope { from: ReversePath::Null, to: vec![to] },
+            envelope: Envelope::new(ReversePath::Null, [to]),
             trace: Vec::new(),
             body: body.finish().await?,
             source: Source::Own,
             received: at,
         };
-        match self.plan(batch, &incoming).await {
+        match self.plan(batch, &incoming, false).await {
             Ok(_) => Ok(()),
             Err(AcceptError::Store(error)) => Err(error.into()),
             Err(error) => {

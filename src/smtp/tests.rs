@@ -1,6 +1,8 @@
 //! The scripts in `tests/dialogs/*.smtp`, and what no script can say. A script is read as a
 //! conversation; see `tests/dialogs/README.md` for its few words.
 
+mod smuggling;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
@@ -10,7 +12,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::accounts::sasl::Exchange;
-use crate::mail::Envelope;
+use crate::mail::{BodyKind, Envelope, Recipient};
+use crate::net::{Bindings, Channel};
 
 #[test]
 fn every_dialog_goes_as_written_however_its_bytes_arrive() {
@@ -30,16 +33,16 @@ fn every_dialog_goes_as_written_however_its_bytes_arrive() {
 }
 
 #[test]
-fn ten_thousand_recipients_are_answered_one_by_one_and_never_dropped() {
+fn a_hundred_thousand_recipients_are_answered_one_by_one_and_never_dropped() {
     let mut house = House::new(Role::Submissions);
     house.log_in();
     house.send(b"MAIL FROM:<alice@example.org>\r\n", usize::MAX);
     house.replies.clear();
     let all: Vec<String> =
-        (0..10_000).map(|number| format!("RCPT TO:<r{number}@example.net>\r\n")).collect();
+        (0..100_000).map(|number| format!("RCPT TO:<r{number}@example.net>\r\n")).collect();
     house.send(all.concat().as_bytes(), 16 << 10);
     let codes = |code: &str| house.replies.iter().filter(|line| line.starts_with(code)).count();
-    assert_eq!((codes("250 2.1.5"), codes("452 4.5.3")), (1000, 9000));
+    assert_eq!((codes("250 2.1.5"), codes("452 4.5.3")), (1000, 99_000));
     house.send(b"DATA\r\nFrom: <alice@example.org>\r\n\r\nhi\r\n.\r\n", usize::MAX);
     assert_eq!(house.messages.pop_front().unwrap().envelope.to.len(), 1000);
     assert!(!house.closed);
@@ -157,6 +160,12 @@ fn a_client_that_wastes_time_is_sent_away() {
         assert!(house.closed && house.replies.len() <= most + 1, "{line}");
         assert!(house.replies.back().unwrap().starts_with("421 4.7.0"), "{line}");
     }
+    let mut house = House::new(Role::Mx);
+    house.send(b"HELO x\r\nMAIL FROM:<>\r\n", usize::MAX);
+    house.replies.clear();
+    house.send("RCPT TO:<guess@example.org>\r\n".repeat(2000).as_bytes(), 4096);
+    assert!(house.closed && house.replies.len() <= 101, "a guesser goes on");
+    assert!(house.missteps >= 99);
 }
 
 proptest! {
@@ -237,6 +246,7 @@ struct House {
     dropped: bool,
     wants_tls: bool,
     closed: bool,
+    missteps: u32,
 }
 
 impl House {
@@ -247,6 +257,7 @@ impl House {
             hostname: "mail.example.org".parse().unwrap(),
             postmaster: "postmaster@example.org".parse().unwrap(),
             peer: "192.0.2.7".parse().unwrap(),
+            channel: (role == Role::Submissions).then(channel),
             number: 1,
             message_size: 1_000_000,
             timeouts: Timeouts::default(),
@@ -263,6 +274,7 @@ impl House {
             dropped: false,
             wants_tls: false,
             closed: false,
+            missteps: 0,
         };
         house.run();
         house
@@ -291,7 +303,7 @@ impl House {
 
     fn start_tls(&mut self) {
         assert!(std::mem::take(&mut self.wants_tls), "no handshake was asked for");
-        self.session.tls_started(self.now);
+        self.session.tls_started(channel(), self.now);
         self.run();
     }
 
@@ -304,6 +316,7 @@ impl House {
                     let wire = String::from_utf8(wire).unwrap();
                     self.replies.extend(wire.lines().map(str::to_owned));
                 }
+                Effect::Misstep => self.missteps += 1,
                 Effect::Read { until } => {
                     self.until = until;
                     return;
@@ -338,7 +351,7 @@ impl House {
     }
 
     fn take(&mut self, handover: &Handover) -> Result<(), Reply> {
-        if handover.envelope.to.iter().any(|to| to.to_string() == "full@example.org") {
+        if handover.envelope.addresses().any(|to| to.to_string() == "full@example.org") {
             return Err(Reply::from(&crate::store::StoreError::Full));
         }
         let at = "2026-11-22T04:37:19Z".parse().unwrap();
@@ -351,9 +364,17 @@ impl House {
     }
 }
 
+fn channel() -> Channel {
+    let suite = "TLS_AES_128_GCM_SHA256".to_owned();
+    let bindings = Bindings { exporter: Some([7; 32]), end_point: None };
+    Channel { version: "TLSv1.3", suite, bindings }
+}
+
 /// Alice lives here; the card is full for one address, another has room for 1000 bytes.
-fn answer(question: &Question, role: Role) -> Result<(), Reply> {
-    match question {
+fn answer(question: &Question, role: Role) -> Result<Answer, Reply> {
+    let verdict = match question {
+        // SCRAM has tests with a real directory.
+        Question::Salt(_) | Question::Proof(_) => Err(reply::WRONG_LOGIN),
         Question::Login(credentials) => {
             let right = credentials.login == "alice@example.org"
                 && credentials.password.expose() == "wonderland-7";
@@ -375,7 +396,8 @@ fn answer(question: &Question, role: Role) -> Result<(), Reply> {
             _ if role == Role::Mx => Err(reply::NO_RELAY),
             _ => Ok(()),
         },
-    }
+    };
+    verdict.map(Answer::from)
 }
 
 /// Plays one script, its client's bytes in pieces of at most `piece`.
@@ -384,6 +406,7 @@ fn play(name: &str, script: &str, piece: usize) {
     let mut house = None;
     let mut pending = Vec::new();
     let mut message = VecDeque::new();
+    let mut asked = VecDeque::new();
     for (number, line) in script.lines().enumerate() {
         let at = format!("{name}:{} (pieces of {piece})", number + 1);
         let (word, text) = line.split_once(' ').unwrap_or((line, ""));
@@ -424,13 +447,15 @@ fn play(name: &str, script: &str, piece: usize) {
                 let taken = house.messages.pop_front();
                 let Some(taken) = taken else { panic!("{at}: no message was taken") };
                 let to: Vec<String> =
-                    taken.envelope.to.iter().map(|to| format!("<{to}>")).collect();
+                    taken.envelope.addresses().map(|to| format!("<{to}>")).collect();
                 let shown = format!("<{}> {}", taken.envelope.from, to.join(" "));
                 assert_eq!(shown, text, "{at}");
                 let whole = [taken.trace.as_bytes(), &taken.body].concat();
                 let whole = String::from_utf8_lossy(&whole).into_owned();
                 message = whole.split("\r\n").map(str::to_owned).collect();
+                asked = requests(&taken.envelope).into();
             }
+            "A:" => assert_eq!(asked.pop_front().as_deref(), Some(text), "{at}"),
             "M|" => {
                 assert_eq!(message.pop_front().as_deref(), Some(text), "{at}");
             }
@@ -448,6 +473,31 @@ fn play(name: &str, script: &str, piece: usize) {
     house.send(&pending, piece);
     assert_eq!(house.replies, [""; 0], "{name}: replies nobody expected at the end");
     assert!(house.messages.is_empty(), "{name}: a message nobody expected");
+}
+
+/// What was asked for a message, and for each recipient, as the wire has it.
+fn requests(envelope: &Envelope) -> Vec<String> {
+    let asked = &envelope.asked;
+    let word = |word: &str, asked: bool| asked.then(|| word.to_owned());
+    let body = asked.body.map(|body| match body {
+        BodyKind::SevenBit => "BODY=7BIT".to_owned(),
+        BodyKind::EightBitMime => "BODY=8BITMIME".to_owned(),
+    });
+    let whole = [
+        asked.ret.map(|ret| format!("RET={ret}")),
+        asked.envid.as_ref().map(|id| format!("ENVID={}", id.xtext())),
+        body,
+        word("SMTPUTF8", asked.utf8),
+        word("REQUIRETLS", asked.require_tls),
+    ];
+    let mut all = vec![whole.into_iter().flatten().collect::<Vec<_>>().join(" ")];
+    for Recipient { address, asked } in &envelope.to {
+        let mut line = format!("<{address}>");
+        line.extend(asked.notify.map(|notify| format!(" NOTIFY={notify}")));
+        line.extend(asked.orcpt.as_ref().map(|orcpt| format!(" ORCPT={}", orcpt.xtext())));
+        all.push(line);
+    }
+    all
 }
 
 /// `\r`, `\n`, `\0` and `\\` in a raw line.
