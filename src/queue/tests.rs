@@ -188,7 +188,7 @@ fn parts(
         resolver: Resolver::new(&[world.local()]).unwrap(),
         keys: SigningKeys::open_or_create(&folder.join("keys"), &domains).unwrap(),
         hostname: "box.example.org".parse().unwrap(),
-        outbound: Outbound { mode, mx_port: port },
+        outbound: Outbound { mx_port: port, ..mode.into() },
         listens: vec![([127, 0, 0, 9], port).into()],
         clock: clock.clone(),
         schedule: Schedule::default(),
@@ -457,6 +457,7 @@ async fn a_relay_gets_everything_in_one_go() {
         port: host.port(),
         login: None,
         tls: RelayTls::None,
+        spf: None,
     };
     let mut office = Office::new(2, OutboundMode::Relay(relay)).await;
     office.run();

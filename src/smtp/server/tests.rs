@@ -198,7 +198,7 @@ impl PostOffice {
             resolver: Resolver::new(&["127.0.0.1:9".parse().unwrap()]).unwrap(),
             keys: SigningKeys::open_or_create(&path("keys"), &[domain]).unwrap(),
             hostname: hostname.clone(),
-            outbound: Outbound { mode: OutboundMode::Hold, mx_port: 25 },
+            outbound: Outbound::from(OutboundMode::Hold),
             listens: Vec::new(),
             clock: Arc::clone(&clock),
             schedule: Schedule::default(),
