@@ -14,7 +14,7 @@ use std::time::Instant;
 use hickory_proto::dnssec::{Proof, TrustAnchors};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::tlsa;
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::net::{DnsError, NetError};
 
 use super::{
@@ -270,6 +270,15 @@ fn absence<T>(name: &Name, error: &NetError) -> Proved<T> {
             Proof::Bogus | Proof::Indeterminate => forged(name),
         },
         NetError::Dns(DnsError::DnssecBogus) => forged(name),
+        // Nothing gets here that should have been proved and was not.
+        NetError::Dns(DnsError::NoRecordsFound(none)) => {
+            let denies = |record: &Record| {
+                record.proof == Proof::Secure
+                    && matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3)
+            };
+            let secure = none.authorities.iter().flat_map(|all| all.iter()).any(denies);
+            Proved { answer: failure(name, error), secure }
+        }
         other => Proved { answer: failure(name, other), secure: false },
     }
 }
