@@ -23,13 +23,25 @@ pub struct Preset {
 
 /// All of them, by name.
 pub const PRESETS: &[Preset] = &[
-    preset("brevo", "smtp-relay.brevo.com", STARTTLS, "the login shown under SMTP", "spf.brevo.com"),
+    preset(
+        "brevo",
+        "smtp-relay.brevo.com",
+        STARTTLS,
+        "the login shown under SMTP",
+        "spf.brevo.com",
+    ),
     preset("fastmail", "smtp.fastmail.com", IMPLICIT, ADDRESS, "spf.messagingengine.com"),
     preset("gmail", "smtp.gmail.com", IMPLICIT, GOOGLE, "_spf.google.com"),
     preset("google-workspace", "smtp-relay.gmail.com", IMPLICIT, GOOGLE, "_spf.google.com"),
     preset("mailersend", "smtp.mailersend.net", STARTTLS, SHOWN, "_spf.mailersend.net"),
     preset("mailgun", "smtp.mailgun.org", IMPLICIT, "postmaster@ and your domain", "mailgun.org"),
-    preset("mailgun-eu", "smtp.eu.mailgun.org", IMPLICIT, "postmaster@ and your domain", "mailgun.org"),
+    preset(
+        "mailgun-eu",
+        "smtp.eu.mailgun.org",
+        IMPLICIT,
+        "postmaster@ and your domain",
+        "mailgun.org",
+    ),
     preset("mailjet", "in-v3.mailjet.com", STARTTLS, "the API key", "spf.mailjet.com"),
     preset("migadu", "smtp.migadu.com", IMPLICIT, ADDRESS, "spf.migadu.com"),
     preset("office365", "smtp.office365.com", STARTTLS, ADDRESS, "spf.protection.outlook.com"),

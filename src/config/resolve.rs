@@ -35,7 +35,10 @@ impl ConfigFile {
                 .flat_map(|table| &table.servers)
                 .map(|server| dns_server(server))
                 .collect::<Result<_, _>>()?,
-            trust_anchor: self.dns.as_ref().and_then(|table| Some(table.trust_anchor.as_ref()?.into())),
+            trust_anchor: self
+                .dns
+                .as_ref()
+                .and_then(|table| Some(table.trust_anchor.as_ref()?.into())),
             message_size: MESSAGE_SIZE,
             per_address: per_address(self.limits.as_ref().and_then(|table| table.per_address))?,
             wifi: self.wifi.as_ref().map(wifi).transpose()?,

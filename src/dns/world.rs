@@ -198,7 +198,8 @@ impl Records {
                 .filter(|key| key.name() == name)
                 .map(|key| key.record_type)
                 .collect();
-            let own = [RecordType::NS].into_iter().filter(|kind| !signer.own(name, *kind).is_empty());
+            let own =
+                [RecordType::NS].into_iter().filter(|kind| !signer.own(name, *kind).is_empty());
             types.extend(own);
             all.extend(signer.nothing_else(name, types));
             all.extend(signer.sign(&all));
@@ -227,13 +228,8 @@ impl Answerer {
         metadata.authoritative = true;
         metadata.recursion_available = true;
         metadata.response_code = code;
-        let response = MessageResponseBuilder::from_message_request(request).build(
-            metadata,
-            &answers,
-            &absence,
-            None,
-            None,
-        );
+        let response = MessageResponseBuilder::from_message_request(request)
+            .build(metadata, &answers, &absence, None, None);
         match to.send_response(response).await {
             Ok(info) => info,
             Err(error) => {

@@ -208,7 +208,8 @@ impl Change {
                     Way::Relay { host, port, user } => {
                         let host = Some(host.to_string());
                         let (port, user) = (Some(port), Some(user));
-                        let relay = RelayTable { host, port, user, password, ..RelayTable::default() };
+                        let relay =
+                            RelayTable { host, port, user, password, ..RelayTable::default() };
                         ("relay", Some(relay))
                     }
                 };

@@ -84,7 +84,8 @@ impl Signer {
             return None;
         }
         let begin = SystemTime::from(SystemClock.now()) - Duration::from_secs(3600);
-        let mut signature = RRSIG::from_rrset(set, DNSClass::IN, begin.into(), &self.signer).ok()?;
+        let mut signature =
+            RRSIG::from_rrset(set, DNSClass::IN, begin.into(), &self.signer).ok()?;
         if self.spoilt.contains(&plain(&LowerName::new(set.name()))) {
             let mut wrong = signature.sig().to_vec();
             wrong.reverse();

@@ -69,6 +69,8 @@ pub struct Timeouts {
     pub data_end: Duration,
     /// For all of it: a host that trickles must not keep a place in the queue for ever.
     pub total: Duration,
+    /// How long a connection waits for another message. Hosts count open connections: seconds.
+    pub idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -80,6 +82,7 @@ impl Default for Timeouts {
             data_block: Duration::from_mins(3),
             data_end: Duration::from_mins(10),
             total: Duration::from_hours(1),
+            idle: Duration::from_secs(8),
         }
     }
 }
@@ -239,7 +242,8 @@ impl Talk {
                     let report = Report { tls: wire.tls, ..session.report() };
                     let may_go_on = session.may_go_on() && *security == target.security;
                     let rest = if may_go_on {
-                        client.pool.keep(target, session, wire, messages + 1)
+                        let idle = client.timeouts.idle;
+                        client.pool.keep(target, session, wire, messages + 1, idle)
                     } else {
                         Some(wire)
                     };

@@ -42,6 +42,7 @@ impl Pool {
         session: Session,
         wire: Wire,
         messages: u32,
+        idle: Duration,
     ) -> Option<Wire> {
         let mut kept = self.kept();
         let same = kept.iter().filter(|one| one.target == *target).count();
@@ -50,20 +51,16 @@ impl Pool {
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         kept.push(Kept { session, wire, messages, target: target.clone(), number });
-        let pool = self.clone();
+        // Without a client there is nobody to wait for.
+        let pool = Arc::downgrade(&self.kept);
         tokio::spawn(async move {
-            tokio::time::sleep(IDLE).await;
-            if let Some(unused) = pool.remove(number) {
+            tokio::time::sleep(idle).await;
+            let unused = pool.upgrade().and_then(|kept| remove(&kept, number));
+            if let Some(unused) = unused {
                 unused.wire.quit().await;
             }
         });
         None
-    }
-
-    fn remove(&self, number: u64) -> Option<Kept> {
-        let mut kept = self.kept();
-        let at = kept.iter().position(|one| one.number == number)?;
-        Some(kept.swap_remove(at))
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
@@ -77,8 +74,12 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// How long a connection rests before it is ended. Hosts count open connections: seconds.
-const IDLE: Duration = Duration::from_secs(8);
+fn remove(kept: &Mutex<Vec<Kept>>, number: u64) -> Option<Kept> {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = kept.iter().position(|one| one.number == number)?;
+    Some(kept.swap_remove(at))
+}
+
 /// Messages on one connection; many hosts end it after 20 to 100.
 const MESSAGES: u32 = 20;
 /// At rest, to one host and in all.

@@ -209,7 +209,10 @@ impl Session {
             Some(("5.6.7", "the host does not take headers with characters beyond ASCII"))
         } else if (beyond.header || beyond.body) && !self.offers.eight_bit {
             // RFC 6152 §3: to rewrite the message would break its signatures.
-            Some(("5.6.3", "the host takes plain ASCII alone, and the message has other characters"))
+            Some((
+                "5.6.3",
+                "the host takes plain ASCII alone, and the message has other characters",
+            ))
         } else {
             None
         };
