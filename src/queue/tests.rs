@@ -1,7 +1,11 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 
 mod host;
+mod notices;
+mod power;
 mod quota;
+mod security;
+mod ways;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -96,17 +100,22 @@ impl Office {
         Self { folder, world, clock, store, accounts, queue, runner: None, port, mode }
     }
 
-    async fn send(&self, from: &str, to: &[&str], source: Source) -> Result<Accepted, AcceptError> {
+    /// The test message from one of our people.
+    async fn incoming(&self, from: &str, to: &[&str]) -> Incoming {
         let mut body = self.store.new_body();
         body.write(MESSAGE).await.unwrap();
-        let incoming = Incoming {
+        Incoming {
             envelope: Envelope::new(from.parse().unwrap(), to.iter().map(|to| address(to))),
             trace: b"Received: by box.example.org\r\n".to_vec(),
             body: body.finish().await.unwrap(),
-            source,
+            source: Source::Account(self.accounts.list()[0].id),
             received: self.clock.now(),
-        };
-        self.queue.accept(incoming).await
+        }
+    }
+
+    async fn send(&self, from: &str, to: &[&str], source: Source) -> Result<Accepted, AcceptError> {
+        let incoming = self.incoming(from, to).await;
+        self.queue.accept(Incoming { source, ..incoming }).await
     }
 
     async fn submit(&self, to: &[&str]) -> Accepted {
