@@ -289,6 +289,12 @@ pub struct LimitsTable {
     /// Connections at once from one address to a port for people's own programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_address: Option<u64>,
+    /// Messages an account may send away in a day before they are held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_per_day: Option<u32>,
+    /// People never written to before that an account may write to in a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_recipients_per_day: Option<u32>,
 }
 
 /// `[board]`: parts of the panel; each is `auto`, `none`, or a part's own name.

@@ -32,6 +32,22 @@ use crate::mail::{Address, Domain};
 /// Connections at once to one port, whoever they come from.
 pub const MOST_CONNECTIONS: usize = 1000;
 
+/// How much an account may send away within 24 hours before its mail is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DailyLimits {
+    /// Messages with a recipient elsewhere.
+    pub messages: u32,
+    /// Recipients elsewhere that the account never wrote to before.
+    pub new_recipients: u32,
+}
+
+impl Default for DailyLimits {
+    /// More than any household has letters; a stolen password is used for far more.
+    fn default() -> Self {
+        Self { messages: 1000, new_recipients: 200 }
+    }
+}
+
 /// Everything the services need to know, with defaults filled in.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -51,6 +67,8 @@ pub struct Config {
     pub message_size: u64,
     /// Connections at once from one address (IPv6: one /64) to one port of submission, IMAP or POP3.
     pub per_address: usize,
+    /// How much an account may send away in a day.
+    pub daily: DailyLimits,
     /// The wireless network to join; a cable needs nothing.
     pub wifi: Option<Wifi>,
     /// The parts of the panel.

@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    Board, BoardTable, Config, ConfigFile, Listen, ListenTable, MOST_CONNECTIONS, Part, Site,
-    StoreTable, TlsMode, TlsTable, Wifi, WifiTable,
+    Board, BoardTable, Config, ConfigFile, DailyLimits, LimitsTable, Listen, ListenTable,
+    MOST_CONNECTIONS, Part, Site, StoreTable, TlsMode, TlsTable, Wifi, WifiTable,
 };
 use crate::mail::{Address, Domain};
 
@@ -41,6 +41,7 @@ impl ConfigFile {
                 .and_then(|table| Some(table.trust_anchor.as_ref()?.into())),
             message_size: MESSAGE_SIZE,
             per_address: per_address(self.limits.as_ref().and_then(|table| table.per_address))?,
+            daily: daily(self.limits.as_ref()),
             wifi: self.wifi.as_ref().map(wifi).transpose()?,
             board: board(self.board.as_ref())?,
             segment_size: segment_size(self.store.as_ref())?,
@@ -244,6 +245,16 @@ fn per_address(given: Option<u64>) -> Result<usize, Wrong> {
         let reason = format!("{given} is out of range; write 1 to {MOST_CONNECTIONS}");
         Wrong::new("[limits] per_address", reason)
     })
+}
+
+fn daily(table: Option<&LimitsTable>) -> DailyLimits {
+    let usual = DailyLimits::default();
+    DailyLimits {
+        messages: table.and_then(|table| table.messages_per_day).unwrap_or(usual.messages),
+        new_recipients: table
+            .and_then(|table| table.new_recipients_per_day)
+            .unwrap_or(usual.new_recipients),
+    }
 }
 
 fn dns_server(text: &str) -> Result<SocketAddr, Wrong> {

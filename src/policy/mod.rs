@@ -1,4 +1,5 @@
-//! What we think of a message, and what we let others know of ours. The only user of mail-auth.
+//! What we think of a message, what we let others know of ours, and how much of it there may be. The only user of mail-auth.
 
+pub mod allowance;
 pub mod dkim;
 pub mod spf;

@@ -184,7 +184,7 @@ impl Inner {
         let settle = |batch: &mut Batch| {
             batch.update_queued(outgoing.id, settled.clone());
         };
-        self.take(&incoming, settle).await.map_err(|error| match error {
+        self.take(&incoming, false, settle).await.map_err(|error| match error {
             AcceptError::Store(StoreError::OverQuota) => {
                 Problem::new("4.2.2", "the mailbox is full")
             }

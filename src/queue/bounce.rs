@@ -122,16 +122,14 @@ impl Notice<'_> {
                     date(until)
                 ),
             ),
-        }
-        if let Kind::Success(how) = self.kind {
-            text.push_str(match how {
+            Kind::Success(how) => text.push_str(match how {
                 Success::Delivered => "Your message is in the mailbox of:\r\n",
                 Success::Relayed => {
                     "Your message was taken over by the mail host of these recipients. Whether it\r\n\
                      gets into the mailbox, that host does not tell:\r\n"
                 }
                 Success::Expanded => "Your message was sent on to everybody behind:\r\n",
-            });
+            }),
         }
         for recipient in self.recipients {
             put(&mut text, format_args!("\r\n  {}\r\n", recipient.address));

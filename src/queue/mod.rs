@@ -165,7 +165,21 @@ impl Queue {
     /// Takes a message for all recipients of its envelope, durable when this returns.
     /// Local ones are delivered at once; for the others one record is queued.
     pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, AcceptError> {
-        let (outcomes, planned) = self.inner.take(&incoming, |_| ()).await?;
+        self.accept_on(incoming, &Terms::default()).await
+    }
+
+    /// The same, on terms.
+    pub async fn accept_on(
+        &self,
+        incoming: Incoming,
+        terms: &Terms,
+    ) -> Result<Accepted, AcceptError> {
+        let also = |batch: &mut Batch| {
+            for (key, value) in &terms.settings {
+                batch.put_setting(key, value.clone());
+            }
+        };
+        let (outcomes, planned) = self.inner.take(&incoming, terms.held, also).await?;
         let delivered = planned.delivered;
         let queued = outcomes.into_iter().find_map(|outcome| match outcome {
             Outcome::Queued(id) => Some(id),
@@ -254,6 +268,10 @@ impl Queue {
             let recipients = state.recipients.iter().map(|recipient| {
                 let said = match &recipient.last {
                     Some(problem) => problem.to_string(),
+                    None if state.hold == Hold::Limit => {
+                        "held: more was sent than the account may in a day; release it to send it"
+                            .to_owned()
+                    }
                     None if held => "held here; release it to send it".to_owned(),
                     None => "not tried yet".to_owned(),
                 };
@@ -356,6 +374,15 @@ pub struct Incoming {
     pub source: Source,
     /// When.
     pub received: Timestamp,
+}
+
+/// What taking a message comes with.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// Its account has sent more than it may: what goes elsewhere waits for the owner.
+    pub held: bool,
+    /// Settings of the store, written in the same commit.
+    pub settings: Vec<(String, Vec<u8>)>,
 }
 
 /// Who handed a message in.

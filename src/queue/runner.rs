@@ -208,7 +208,7 @@ impl Inner {
             source: Source::Own,
             received: at,
         };
-        match self.plan(batch, &incoming).await {
+        match self.plan(batch, &incoming, false).await {
             Ok(_) => Ok(()),
             Err(AcceptError::Store(error)) => Err(error.into()),
             Err(error) => {

@@ -126,6 +126,8 @@ pub(super) enum Hold {
     Setting,
     /// The owner said so.
     Owner,
+    /// Its account had sent more than it may in a day.
+    Limit,
 }
 
 /// How long a record has been waiting, counted only while the clock could be believed and the box
@@ -185,7 +187,7 @@ impl State {
 
     /// `holding` is whether the box is set to hold.
     pub(super) fn is_held(&self, holding: bool) -> bool {
-        self.hold == Hold::Owner || (self.hold == Hold::Setting && holding)
+        matches!(self.hold, Hold::Owner | Hold::Limit) || (self.hold == Hold::Setting && holding)
     }
 }
 
