@@ -424,9 +424,11 @@ impl Session {
         let place = self.asked.get(answered).and_then(|place| self.verdicts.get_mut(*place));
         if let Some(verdict) = place.filter(|_| !reply.is_positive()) {
             let refused = refusal(reply, "the host refused the recipient");
-            // 552 to RCPT means too many recipients: the others go another time (§4.5.3.1.10).
+            // 552 to RCPT means too many recipients, unless the status says what it is: the others
+            // go another time (§4.5.3.1.10).
+            let crowded = reply.code() == 552 && ["5.0.0", "5.5.3"].contains(&&*reply.status());
             *verdict = Some(match refused {
-                Verdict::Reject(trouble) if reply.code() == 552 => Verdict::Defer(trouble),
+                Verdict::Reject(trouble) if crowded => Verdict::Defer(trouble),
                 other => other,
             });
         }
