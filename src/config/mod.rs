@@ -8,6 +8,7 @@
 
 mod disk;
 mod file;
+mod presets;
 mod questions;
 mod resolve;
 mod seed;
@@ -18,8 +19,9 @@ use std::path::PathBuf;
 pub use disk::{FILE_NAME, load, load_file, save};
 pub use file::{
     BoardTable, ConfigFile, DnsTable, DomainTable, LimitsTable, ListenTable, MachineTable,
-    OutboundTable, OwnerTable, PortsTable, RelayTable, StoreTable, TlsTable, WifiTable,
+    OutboundTable, OwnerTable, PortsTable, RelayTable, RouteTable, StoreTable, TlsTable, WifiTable,
 };
+pub use presets::{PRESETS, Preset};
 pub use questions::{QUESTIONS, Question};
 pub use resolve::ConfigError;
 pub use seed::{Seed, without_secrets};
@@ -59,6 +61,8 @@ pub struct Config {
     pub tls: TlsMode,
     /// DNS servers to ask; the system's when empty.
     pub dns: Vec<SocketAddr>,
+    /// A file of DNSKEY records that DNSSEC proofs start from; the root's own keys when missing.
+    pub trust_anchor: Option<PathBuf>,
     /// Largest message taken, in bytes.
     pub message_size: u64,
     /// Connections at once from one address (IPv6: one /64) to one port of submission, IMAP or POP3.
@@ -91,8 +95,43 @@ pub struct Site {
 pub struct Outbound {
     /// The way.
     pub mode: OutboundMode,
+    /// Exceptions; the first that fits decides.
+    pub routes: Vec<Route>,
     /// Port of the receiving hosts: 25 but for tests on one machine.
     pub mx_port: u16,
+    /// Port of the hosts that publish MTA-STS policies: 443 but for tests.
+    pub https_port: u16,
+    /// A PEM file of authorities trusted beside the web's, for a relay in the house.
+    pub ca: Option<PathBuf>,
+}
+
+/// All mail this way, no exceptions, the usual ports.
+impl From<OutboundMode> for Outbound {
+    fn from(mode: OutboundMode) -> Self {
+        Self { mode, routes: Vec::new(), mx_port: 25, https_port: 443, ca: None }
+    }
+}
+
+/// An exception: mail from, or to, a domain goes another way.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The sender's domain; any when missing.
+    pub from: Option<Domain>,
+    /// The recipient's domain; any when missing.
+    pub to: Option<Domain>,
+    /// Only for recipients that were refused on the direct way because of where this box stands.
+    pub if_refused: bool,
+    /// The way.
+    pub via: Via,
+}
+
+/// The way of a [`Route`].
+#[derive(Debug, Clone)]
+pub enum Via {
+    /// To the receiving domain's MX hosts.
+    Direct,
+    /// To a host that sends for us.
+    Relay(Relay),
 }
 
 /// The way out.
@@ -117,6 +156,8 @@ pub struct Relay {
     pub login: Option<(String, Password)>,
     /// How the connection is protected.
     pub tls: RelayTls,
+    /// What its provider wants included in our SPF record, when it is a well-known one.
+    pub spf: Option<&'static str>,
 }
 
 /// How the connection to a relay is protected.

@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use super::command::CommandError;
 use crate::accounts::AuthError;
 use crate::accounts::sasl::SaslError;
+use crate::mail::Address;
 use crate::net::LineError;
-use crate::queue::AcceptError;
+use crate::queue::{AcceptError, LedgerEntry};
 use crate::store::StoreError;
 
 /// One reply, of one or more lines.
@@ -276,6 +277,20 @@ impl From<&AcceptError> for Reply {
             AcceptError::Alias(_) => Self::worded(550, "5.4.6", &error.to_string()),
         }
     }
+}
+
+/// An address elsewhere whose host said that it does not exist.
+pub(crate) fn kept_back(to: &Address, entry: &LedgerEntry) -> Reply {
+    let day = |at: jiff::Timestamp| at.strftime("%Y-%m-%d").to_string();
+    let until = entry.kept_back_until.map(day).unwrap_or_default();
+    let words: String = entry.words.chars().take(200).collect();
+    let text = format!(
+        "Mail for {to} was returned by its host on {}\nin these words: {words}\n\
+         Until {until} none is taken for it. If the address is right, the owner of this\n\
+         post office may lift that: pillarbox queue lift {to}",
+        day(entry.last),
+    );
+    Reply::worded(550, "5.1.1", &text)
 }
 
 #[cfg(test)]

@@ -252,8 +252,14 @@ impl<'a> Connection<'a> {
                     let full = self.house.queue.has_room(&to, size).is_ok_and(|room| !room);
                     if full { Err(reply::MAILBOX_FULL) } else { Ok(()) }
                 }
+                // Notices for those whose mail an alias of ours sent on.
+                Lookup::NoSuchUser if self.house.queue.sends_back(&to) => Ok(()),
                 Lookup::NoSuchUser => Err(reply::NO_SUCH_USER),
-                Lookup::NotOurs if self.login.is_some() => Ok(()),
+                Lookup::NotOurs if self.login.is_some() => match self.house.queue.kept_back(&to) {
+                    Ok(Some(entry)) => Err(reply::kept_back(&to, &entry)),
+                    // What cannot be looked up now is no reason to refuse.
+                    Ok(None) | Err(_) => Ok(()),
+                },
                 Lookup::NotOurs => Err(reply::NO_RELAY),
             },
         };

@@ -62,8 +62,11 @@ async fn our_own_sending_end_submits_over_starttls_and_over_tls() {
         let message = b"From: <alice@example.org>\r\nBcc: <secret@example.net>\r\n\r\nHello\r\n";
         let mail = client::Mail {
             from: "alice@example.org".parse().unwrap(),
-            to: vec!["alice@example.org".parse().unwrap(), "bob@example.net".parse().unwrap()],
+            to: ["alice@example.org", "bob@example.net"]
+                .map(|to| to.parse::<Address>().unwrap().into())
+                .to_vec(),
             size: message.len() as u64,
+            asked: crate::mail::MailRequests::default(),
         };
         let target = target(address, security, "correct horse");
         let report = post.client().send(&target, &mail, || Ok(message.as_slice())).await;
@@ -83,8 +86,9 @@ async fn a_wrong_password_sends_nothing() {
     let address = post.listen(Role::Submission).await;
     let mail = client::Mail {
         from: "alice@example.org".parse().unwrap(),
-        to: vec!["bob@example.net".parse().unwrap()],
+        to: vec!["bob@example.net".parse::<Address>().unwrap().into()],
         size: 3,
+        asked: crate::mail::MailRequests::default(),
     };
     let target = target(address, Security::StartTls, "wrong horse");
     let sent = post.client().send(&target, &mail, || Ok(b"x\r\n".as_slice())).await;
@@ -302,7 +306,7 @@ impl PostOffice {
             resolver: Resolver::new(&["127.0.0.1:9".parse().unwrap()]).unwrap(),
             keys: SigningKeys::open_or_create(&path("keys"), &[domain]).unwrap(),
             hostname: hostname.clone(),
-            outbound: Outbound { mode: OutboundMode::Hold, mx_port: 25 },
+            outbound: Outbound::from(OutboundMode::Hold),
             listens: Vec::new(),
             clock: Arc::clone(&clock),
             schedule: Schedule::default(),
