@@ -31,13 +31,13 @@ pub enum Spf {
 }
 
 /// The `check_host` function (RFC 7208 §4). `sender` is the whole MAIL FROM address, or
-/// `postmaster@` and the HELO name when that was empty.
+/// `postmaster@` and the HELO name when that was empty; `helo` is what the peer called itself.
 pub async fn evaluate(
     resolver: &Resolver,
     ip: IpAddr,
     domain: &Domain,
     sender: &str,
-    helo: &Domain,
+    helo: &str,
 ) -> Spf {
     let ip = ip.to_canonical();
     let mut walk = Walk { resolver, ip, sender, helo, terms: 0, voids: 0 };
@@ -58,7 +58,7 @@ struct Walk<'a> {
     resolver: &'a Resolver,
     ip: IpAddr,
     sender: &'a str,
-    helo: &'a Domain,
+    helo: &'a str,
     terms: usize,
     voids: usize,
 }
@@ -161,7 +161,7 @@ impl Walk<'_> {
         let mut variables = Variables::new();
         variables.set_ip(&self.ip);
         variables.set_sender(self.sender.as_bytes());
-        variables.set_helo_domain(self.helo.as_str().as_bytes());
+        variables.set_helo_domain(self.helo.as_bytes());
         variables.set_domain(domain.as_str().as_bytes());
         if text.needs_ptr() {
             let names = self.validated_names().await;
