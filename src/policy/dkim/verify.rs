@@ -217,7 +217,8 @@ impl Signature {
             algorithm,
             selector: need("s")?.parse().map_err(|_| wrong("s= is no name"))?,
             domain,
-            canon: canon(tags.get("c")).ok_or_else(|| wrong("the form in c= is not known"))?,
+            canon: canon(tags.get("c"), kind)
+                .ok_or_else(|| wrong("the form in c= is not known"))?,
             names,
             signature: base64(signature)?,
             body_hash: base64(body_hash)?,
@@ -339,17 +340,19 @@ pub(in crate::policy) fn within(name: &Domain, domain: &Domain) -> bool {
     above.is_some_and(|labels| labels.is_empty() || labels.ends_with('.'))
 }
 
-/// `c=`: the forms of header and body (RFC 6376 §3.5).
-fn canon(text: Option<&str>) -> Option<(Canon, Canon)> {
+/// `c=`: the forms of header and body (RFC 6376 §3.5). RFC 8617 names no other default for ARC, but
+/// its test suite and those who seal without `c=` mean the relaxed ones.
+fn canon(text: Option<&str>, kind: Kind) -> Option<(Canon, Canon)> {
     let one = |text| match text {
         "simple" => Some(Canon::Simple),
         "relaxed" => Some(Canon::Relaxed),
         _ => None,
     };
-    let Some(text) = text else { return Some((Canon::Simple, Canon::Simple)) };
-    match text.split_once('/') {
-        Some((header, body)) => Some((one(header)?, one(body)?)),
-        None => Some((one(text)?, Canon::Simple)),
+    match text.map(|text| (text, text.split_once('/'))) {
+        Some((_, Some((header, body)))) => Some((one(header)?, one(body)?)),
+        Some((header, None)) => Some((one(header)?, Canon::Simple)),
+        None if kind == Kind::Arc => Some((Canon::Relaxed, Canon::Relaxed)),
+        None => Some((Canon::Simple, Canon::Simple)),
     }
 }
 

@@ -55,7 +55,7 @@ async fn the_cases_of_public_suites_are_judged_as_they_say() {
                 None => " spf=none ".to_owned(),
             },
         };
-        let words: Vec<&str> = found.split([' ', ';', '\t']).collect();
+        let words: Vec<&str> = found.split([' ', ';', '\t', '\r', '\n']).collect();
         if !case.want.iter().any(|word| words.contains(&word.as_str())) {
             wrong.push(format!("{}: {:?} expected, found {found}", case.name, case.want));
         }
