@@ -7,7 +7,7 @@ use super::states::{Hold, Problem, Recipient, State};
 use super::{AcceptError, Incoming, Inner, Source};
 use crate::accounts::{Accounts, Lookup};
 use crate::config::OutboundMode;
-use crate::deliver;
+use crate::deliver::{self, Filing, Ruling, Slot};
 use crate::mail::Address;
 use crate::store::{AccountId, Batch, Outcome, StoreError};
 
@@ -57,7 +57,7 @@ impl Inner {
         batch: &mut Batch,
         incoming: &Incoming,
     ) -> Result<usize, AcceptError> {
-        let Expansion { local, remote } = expand(&self.accounts, &incoming.envelope.to)?;
+        let Expansion { local, mut remote } = expand(&self.accounts, &incoming.envelope.to)?;
         // Asked at the door too; here nothing gets past.
         let passed_on = || remote.iter().find(|one| one.via.is_none() && !one.failed);
         if incoming.source == Source::Stranger
@@ -70,18 +70,17 @@ impl Inner {
             batch.over_quota();
         }
         let Incoming { envelope, trace, body, received, .. } = incoming;
-        for (account, recipient) in &local {
-            deliver::place(
-                &self.store,
-                batch,
-                *account,
-                recipient,
-                &envelope.from,
-                trace,
-                body,
-                *received,
-            )
-            .await?;
+        let Filings { filings, keep_back } = file(incoming, &local, &remote)?;
+        for ((account, recipient), filing) in local.iter().zip(&filings) {
+            let slot = Slot { account: *account, recipient, filing };
+            deliver::place(&self.store, batch, slot, &envelope.from, trace, body, *received)
+                .await?;
+        }
+        if let Some(reason) = keep_back {
+            for one in remote.iter_mut().filter(|one| !one.failed) {
+                one.last = Some(Problem::new("5.7.1", format!("not passed on: {reason}")));
+                one.failed = true;
+            }
         }
         if !remote.is_empty() {
             let hold = match self.outbound.mode {
@@ -107,6 +106,51 @@ impl Inner {
         }
         // Who failed already is nobody.
         Ok(local.is_empty() || remote.iter().any(|one| !one.failed))
+    }
+}
+
+/// What is decided about a message.
+struct Filings {
+    /// For each account.
+    filings: Vec<Filing>,
+    /// Why those elsewhere to whom aliases lead do not get it.
+    keep_back: Option<String>,
+}
+
+/// Asks the message's judge. SMTP has one answer for all: it is refused when nobody at all wants it;
+/// when somebody does, the others get it among their junk. It is not passed on then, which would
+/// spoil our name elsewhere; the owner is told.
+fn file(
+    incoming: &Incoming,
+    local: &[(AccountId, Address)],
+    remote: &[Recipient],
+) -> Result<Filings, AcceptError> {
+    let Some(judge) = &incoming.judge else {
+        return Ok(Filings { filings: vec![Filing::default(); local.len()], keep_back: None });
+    };
+    let (mut filings, mut wanted, mut refusal) = (Vec::new(), false, None);
+    for (account, _) in local {
+        filings.push(match judge.judge(Some(*account)) {
+            Ruling::File(filing) => {
+                wanted = true;
+                filing
+            }
+            Ruling::Refuse { otherwise, reason } => {
+                refusal = Some(reason);
+                otherwise
+            }
+        });
+    }
+    let mut keep_back = None;
+    if remote.iter().any(|one| !one.failed) {
+        match judge.judge(None) {
+            Ruling::File(_) => wanted = true,
+            Ruling::Refuse { reason, .. } => keep_back = Some(reason),
+        }
+    }
+    match keep_back.as_ref().or(refusal.as_ref()) {
+        Some(reason) if !wanted => Err(AcceptError::Unwanted(reason.clone())),
+        _ => Ok(Filings { filings, keep_back }),
     }
 }
 

@@ -174,6 +174,7 @@ impl Inner {
             body: body.finish().await?,
             source: Source::Own,
             received: at,
+            judge: None,
         };
         match self.plan(batch, &incoming).await {
             Ok(_) => Ok(()),

@@ -108,6 +108,7 @@ impl Office {
             body: body.finish().await.unwrap(),
             source,
             received: self.clock.now(),
+            judge: None,
         };
         self.queue.accept(incoming).await
     }

@@ -259,6 +259,7 @@ impl<'a> Connection<'a> {
                 None => Source::Stranger,
             },
             received,
+            judge: None,
         };
         self.house.queue.accept(incoming).await?;
         Ok(size)
