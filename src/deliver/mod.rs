@@ -2,50 +2,94 @@
 //! delivery (Return-Path, Delivered-To). It only adds operations to a batch; whoever accepted the
 //! message commits them, so that a message for three people is delivered to all of them or none.
 
+mod filing;
+
 use jiff::Timestamp;
 
-use crate::mail::{Address, Flags, MailboxName, ReversePath};
+pub use self::filing::{Filing, Folder, Judge, Ruling};
+use crate::mail::{Address, Flags, MailboxName, ReversePath, SpecialUse};
 use crate::store::{AccountId, Batch, Body, MailboxId, Store, StoreError};
 
-/// Adds to `batch` the delivery of one message into `account`'s inbox.
+/// Where a copy goes, and by which address it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Slot<'a> {
+    /// Whose it is.
+    pub account: AccountId,
+    /// The address that led here.
+    pub recipient: &'a Address,
+    /// What was decided for this account.
+    pub filing: &'a Filing,
+}
+
+/// Adds to `batch` the delivery of one message into an account.
 ///
-/// `trace` are the Received fields written at acceptance; the Return-Path goes above them
-/// (RFC 5321 §4.4) and Delivered-To (RFC 9228) between. An inbox that is missing is made at once,
-/// by a commit of its own, since the batch needs its number.
-#[allow(clippy::too_many_arguments, reason = "each is one part of one delivery; none is optional")]
+/// `trace` are the fields written at acceptance; the Return-Path goes above them
+/// (RFC 5321 §4.4), Delivered-To (RFC 9228) and what was decided for this account between. A
+/// mailbox that is missing is made at once, by a commit of its own, since the batch needs its
+/// number.
 pub async fn place(
     store: &Store,
     batch: &mut Batch,
-    account: AccountId,
-    recipient: &Address,
+    slot: Slot<'_>,
     from: &ReversePath,
     trace: &[u8],
     body: &Body,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let inbox = inbox(store, account).await?;
-    batch.add_message(inbox, &prefix(recipient, from, trace), body, Flags::none(), now);
+    let mailbox = mailbox(store, slot.account, slot.filing.folder).await?;
+    batch.add_message(mailbox, &prefix(slot, from, trace), body, Flags::none(), now);
     Ok(())
 }
 
-async fn inbox(store: &Store, account: AccountId) -> Result<MailboxId, StoreError> {
-    let name = MailboxName::inbox();
-    if let Some(mailbox) = store.find_mailbox(account, &name)? {
-        return Ok(mailbox.id);
+async fn mailbox(
+    store: &Store,
+    account: AccountId,
+    folder: Folder,
+) -> Result<MailboxId, StoreError> {
+    if let Some(found) = find(store, account, folder)? {
+        return Ok(found);
     }
+    let (name, special_use) = match folder {
+        Folder::Inbox => (MailboxName::inbox(), None),
+        Folder::Junk => (junk_name()?, Some(SpecialUse::Junk)),
+    };
     let mut batch = Batch::new();
-    batch.create_mailbox(account, name.clone(), None);
+    batch.create_mailbox(account, name, special_use);
     match store.commit(batch).await {
         // Another delivery may have made it meanwhile.
         Ok(_) | Err(StoreError::MailboxExists) => {}
         Err(error) => return Err(error),
     }
-    let made = store.find_mailbox(account, &name)?;
-    made.map(|mailbox| mailbox.id).ok_or(StoreError::NoMailbox)
+    find(store, account, folder)?.ok_or(StoreError::NoMailbox)
 }
 
-fn prefix(recipient: &Address, from: &ReversePath, trace: &[u8]) -> Vec<u8> {
+/// The mailbox for junk is the one that says so, or that has the name.
+fn find(
+    store: &Store,
+    account: AccountId,
+    folder: Folder,
+) -> Result<Option<MailboxId>, StoreError> {
+    let named = |name| Ok(store.find_mailbox(account, &name)?.map(|mailbox| mailbox.id));
+    match folder {
+        Folder::Inbox => named(MailboxName::inbox()),
+        Folder::Junk => {
+            let all = store.mailboxes(account)?;
+            match all.iter().find(|mailbox| mailbox.special_use == Some(SpecialUse::Junk)) {
+                Some(mailbox) => Ok(Some(mailbox.id)),
+                None => named(junk_name()?),
+            }
+        }
+    }
+}
+
+fn junk_name() -> Result<MailboxName, StoreError> {
+    "Junk".parse().map_err(|_| StoreError::NoMailbox)
+}
+
+fn prefix(slot: Slot<'_>, from: &ReversePath, trace: &[u8]) -> Vec<u8> {
+    let recipient = slot.recipient;
     let mut prefix = format!("Return-Path: <{from}>\r\nDelivered-To: {recipient}\r\n").into_bytes();
+    prefix.extend_from_slice(&slot.filing.fields);
     prefix.extend_from_slice(trace);
     prefix
 }
@@ -74,7 +118,8 @@ mod tests {
         {
             let to = to.parse().unwrap();
             let trace = b"Received: from a by b\r\n";
-            place(&store, &mut batch, account, &to, from, trace, &body, now).await.unwrap();
+            let slot = Slot { account, recipient: &to, filing: &Filing::default() };
+            place(&store, &mut batch, slot, from, trace, &body, now).await.unwrap();
         }
         let inbox = |account| store.find_mailbox(account, &MailboxName::inbox()).unwrap().unwrap();
         assert!(store.messages(inbox(alice).id).unwrap().is_empty(), "delivered before the commit");
@@ -90,6 +135,50 @@ mod tests {
             let rest = "Received: from a by b\r\nSubject: x\r\n\r\nhello\r\n";
             assert_eq!(text, format!("{start}{rest}"));
             assert_eq!(messages[0].internal_date, now);
+        }
+    }
+
+    #[tokio::test]
+    async fn junk_goes_where_the_account_keeps_it_and_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Options::default()).unwrap();
+        let mut body = store.new_body();
+        body.write(b"Subject: x\r\n\r\nbuy\r\n").await.unwrap();
+        let body = body.finish().await.unwrap();
+        let (alice, bob) = (AccountId(1), AccountId(2));
+        let mut batch = Batch::new();
+        batch.create_mailbox(alice, "Unwanted".parse().unwrap(), Some(SpecialUse::Junk));
+        batch.create_mailbox(alice, "Junk".parse().unwrap(), None);
+        store.commit(batch).await.unwrap();
+        let filing = Filing { folder: Folder::Junk, fields: b"X-Spam: Yes\r\n".to_vec() };
+        let mut batch = Batch::new();
+        for account in [alice, bob] {
+            let recipient = &"a@x.org".parse().unwrap();
+            let slot = Slot { account, recipient, filing: &filing };
+            let from = ReversePath::Null;
+            place(
+                &store,
+                &mut batch,
+                slot,
+                &from,
+                b"Received: x\r\n",
+                &body,
+                Timestamp::UNIX_EPOCH,
+            )
+            .await
+            .unwrap();
+        }
+        store.commit(batch).await.unwrap();
+        for (account, name) in [(alice, "Unwanted"), (bob, "Junk")] {
+            let mailbox = store.find_mailbox(account, &name.parse().unwrap()).unwrap().unwrap();
+            assert_eq!((mailbox.messages, mailbox.special_use), (1, Some(SpecialUse::Junk)));
+            let mut text = String::new();
+            let content = &store.messages(mailbox.id).unwrap()[0].content;
+            store.read(content).unwrap().read_to_string(&mut text).unwrap();
+            let start =
+                "Return-Path: <>\r\nDelivered-To: a@x.org\r\nX-Spam: Yes\r\nReceived: x\r\n";
+            assert!(text.starts_with(start), "{text}");
+            assert!(store.find_mailbox(account, &MailboxName::inbox()).unwrap().is_none());
         }
     }
 }

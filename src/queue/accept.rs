@@ -15,7 +15,7 @@ use super::{AcceptError, Incoming, Inner, QueueError, Source};
 use crate::accounts::Lookup;
 use crate::clock::ClockTrust;
 use crate::config::OutboundMode;
-use crate::deliver;
+use crate::deliver::{self, Filing, Ruling, Slot};
 use crate::mail::{self, Address, Notify, RecipientRequests, ReversePath};
 use crate::store::{AccountId, Batch, Content, Outcome, StoreError};
 
@@ -81,7 +81,7 @@ impl Inner {
         incoming: &Incoming,
         held: bool,
     ) -> Result<Planned, AcceptError> {
-        let Expansion { local, remote, several } = self.expand(&incoming.envelope.to)?;
+        let Expansion { local, mut remote, several } = self.expand(&incoming.envelope.to)?;
         // Asked at the door too; here nothing gets past.
         let passed_on = || remote.iter().find(|one| one.via.is_none() && !one.failed);
         if incoming.source == Source::Stranger
@@ -95,19 +95,18 @@ impl Inner {
         }
         let Incoming { envelope, trace, body, received, .. } = incoming;
         let mut planned = Planned { delivered: local.len(), good: Vec::new() };
-        for (account, recipient) in local {
-            deliver::place(
-                &self.store,
-                batch,
-                account,
-                &recipient.address,
-                &envelope.from,
-                trace,
-                body,
-                *received,
-            )
-            .await?;
+        let Filings { filings, keep_back } = file(incoming, &local, &remote)?;
+        for ((account, recipient), filing) in local.into_iter().zip(&filings) {
+            let slot = Slot { account, recipient: &recipient.address, filing };
+            deliver::place(&self.store, batch, slot, &envelope.from, trace, body, *received)
+                .await?;
             planned.good.push((of(recipient), Success::Delivered));
+        }
+        if let Some(reason) = keep_back {
+            for one in remote.iter_mut().filter(|one| !one.failed) {
+                one.last = Some(Problem::new("5.7.1", format!("not passed on: {reason}")));
+                one.failed = true;
+            }
         }
         planned.good.extend(several.into_iter().map(|alias| (of(alias), Success::Expanded)));
         planned.good.retain(|(recipient, _)| recipient.wants(Wish::Success));
@@ -316,6 +315,51 @@ fn quieten(asked: &mut RecipientRequests) {
         }
         other => other,
     };
+}
+
+/// What is decided about a message.
+struct Filings {
+    /// For each account.
+    filings: Vec<Filing>,
+    /// Why those elsewhere to whom aliases lead do not get it.
+    keep_back: Option<String>,
+}
+
+/// Asks the message's judge. SMTP has one answer for all: it is refused when nobody at all wants it;
+/// when somebody does, the others get it among their junk. It is not passed on then, which would
+/// spoil our name elsewhere; the owner is told.
+fn file(
+    incoming: &Incoming,
+    local: &[(AccountId, mail::Recipient)],
+    remote: &[Recipient],
+) -> Result<Filings, AcceptError> {
+    let Some(judge) = &incoming.judge else {
+        return Ok(Filings { filings: vec![Filing::default(); local.len()], keep_back: None });
+    };
+    let (mut filings, mut wanted, mut refusal) = (Vec::new(), false, None);
+    for (account, _) in local {
+        filings.push(match judge.judge(Some(*account)) {
+            Ruling::File(filing) => {
+                wanted = true;
+                filing
+            }
+            Ruling::Refuse { otherwise, reason } => {
+                refusal = Some(reason);
+                otherwise
+            }
+        });
+    }
+    let mut keep_back = None;
+    if remote.iter().any(|one| !one.failed) {
+        match judge.judge(None) {
+            Ruling::File(_) => wanted = true,
+            Ruling::Refuse { reason, .. } => keep_back = Some(reason),
+        }
+    }
+    match keep_back.as_ref().or(refusal.as_ref()) {
+        Some(reason) if !wanted => Err(AcceptError::Unwanted(reason.clone())),
+        _ => Ok(Filings { filings, keep_back }),
+    }
 }
 
 /// More addresses than this behind one recipient are a mistake.

@@ -179,6 +179,7 @@ impl Inner {
                 Origin::Own => Source::Own,
             },
             received: self.clock.now(),
+            judge: None,
         };
         let settled = state.encode();
         let settle = |batch: &mut Batch| {

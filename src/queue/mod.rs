@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::Accounts;
 use crate::clock::SharedClock;
 use crate::config::{Outbound, OutboundMode};
+use crate::deliver::Judge;
 use crate::dns::Resolver;
 use crate::mail::{Address, Domain, Envelope};
 use crate::policy::dkim::SigningKeys;
@@ -374,6 +375,8 @@ pub struct Incoming {
     pub source: Source,
     /// When.
     pub received: Timestamp,
+    /// Decides where it goes; without, it goes to the inbox.
+    pub judge: Option<Arc<dyn Judge>>,
 }
 
 /// What taking a message comes with.
@@ -435,6 +438,9 @@ pub enum AcceptError {
     /// An alias leads in a circle, or to more than 100 addresses.
     #[error("the alias {0} leads in a circle or to too many addresses")]
     Alias(Address),
+    /// Nobody wants it; why, in words for its sender.
+    #[error("refused: {0}")]
+    Unwanted(String),
 }
 
 /// Why a queue command failed.

@@ -207,6 +207,7 @@ impl Inner {
             body: body.finish().await?,
             source: Source::Own,
             received: at,
+            judge: None,
         };
         match self.plan(batch, &incoming, false).await {
             Ok(_) => Ok(()),

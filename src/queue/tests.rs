@@ -111,6 +111,7 @@ impl Office {
             body: body.finish().await.unwrap(),
             source: Source::Account(self.accounts.list()[0].id),
             received: self.clock.now(),
+            judge: None,
         }
     }
 

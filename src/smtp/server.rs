@@ -309,6 +309,7 @@ impl<'a> Connection<'a> {
                 None => Source::Stranger,
             },
             received,
+            judge: None,
         };
         let Spent { settings, over } = self.spend(&incoming)?;
         let id = over.filter(|over| over.is_new).map(|_| message_id);
@@ -351,6 +352,7 @@ impl<'a> Connection<'a> {
                 body: body.finish().await?,
                 source: Source::Own,
                 received: at,
+                judge: None,
             };
             queue.accept(incoming).await
         };

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::accounts::Password;
-use crate::deliver::place;
+use crate::deliver::{Filing, Slot, place};
 use crate::mail::{Address, ReversePath};
 use crate::store::Options;
 
@@ -66,7 +66,8 @@ impl House {
         let body = body.finish().await.unwrap();
         let (mut batch, now) = (Batch::new(), jiff::Timestamp::UNIX_EPOCH);
         let from = ReversePath::Null;
-        place(store, &mut batch, self.account, &alice(), &from, b"", &body, now).await.unwrap();
+        let slot = Slot { account: self.account, recipient: &alice(), filing: &Filing::default() };
+        place(store, &mut batch, slot, &from, b"", &body, now).await.unwrap();
         store.commit(batch).await.unwrap();
     }
 

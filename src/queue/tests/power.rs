@@ -36,6 +36,7 @@ impl Life {
             body,
             source: Source::Account(self.accounts.list()[0].id),
             received: clock.now(),
+            judge: None,
         };
         self.queue.accept(incoming).await.is_ok()
     }

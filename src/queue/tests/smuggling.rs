@@ -29,6 +29,7 @@ async fn no_line_end_in_a_stored_message_becomes_a_second_one() {
                     body: body.finish().await.unwrap(),
                     source: Source::Account(office.accounts.list()[0].id),
                     received: office.clock.now(),
+                    judge: None,
                 };
                 office.queue.accept(incoming).await.unwrap();
                 sent += 1;
