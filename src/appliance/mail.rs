@@ -13,6 +13,7 @@ use crate::config::MOST_CONNECTIONS;
 use crate::net::{Gate, Limits, ListenError, Listener, Peer, Rate, Stream, Tls, Width};
 use crate::office::{Office, Service};
 use crate::policy::allowance::Allowance;
+use crate::policy::guard::Guard;
 use crate::smtp::Role;
 use crate::{imap, pop3, smtp};
 
@@ -165,6 +166,11 @@ fn smtp_server(office: &Office, service: &Service, tls: &Tls) -> smtp::Server {
             accounts: office.accounts().clone(),
             queue: service.queue.clone(),
             store: office.store().clone(),
+            guard: Guard::new(
+                service.resolver.clone(),
+                Arc::clone(office.clock()),
+                service.site.hostname.clone(),
+            ),
             allowance: Allowance::new(office.store().clone(), service.config.daily),
             clock: Arc::clone(office.clock()),
         },

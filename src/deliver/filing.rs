@@ -31,6 +31,8 @@ pub enum Ruling {
     Refuse {
         /// What to do when it cannot be refused, since another recipient takes it.
         otherwise: Filing,
+        /// The reply's enhanced status (RFC 3463, RFC 7372).
+        status: &'static str,
         /// The reply to its sender, in words.
         reason: String,
     },

@@ -12,6 +12,7 @@ mod authenticate;
 mod canonical;
 pub mod dkim;
 pub mod dmarc;
+pub mod guard;
 mod inspect;
 mod key;
 pub mod origin;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 
 mod cases;
+mod guard;
 mod letter;
 mod suites;
 mod table;

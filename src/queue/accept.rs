@@ -102,9 +102,9 @@ impl Inner {
                 .await?;
             planned.good.push((of(recipient), Success::Delivered));
         }
-        if let Some(reason) = keep_back {
+        if let Some((status, reason)) = keep_back {
             for one in remote.iter_mut().filter(|one| !one.failed) {
-                one.last = Some(Problem::new("5.7.1", format!("not passed on: {reason}")));
+                one.last = Some(Problem::new(status, format!("not passed on: {reason}")));
                 one.failed = true;
             }
         }
@@ -322,7 +322,7 @@ struct Filings {
     /// For each account.
     filings: Vec<Filing>,
     /// Why those elsewhere to whom aliases lead do not get it.
-    keep_back: Option<String>,
+    keep_back: Option<(&'static str, String)>,
 }
 
 /// Asks the message's judge. SMTP has one answer for all: it is refused when nobody at all wants it;
@@ -343,8 +343,8 @@ fn file(
                 wanted = true;
                 filing
             }
-            Ruling::Refuse { otherwise, reason } => {
-                refusal = Some(reason);
+            Ruling::Refuse { otherwise, status, reason } => {
+                refusal = Some((status, reason));
                 otherwise
             }
         });
@@ -353,11 +353,13 @@ fn file(
     if remote.iter().any(|one| !one.failed) {
         match judge.judge(None) {
             Ruling::File(_) => wanted = true,
-            Ruling::Refuse { reason, .. } => keep_back = Some(reason),
+            Ruling::Refuse { status, reason, .. } => keep_back = Some((status, reason)),
         }
     }
     match keep_back.as_ref().or(refusal.as_ref()) {
-        Some(reason) if !wanted => Err(AcceptError::Unwanted(reason.clone())),
+        Some((status, reason)) if !wanted => {
+            Err(AcceptError::Unwanted { status, reason: reason.clone() })
+        }
         _ => Ok(Filings { filings, keep_back }),
     }
 }

@@ -439,8 +439,13 @@ pub enum AcceptError {
     #[error("the alias {0} leads in a circle or to too many addresses")]
     Alias(Address),
     /// Nobody wants it; why, in words for its sender.
-    #[error("refused: {0}")]
-    Unwanted(String),
+    #[error("{reason}")]
+    Unwanted {
+        /// RFC 3463.
+        status: &'static str,
+        /// Why, in words.
+        reason: String,
+    },
 }
 
 /// Why a queue command failed.

@@ -274,7 +274,7 @@ impl From<&AcceptError> for Reply {
         match error {
             AcceptError::Store(error) => error.into(),
             AcceptError::Relay(_) => NO_RELAY,
-            AcceptError::Unwanted(_) => Self::worded(550, "5.7.1", &error.to_string()),
+            AcceptError::Unwanted { status, reason } => Self::worded(550, status, reason),
             AcceptError::Alias(_) => Self::worded(550, "5.4.6", &error.to_string()),
         }
     }

@@ -22,7 +22,9 @@ use crate::accounts::{Accounts, AuthError, Login, Lookup};
 use crate::clock::SharedClock;
 use crate::mail::{Address, Domain, Envelope, ReversePath};
 use crate::net::{Conduct, Peer, Stream, Tls};
+use crate::policy;
 use crate::policy::allowance::{Allowance, Over, Spent};
+use crate::policy::guard::{Guard, Visit};
 use crate::queue::{AcceptError, Incoming, Queue, Source, Terms};
 use crate::store::{BodyWriter, Store, StoreError};
 
@@ -59,6 +61,8 @@ pub struct House {
     pub queue: Queue,
     /// Takes the bytes while they come in.
     pub store: Store,
+    /// Looks at strangers and their mail.
+    pub guard: Guard,
     /// How much accounts may send away.
     pub allowance: Allowance,
     /// Dates the trace fields.
@@ -109,6 +113,8 @@ struct Connection<'a> {
     /// Replies not sent yet.
     out: Vec<u8>,
     login: Option<Login>,
+    /// What a stranger is at.
+    visit: Option<Visit>,
     body: Taking,
 }
 
@@ -147,6 +153,7 @@ impl<'a> Connection<'a> {
             session: Session::new(settings, Instant::now()),
             out: Vec::new(),
             login: None,
+            visit: None,
             body: Taking::Nothing,
         })
     }
@@ -231,9 +238,14 @@ impl<'a> Connection<'a> {
                 self.login = Some(login);
                 return Ok(Answer::Proven(signature));
             }
-            Question::Sender(from) => match (&self.login, self.role) {
-                (Some(login), _) if accounts.may_send_as(login.account, &from) => Ok(()),
-                (None, Role::Mx) => Ok(()),
+            Question::Sender { from, hello } => match (&self.login, self.role, from.address()) {
+                (_, Role::Mx, _) => {
+                    let stranger = policy::Peer { ip: peer, helo: hello, mail_from: from };
+                    self.visit = Some(self.house.guard.meet(stranger));
+                    Ok(())
+                }
+                (Some(_), _, None) => Ok(()),
+                (Some(login), _, Some(from)) if accounts.may_send_as(login.account, from) => Ok(()),
                 _ => Err(reply::NOT_YOUR_ADDRESS),
             },
             Question::Authors(authors) => {
@@ -267,6 +279,9 @@ impl<'a> Connection<'a> {
     }
 
     async fn take(&mut self, bytes: &[u8]) {
+        if let Some(visit) = &mut self.visit {
+            visit.pass(bytes);
+        }
         if let Taking::Body(body) = &mut self.body
             && let Err(error) = body.write(bytes).await
         {
@@ -299,9 +314,16 @@ impl<'a> Connection<'a> {
         };
         let size = body.size();
         let received = self.house.clock.now();
+        let (mut trace, mut judge) = (Vec::new(), None);
+        if let Some(visit) = self.visit.take() {
+            let judged = visit.judge().await;
+            trace.extend_from_slice(judged.field.as_bytes());
+            judge = Some(judged.into_judge());
+        }
+        trace.extend(handover.trace(received));
         let message_id = handover.received.id.clone();
         let incoming = Incoming {
-            trace: handover.trace(received),
+            trace,
             envelope: handover.envelope,
             body,
             source: match &self.login {
@@ -309,7 +331,7 @@ impl<'a> Connection<'a> {
                 None => Source::Stranger,
             },
             received,
-            judge: None,
+            judge,
         };
         let Spent { settings, over } = self.spend(&incoming)?;
         let id = over.filter(|over| over.is_new).map(|_| message_id);

@@ -25,7 +25,7 @@ use super::command::{Command, CommandError};
 use super::reply::{self, Reply};
 use crate::accounts::sasl::scram::{Proof, Salted, Signature};
 use crate::accounts::sasl::{Credentials, Exchange};
-use crate::mail::{Address, Domain};
+use crate::mail::{Address, Domain, ReversePath};
 use crate::net::{Channel, LineBuffer};
 
 /// What a port is for.
@@ -123,8 +123,14 @@ pub enum Question {
     Salt(String),
     /// Is this proof right? Answered by [`Answer::Proven`].
     Proof(Proof),
-    /// May the peer, or the account logged in, send as this address?
-    Sender(Address),
+    /// May the peer, or the account logged in, send as this? Read receipts and the like have no
+    /// sender (RFC 8098 §2.1).
+    Sender {
+        /// The argument of MAIL.
+        from: ReversePath,
+        /// The argument of HELO or EHLO.
+        hello: String,
+    },
     /// Does mail for this address go through here, and is there room for it?
     Recipient {
         /// The address.

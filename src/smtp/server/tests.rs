@@ -300,10 +300,11 @@ impl PostOffice {
             accounts.add(alice.clone(), password).await.unwrap();
         }
         let clock: SharedClock = Arc::new(SystemClock);
+        let resolver = Resolver::new(&["127.0.0.1:9".parse().unwrap()]).unwrap();
         let queue = Queue::new(QueueParts {
             store: store.clone(),
             accounts: accounts.clone(),
-            resolver: Resolver::new(&["127.0.0.1:9".parse().unwrap()]).unwrap(),
+            resolver: resolver.clone(),
             keys: SigningKeys::open_or_create(&path("keys"), &[domain]).unwrap(),
             hostname: hostname.clone(),
             outbound: Outbound::from(OutboundMode::Hold),
@@ -317,9 +318,17 @@ impl PostOffice {
         let settings =
             ServerSettings { hostname, postmaster: alice, message_size: 16 << 20, timeouts };
         let allowance = Allowance::new(store.clone(), daily);
+        let guard = Guard::new(resolver, Arc::clone(&clock), settings.hostname.clone());
         let (queue, store) = (queue.clone(), store.clone());
-        let house =
-            House { tls, accounts, queue: queue.clone(), store: store.clone(), allowance, clock };
+        let house = House {
+            tls,
+            accounts,
+            queue: queue.clone(),
+            store: store.clone(),
+            guard,
+            allowance,
+            clock,
+        };
         Self {
             folder,
             server: Arc::new(Server::new(settings, house)),

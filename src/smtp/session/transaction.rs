@@ -38,17 +38,9 @@ impl Mail {
 
     fn ask(ready: Ready, mail: MailFrom, desk: &mut Desk) -> State {
         let mail = Self { ready, from: mail.from, asked: mail.asked, size: mail.size };
-        match &mail.from {
-            // Read receipts and the like have no sender (RFC 8098 §2.1).
-            ReversePath::Null => {
-                desk.say(reply::SENDER_OK);
-                State::Command(Stage::Mail(mail))
-            }
-            ReversePath::Address(address) => {
-                desk.ask(Question::Sender(address.clone()));
-                State::Waiting(Waiting::Sender(mail))
-            }
-        }
+        let (from, hello) = (mail.from.clone(), mail.ready.name.to_string());
+        desk.ask(Question::Sender { from, hello });
+        State::Waiting(Waiting::Sender(mail))
     }
 
     pub(super) fn rcpt(self, to: command::Recipient, desk: &mut Desk) -> State {
