@@ -31,18 +31,18 @@ impl Inner {
     pub(super) async fn take(
         &self,
         incoming: &Incoming,
-        held: bool,
+        over_limit: bool,
         also: impl Fn(&mut Batch),
     ) -> Result<(Vec<Outcome>, usize), AcceptError> {
         let mut batch = Batch::new();
-        let delivered = self.plan(&mut batch, incoming, held).await?;
+        let delivered = self.plan(&mut batch, incoming, over_limit).await?;
         also(&mut batch);
         match self.store.commit(batch).await {
             Err(StoreError::OverQuota) if self.fits_somewhere(incoming)? => {}
             other => return Ok((other?, delivered)),
         }
         let mut batch = Batch::new();
-        let delivered = self.plan(&mut batch, incoming, held).await?;
+        let delivered = self.plan(&mut batch, incoming, over_limit).await?;
         also(&mut batch);
         batch.over_quota();
         Ok((self.store.commit(batch).await?, delivered))
@@ -60,7 +60,7 @@ impl Inner {
         &self,
         batch: &mut Batch,
         incoming: &Incoming,
-        held: bool,
+        over_limit: bool,
     ) -> Result<usize, AcceptError> {
         let Expansion { local, remote } = expand(&self.accounts, incoming.envelope.addresses())?;
         // Asked at the door too; here nothing gets past.
@@ -90,7 +90,7 @@ impl Inner {
         }
         if !remote.is_empty() {
             let hold = match self.outbound.mode {
-                _ if held => Hold::Limit,
+                _ if over_limit => Hold::Limit,
                 OutboundMode::Hold => Hold::Setting,
                 OutboundMode::Direct | OutboundMode::Relay(_) => Hold::No,
             };
