@@ -275,6 +275,7 @@ impl<'a> Connection<'a> {
         match self.store(handover).await {
             Ok(size) => {
                 tracing::info!(%peer, id, %from, recipients, size, "message taken");
+                self.conduct.delivered(peer, tokio::time::Instant::now().into_std());
                 Ok(())
             }
             Err(error) => {
