@@ -234,7 +234,7 @@ impl<'a> Connection<'a> {
                 return accounts.salt(&login, peer).await.map(Answer::Salt).map_err(refused);
             }
             Question::Proof(proof) => {
-                let (login, signature) = accounts.prove(&proof, peer).await.map_err(refused)?;
+                let (login, signature) = accounts.prove(&proof, peer).map_err(refused)?;
                 self.login = Some(login);
                 return Ok(Answer::Proven(signature));
             }
@@ -296,6 +296,7 @@ impl<'a> Connection<'a> {
         match self.store(handover).await {
             Ok(size) => {
                 tracing::info!(%peer, id, %from, recipients, size, "message taken");
+                self.conduct.delivered(peer, tokio::time::Instant::now().into_std());
                 Ok(())
             }
             Err(error) => {
@@ -443,6 +444,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_mins(2);
 const HANG_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
-#[cfg(test)]
+#[cfg(all(test, feature = "demo"))]
 #[allow(clippy::unwrap_used, reason = "what cannot be set up is the failed test")]
 mod tests;

@@ -7,12 +7,12 @@ use super::*;
 use crate::clock::{SharedClock, SystemClock};
 use crate::deliver::{Folder, Judge, Ruling};
 
-const ZONE: &str = "
-    good.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"
-    _dmarc.good.test. TXT \"v=DMARC1; p=reject\"
-    careful.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"
-    _dmarc.careful.test. TXT \"v=DMARC1; p=quarantine\"
-";
+const ZONE: &str = r#"
+good.test. TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.good.test. TXT "v=DMARC1; p=reject"
+careful.test. TXT "v=spf1 ip4:192.0.2.1 -all"
+_dmarc.careful.test. TXT "v=DMARC1; p=quarantine"
+"#;
 
 async fn judge(resolver: &Resolver, ip: &str, sender: &str) -> Judged {
     let clock: SharedClock = Shared::new(SystemClock);

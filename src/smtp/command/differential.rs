@@ -127,7 +127,6 @@ fn ours(line: &str) -> Meaning {
         Ok(Command::Helo(name)) => Meaning::Hello("HELO", name.to_string()),
         Ok(Command::Mail(mail)) => {
             let asked = &mail.asked;
-            let bit = |bit: u64, set: bool| if set { bit } else { 0 };
             Meaning::Mail {
                 from: mail.from.address().map(plain).unwrap_or_default(),
                 size: mail.size.unwrap_or(0),
@@ -150,9 +149,9 @@ fn ours(line: &str) -> Meaning {
                 None => 0,
                 Some(Notify::Never) => RCPT_NOTIFY_NEVER,
                 Some(Notify::On { success, failure, delay }) => {
-                    u64::from(success) * RCPT_NOTIFY_SUCCESS
-                        | u64::from(failure) * RCPT_NOTIFY_FAILURE
-                        | u64::from(delay) * RCPT_NOTIFY_DELAY
+                    bit(RCPT_NOTIFY_SUCCESS, success)
+                        | bit(RCPT_NOTIFY_FAILURE, failure)
+                        | bit(RCPT_NOTIFY_DELAY, delay)
                 }
             };
             Meaning::Rcpt { to, flags, orcpt: asked.orcpt.map(|orcpt| orcpt.address().to_owned()) }
@@ -168,6 +167,10 @@ fn ours(line: &str) -> Meaning {
         Ok(Command::Help) => Meaning::Word("HELP"),
         Err(_) => Meaning::Nothing,
     }
+}
+
+fn bit(bit: u64, set: bool) -> u64 {
+    if set { bit } else { 0 }
 }
 
 /// An address without its quotes.

@@ -21,6 +21,7 @@ use crate::accounts::sasl::scram;
 use crate::clock::SystemClock;
 use crate::config::{DailyLimits, Outbound, OutboundMode};
 use crate::dns::Resolver;
+use crate::dns::world::World;
 use crate::mail::MailboxName;
 use crate::policy::dkim::SigningKeys;
 use crate::queue::{QueueParts, Schedule};
@@ -257,6 +258,8 @@ async fn a_stop_is_told_to_everyone_connected() {
 /// A whole post office in a temporary folder, with one account.
 struct PostOffice {
     folder: TempDir,
+    /// Knows no name.
+    _world: World,
     server: Arc<Server>,
     store: Store,
     queue: Queue,
@@ -300,7 +303,8 @@ impl PostOffice {
             accounts.add(alice.clone(), password).await.unwrap();
         }
         let clock: SharedClock = Arc::new(SystemClock);
-        let resolver = Resolver::new(&["127.0.0.1:9".parse().unwrap()]).unwrap();
+        let world = World::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let resolver = Resolver::new(&[world.local()]).unwrap();
         let queue = Queue::new(QueueParts {
             store: store.clone(),
             accounts: accounts.clone(),
@@ -331,6 +335,7 @@ impl PostOffice {
         };
         Self {
             folder,
+            _world: world,
             server: Arc::new(Server::new(settings, house)),
             store,
             queue,

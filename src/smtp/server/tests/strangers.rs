@@ -163,11 +163,11 @@ async fn a_header_of_ten_megabytes_and_a_thousand_parts_within_parts_are_taken_w
     let mut stranger = post.call(Role::Mx).await;
     stranger.say("HELO x\r\n", 2).await;
     let header = format!("Subject: x\r\n{}\r\n", "X-Long: 0123456789012345\r\n".repeat(400_000));
+    let parts = (0..1000).map(|depth| {
+        format!("Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n")
+    });
     let mut nested = "Subject: deep\r\nMIME-Version: 1.0\r\n".to_owned();
-    for depth in 0..1000 {
-        nested +=
-            &format!("Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n");
-    }
+    nested.extend(parts);
     nested += "Content-Type: text/plain\r\n\r\nfound\r\n";
     for message in [&header, &nested] {
         let lines = "MAIL FROM:<b@example.net>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n";
