@@ -79,7 +79,7 @@ impl Inner {
         &self,
         batch: &mut Batch,
         incoming: &Incoming,
-        held: bool,
+        kept: bool,
     ) -> Result<Planned, AcceptError> {
         let Expansion { local, remote, several } = self.expand(&incoming.envelope.to)?;
         // Asked at the door too; here nothing gets past.
@@ -113,7 +113,7 @@ impl Inner {
         planned.good.retain(|(recipient, _)| recipient.wants(Wish::Success));
         if !remote.is_empty() {
             let hold = match self.outbound.mode {
-                _ if held => Hold::Limit,
+                _ if kept => Hold::Limit,
                 OutboundMode::Hold => Hold::Setting,
                 OutboundMode::Direct | OutboundMode::Relay(_) => Hold::No,
             };
