@@ -50,19 +50,18 @@ pub(super) fn note(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let key = key(address);
-    let mut entry = match read(store, address)? {
-        Some(entry) => entry,
-        None => {
-            make_room(store, batch)?;
-            LedgerEntry {
-                returned: 0,
-                reported: 0,
-                complaints: 0,
-                since: now,
-                last: now,
-                words: String::new(),
-                kept_back_until: None,
-            }
+    let mut entry = if let Some(entry) = read(store, address)? {
+        entry
+    } else {
+        make_room(store, batch)?;
+        LedgerEntry {
+            returned: 0,
+            reported: 0,
+            complaints: 0,
+            since: now,
+            last: now,
+            words: String::new(),
+            kept_back_until: None,
         }
     };
     entry.last = now;
@@ -107,7 +106,8 @@ pub(super) fn forget(batch: &mut Batch, address: &Address) {
 fn make_room(store: &Store, batch: &mut Batch) -> Result<(), StoreError> {
     let mut known = all(store)?;
     if known.len() >= MOST {
-        known.sort_unstable_by_key(|(_, entry)| entry.last);
+        // Notes that anybody can bring about go before what a host itself said.
+        known.sort_unstable_by_key(|(_, entry)| (entry.returned > 0, entry.last));
         for (address, _) in known.iter().take(known.len() + 1 - MOST) {
             batch.delete_setting(&format!("{PREFIX}{address}"));
         }

@@ -59,9 +59,8 @@ impl Fact {
     /// A conversation that took place.
     pub(super) fn held(domain: &Domain, basis: &Basis, host: &Domain, tls: Encryption) -> Self {
         let failure = match (tls, basis) {
-            (Encryption::Proved, _) => None,
             // Without a policy, any certificate is as it should be.
-            (Encryption::Unproved(_), Basis::None) => None,
+            (Encryption::Proved, _) | (Encryption::Unproved(_), Basis::None) => None,
             (Encryption::None, _) => Some("starttls-not-supported"),
             (Encryption::Broken(fault) | Encryption::Unproved(fault), _) => Some(kind(fault)),
         };
@@ -117,13 +116,13 @@ pub(super) fn add(
     let mut tallies: Vec<(String, TlsTally)> = Vec::new();
     for fact in facts {
         let key = key(day, &fact.domain);
-        let at = match tallies.iter().position(|(known, _)| *known == key) {
-            Some(at) => at,
-            None => {
-                let Some(tally) = begin(store, batch, day, &key)? else { continue };
-                tallies.push((key, tally));
-                tallies.len() - 1
-            }
+        let known = tallies.iter().position(|(known, _)| *known == key);
+        let at = if let Some(at) = known {
+            at
+        } else {
+            let Some(tally) = begin(store, batch, day, &key)? else { continue };
+            tallies.push((key, tally));
+            tallies.len() - 1
         };
         if let Some((_, tally)) = tallies.get_mut(at) {
             tally.count(fact);
@@ -173,7 +172,7 @@ impl TlsTally {
         match &fact.basis {
             Basis::Sts(policy) => {
                 "sts".clone_into(&mut self.policy_type);
-                self.policy = policy.lines.clone();
+                self.policy.clone_from(&policy.lines);
                 self.hosts = policy.hosts().to_vec();
             }
             Basis::Dane => "tlsa".clone_into(&mut self.policy_type),

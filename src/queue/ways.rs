@@ -27,11 +27,11 @@ impl Way {
         let mut routes = outbound.routes.iter().enumerate();
         let fits = routes.find(|(_, route)| !route.if_refused && fits(route, from, domain));
         match (fits, &outbound.mode) {
-            (Some((_, Route { via: Via::Direct, .. })), _) => Self::Direct(domain.clone()),
-            (Some((at, _)), _) => Self::Exception(at),
+            (Some((at, Route { via: Via::Relay(_), .. })), _) => Self::Exception(at),
             (None, OutboundMode::Relay(_)) => Self::Relay,
             // What is held goes directly once it is released.
-            (None, OutboundMode::Direct | OutboundMode::Hold) => Self::Direct(domain.clone()),
+            (Some((_, Route { via: Via::Direct, .. })), _)
+            | (None, OutboundMode::Direct | OutboundMode::Hold) => Self::Direct(domain.clone()),
         }
     }
 

@@ -3,8 +3,8 @@ policy, a relay that wants a password, aliases that lead elsewhere.
 
   python3 tests/lab/out.py PILLARBOX
 
-Needs root (network namespaces), and Debian's iproute2, nsd, ldnsutils, postfix, exim4-daemon-light,
-openssl and swaks.
+Needs root (network namespaces), and Debian's iproute2, nsd, ldnsutils, postfix, openssl and swaks. Exim
+cannot be installed beside Postfix: `tests/run install` unpacks it into the cache.
 """
 import hashlib
 import json
@@ -16,6 +16,9 @@ import tempfile
 
 from net import Net, run, wait
 from stranger import Stranger
+
+EXIM_PROGRAM = os.path.join(
+    os.environ.get("PILLARBOX_CACHE", os.path.expanduser("~/.cache/pillarbox")), "exim/usr/sbin/exim4")
 
 # Addresses that are not those of a house: a policy is never fetched from there.
 BOX, DANE, EXIM, POLICY, DNS = (f"198.51.100.{n}" for n in (10, 21, 31, 41, 53))
@@ -84,6 +87,8 @@ trust_anchor = "{work}/root.anchor"
 
 EXIM_CONF = """\
 primary_hostname = mx.sts.test
+exim_path = {program}
+keep_environment =
 local_interfaces = {exim}
 daemon_smtp_ports = 25 : 465
 tls_on_connect_ports = 465
@@ -165,7 +170,7 @@ class Lab:
         self.stranger = Stranger(
             self.dane, f"{work}/dane", [DANE], domain="dane.test",
             more="smtpd_recipient_restrictions = check_recipient_access "
-                 f"inline:{{{{ home@dane.test = {refusal} }}}}".replace("{{", "{").replace("}}", "}"))
+                 "inline:{ { home@dane.test = " + refusal + " } }")
         self.start_exim("mx.sts.test")
         self.set_policy("enforce", "mx.sts.test")
         self.serve_policy()
@@ -225,18 +230,22 @@ class Lab:
 
     def start_exim(self, name):
         self.certificate(name, f"{self.work}/exim")
+        # It starts itself again as its own user, who may not look into root's folders.
+        program = f"{self.work}/exim4"
+        shutil.copy(EXIM_PROGRAM, program)
         uid = int(run("id", "-u", "Debian-exim").stdout)
         gid = int(run("id", "-g", "Debian-exim").stdout)
         for folder in ("spool", "mail"):
             os.makedirs(f"{self.work}/exim/{folder}", exist_ok=True)
         for folder in ("", "spool", "mail", "key.pem", "cert.pem"):
             os.chown(f"{self.work}/exim/{folder}", uid, gid)
-        # In its namespace this stands in the place of /etc/exim4.
+        # In its namespace this stands in the place of /etc/exim4, which has to be there for that.
+        os.makedirs("/etc/exim4", exist_ok=True)
         conf = f"/etc/netns/{self.exim.space}/exim4"
         os.makedirs(conf, exist_ok=True)
         with open(f"{conf}/exim4.conf", "w") as file:
-            file.write(EXIM_CONF.format(work=self.work, exim=EXIM))
-        self.mta = self.exim.start("exim4", "-bdf", "-q1m", log="exim.log")
+            file.write(EXIM_CONF.format(work=self.work, exim=EXIM, program=program))
+        self.mta = self.exim.start(program, "-bdf", "-q1m", log="exim.log")
         wait("Exim answers", lambda: self.exim.answers(EXIM, 25))
 
     def set_policy(self, mode, host):
@@ -317,7 +326,7 @@ def test_dane_means_nothing_once_the_proof_is_broken(lab):
     with open(signed) as file:
         text = file.read()
     right = next(line for line in text.splitlines() if "RRSIG" in line and "TLSA" in line)
-    wrong = right[:-60] + right[-60:].swapcase()
+    wrong = right[:-60] + right[-60:-20].swapcase() + right[-20:]
     lab.dns.kill(lab.named)
     with open(signed, "w") as file:
         file.write(text.replace(right, wrong))
@@ -398,6 +407,11 @@ def test_a_forward_leaves_with_a_sender_of_ours_and_its_bounce_finds_back(lab):
     assert " 550 5.1.1 " in forged, forged
 
 
+def waiting(work, pillarbox):
+    """What the queue held, now that the box is gone."""
+    return run(pillarbox, "queue", "list", "--data", f"{work}/box", check=False).stdout
+
+
 def main():
     pillarbox = os.path.abspath(sys.argv[1])
     work = tempfile.mkdtemp(prefix="pillarbox-lab-")
@@ -422,6 +436,7 @@ def main():
         print(f"lab, the way out: {passed} passed")
         shutil.rmtree(work)
     except BaseException:
+        print(f"lab: the queue held {waiting(work, pillarbox)}")
         for log in ("box.log", "postfix.log", "nsd.log", "exim.log", "exim/mainlog", "policy.log"):
             if os.path.exists(f"{work}/{log}"):
                 print(f"--- {log}", run("tail", "-30", f"{work}/{log}").stdout, sep="\n")

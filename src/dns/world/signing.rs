@@ -14,7 +14,7 @@ use crate::clock::{Clock, SystemClock};
 
 /// Signs what the world answers.
 pub(super) struct Signer {
-    signer: DnssecSigner,
+    inner: DnssecSigner,
     key: DNSKEY,
     /// Below these nothing is signed.
     pub(super) cuts: BTreeSet<String>,
@@ -29,10 +29,10 @@ impl Signer {
         let key = Ed25519SigningKey::from_ed25519(pair);
         let public = key.to_public_key().map_err(|error| error.to_string())?;
         let dnskey = DNSKEY::new(true, true, false, public);
-        let lasts = Duration::from_secs(24 * 3600);
-        let signer = DnssecSigner::new(dnskey.clone(), Box::new(key), Name::root(), lasts);
+        let lasts = Duration::from_hours(24);
+        let inner = DnssecSigner::new(dnskey.clone(), Box::new(key), Name::root(), lasts);
         let (cuts, spoilt) = (BTreeSet::new(), BTreeSet::new());
-        Ok(Self { signer, key: dnskey, cuts, spoilt })
+        Ok(Self { inner, key: dnskey, cuts, spoilt })
     }
 
     /// The text of a trust anchor file.
@@ -83,9 +83,8 @@ impl Signer {
         if self.is_cut_off(set.name(), set.record_type()) {
             return None;
         }
-        let begin = SystemTime::from(SystemClock.now()) - Duration::from_secs(3600);
-        let mut signature =
-            RRSIG::from_rrset(set, DNSClass::IN, begin.into(), &self.signer).ok()?;
+        let begin = SystemTime::from(SystemClock.now()) - Duration::from_hours(1);
+        let mut signature = RRSIG::from_rrset(set, DNSClass::IN, begin.into(), &self.inner).ok()?;
         if self.spoilt.contains(&plain(&LowerName::new(set.name()))) {
             let mut wrong = signature.sig().to_vec();
             wrong.reverse();

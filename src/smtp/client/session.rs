@@ -157,7 +157,6 @@ impl Session {
                 self.offers = Offers::default();
                 self.after_hello()
             }
-            State::Greeting | State::Ehlo | State::Helo => Err(Fault::Refused(reply)),
             State::StartTls if reply.code() == 220 => Ok(Action::StartTls),
             State::StartTls if self.tls == Tls::Required => Err(Fault::NoTls),
             State::StartTls => {
@@ -175,7 +174,9 @@ impl Session {
                 Ok(base64_line("", password.unwrap_or_default()))
             }
             State::Plain | State::LoginEnd | State::Reset if reply.is_positive() => self.begin(),
-            State::Reset => Err(Fault::Refused(reply)),
+            State::Greeting | State::Ehlo | State::Helo | State::Reset => {
+                Err(Fault::Refused(reply))
+            }
             State::Plain | State::LoginName | State::LoginPassword | State::LoginEnd => {
                 Err(Fault::Login(reply.to_string()))
             }
@@ -378,10 +379,10 @@ impl Session {
         // RFC 3461 §4.3 and §4.4: passed on as they came.
         if self.offers.dsn {
             if let Some(ret) = &self.mail.asked.ret {
-                command.push_str(&format!(" RET={ret}"));
+                put(&mut command, format_args!(" RET={ret}"));
             }
             if let Some(id) = &self.mail.asked.envid {
-                command.push_str(&format!(" ENVID={}", id.xtext()));
+                put(&mut command, format_args!(" ENVID={}", id.xtext()));
             }
         }
         command.push_str("\r\n");
@@ -394,10 +395,10 @@ impl Session {
         let mut command = format!("RCPT TO:<{}>", recipient.address);
         if self.offers.dsn {
             if let Some(notify) = &recipient.asked.notify {
-                command.push_str(&format!(" NOTIFY={notify}"));
+                put(&mut command, format_args!(" NOTIFY={notify}"));
             }
             if let Some(original) = &recipient.asked.orcpt {
-                command.push_str(&format!(" ORCPT={}", original.xtext()));
+                put(&mut command, format_args!(" ORCPT={}", original.xtext()));
             }
         }
         command.push_str("\r\n");
@@ -486,6 +487,11 @@ impl Offers {
         }
         offers
     }
+}
+
+fn put(command: &mut String, words: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = std::fmt::Write::write_fmt(command, words);
 }
 
 fn needs_utf8(address: &Address) -> bool {

@@ -173,7 +173,7 @@ impl ServerCertVerifier for Judge {
             _ => self.trust.web.verify_server_cert(host, chain, name, ocsp, now).map(drop),
         };
         // One handshake, one certificate: the first word stays.
-        let _ = self.seen.0.set(verdict.as_ref().map(|()| ()).map_err(CertificateFault::of));
+        let _ = self.seen.0.set(verdict.as_ref().copied().map_err(CertificateFault::of));
         match (&self.how, verdict) {
             (Security::Opportunistic | Security::Encrypted | Security::None, _) | (_, Ok(())) => {
                 Ok(ServerCertVerified::assertion())
@@ -221,11 +221,11 @@ fn fits(
     }
     let mut why = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
     for record in usable().filter(|record| record.usage == Usage::Authority) {
-        let named = chain.iter().find(|authority| is_meant(record, authority));
+        let sent = chain.iter().find(|authority| is_meant(record, authority));
         // A record may bring the whole certificate, which need not come again.
         let whole = (record.selector, record.matching) == (Selector::Certificate, Matching::Whole);
         let brought = || whole.then(|| CertificateDer::from(record.data.clone()));
-        let Some(authority) = named.map(|found| found.clone().into_owned()).or_else(brought) else {
+        let Some(authority) = sent.map(|found| found.clone().into_owned()).or_else(brought) else {
             continue;
         };
         match vouches(provider, authority, names, host, chain, now) {

@@ -116,7 +116,6 @@ fn look(mut message: impl Read) -> io::Result<Beyond> {
         };
         for byte in chunk.get(..n).unwrap_or_default() {
             match byte {
-                b'\r' => {}
                 b'\n' if before == b'\n' => in_header = false,
                 0x80.. if in_header => beyond.header = true,
                 0x80.. => beyond.body = true,
