@@ -9,7 +9,7 @@
 #[cfg(feature = "demo")]
 pub mod world;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -105,6 +105,15 @@ impl Resolver {
             }
             (Answer::No(a), Answer::No(b)) => Answer::No(a.max(b)),
         }
+    }
+
+    /// IPv4 addresses alone: what block lists answer with (RFC 5782 §2.1).
+    pub async fn ipv4(&self, host: &Domain) -> Answer<Vec<Ipv4Addr>> {
+        self.ask(name(host), RecordType::A, |data| match data {
+            RData::A(a) => Some(a.0),
+            _ => None,
+        })
+        .await
     }
 
     /// Names of an address.
