@@ -2,22 +2,27 @@
 //! nothing about the sender and are left out, so that a message looks the same when it arrives and
 //! when it is learned from later.
 
+use std::collections::BTreeSet;
+
 use crate::mail::structure::{self, Head, Mailbox, Part};
 
 use super::facts::{Facts, Harm, REFERENCES};
 use super::inspect::Seen;
 use super::tokens::{Place, Tokens};
-use super::words::{TextFacts, Words, fold, host_tokens};
+use super::words::{TextFacts, Words, fold, home_of, host_tokens};
 
 /// Fields looked at, and `Received` fields among them.
 const FIELDS: usize = 200;
 const HOPS: usize = 12;
 /// Longest text of a field looked at, in bytes.
 const VALUE: usize = 1000;
+/// Bytes of the header that grams are made of, and of one field.
+const GIST: usize = 2500;
+const GIST_VALUE: usize = 120;
 
 /// The header of the message itself.
 pub(super) fn of_message(bytes: &[u8], part: &Part, seen: &mut Seen) {
-    let mut reader = Reader { hops: 0, oldest: None, own: None, once: 0 };
+    let mut reader = Reader::default();
     for (number, field) in structure::fields(bytes).take(FIELDS).enumerate() {
         let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
         if number == 0 {
@@ -42,6 +47,7 @@ pub(super) fn of_message(bytes: &[u8], part: &Part, seen: &mut Seen) {
         let zone = zone.map_or(String::new(), |zone| limited(zone, 12));
         seen.tokens.note(Place::Field, "zone", &zone);
         message_id(head, seen);
+        reader.fit(head, seen);
     }
 }
 
@@ -90,7 +96,12 @@ fn file_name(part: &Part) -> Option<String> {
 }
 
 /// Reads field by field.
+#[derive(Default)]
 struct Reader {
+    /// The header in short, for its grams.
+    gist: Vec<u8>,
+    /// Whose machines it passed.
+    on_the_way: BTreeSet<String>,
     hops: usize,
     /// The first hop of all, which the sender's own machine was on.
     oldest: Option<String>,
@@ -106,7 +117,12 @@ impl Reader {
         if name == "received" {
             if self.own.take_if(|own| *own).is_none() && self.hops < HOPS {
                 self.hops += 1;
-                self.oldest = Some(limited(value, VALUE));
+                let from = value.trim_ascii_start();
+                let by = memchr::memmem::find(from, b" by ").unwrap_or(from.len());
+                self.note_gist("received", from.get(..by.min(100)).unwrap_or(from));
+                if let Some(nearer) = self.oldest.replace(limited(value, VALUE)) {
+                    hop(&nearer, tokens, &mut self.on_the_way);
+                }
             }
             return;
         }
@@ -114,6 +130,7 @@ impl Reader {
             return;
         }
         tokens.note(Place::Field, "field", name.get(..40).unwrap_or(name));
+        self.note_gist(name, if is_chance(name) { b"" } else { value });
         facts.raw_bytes |= std::str::from_utf8(value).is_err();
         let single = ["from", "to", "cc", "subject", "date", "message-id", "reply-to", "sender"];
         if let Some(bit) = single.iter().position(|known| *known == name) {
@@ -126,7 +143,20 @@ impl Reader {
                     tokens.note(Place::Field, "mailer", &fold(word));
                 }
             }
-            "list-id" => facts.list = true,
+            "list-id" => {
+                facts.list = true;
+                tokens.note(Place::Field, name, limited(value, 120).trim());
+            }
+            "sender" | "errors-to" => {
+                let value = limited(value, 200);
+                if let Some((_, host)) = value.rsplit_once('@') {
+                    tokens.note(
+                        Place::Field,
+                        name,
+                        &host.trim_end_matches(['>', ' ', '\r', '\n']).to_lowercase(),
+                    );
+                }
+            }
             "list-unsubscribe" => facts.unsubscribe = true,
             "auto-submitted" => {
                 facts.automatic = !limited(value, 40).trim().eq_ignore_ascii_case("no");
@@ -139,23 +169,53 @@ impl Reader {
         }
     }
 
+    /// Whether the sender's domain fits the rest: forgers rarely get that right.
+    fn fit(&self, head: &Head, seen: &mut Seen) {
+        let Some(author) = head.from.iter().find(|m| m.host.is_some()).map(host_of) else { return };
+        let home = home_of(&author);
+        let id = limited(head.message_id.as_deref().unwrap_or_default(), 250);
+        let id =
+            id.trim().trim_end_matches('>').rsplit_once('@').map(|(_, host)| host.to_lowercase());
+        let word = |fits| if fits { "fits" } else { "does not fit" };
+        let trace = word(self.on_the_way.contains(home));
+        let id = id.map_or("none", |id| word(home_of(&id) == home));
+        seen.tokens.note(Place::Make, "trace", trace);
+        seen.tokens.note(Place::Make, "id", id);
+        seen.tokens.note(Place::Make, trace, id);
+    }
+
+    fn note_gist(&mut self, name: &str, value: &[u8]) {
+        if self.gist.len() >= GIST {
+            return;
+        }
+        self.gist.extend_from_slice(name.as_bytes());
+        self.gist.push(b':');
+        let words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let start = self.gist.len();
+        for word in words {
+            if self.gist.len() - start >= GIST_VALUE {
+                break;
+            }
+            self.gist.extend_from_slice(word);
+            self.gist.push(b' ');
+        }
+        self.gist.truncate(start + GIST_VALUE);
+        self.gist.push(b'\n');
+    }
+
     /// The trace: how many hops, and the one nearest to the sender.
-    fn trace(&self, seen: &mut Seen) {
+    fn trace(&mut self, seen: &mut Seen) {
         let tokens = &mut seen.tokens;
+        tokens.grams(&self.gist);
         tokens.note(Place::Field, "hops", &self.hops.min(6).to_string());
         let Some(oldest) = &self.oldest else { return };
-        let mut words = oldest.split_whitespace();
-        if words.next() == Some("from")
-            && let Some(helo) = words.next()
-        {
-            let bare = helo.trim_matches(['[', ']', '(', ')']);
-            if bare.parse::<std::net::IpAddr>().is_ok() {
-                tokens.note(Place::Field, "helo", "number");
-            } else if bare.contains('.') {
-                host_tokens("helo", bare, tokens);
-            } else {
-                tokens.note(Place::Field, "helo", "one word");
-            }
+        if let Some(helo) = hop(oldest, tokens, &mut self.on_the_way) {
+            let kind = match helo {
+                name if name.parse::<std::net::IpAddr>().is_ok() => "number",
+                name if name.contains('.') => "name",
+                _ => "one word",
+            };
+            tokens.note(Place::Field, "helo", kind);
         }
         if oldest.contains("unknown") {
             tokens.note(Place::Field, "trace", "unknown");
@@ -165,6 +225,32 @@ impl Reader {
             tokens.note(Place::Field, "with", &fold(with));
         }
     }
+}
+
+/// The machine that one `Received` field says the message came from: its name, and the networks
+/// of its address. Gives the name it said it has.
+fn hop<'a>(
+    field: &'a str,
+    tokens: &mut Tokens,
+    on_the_way: &mut BTreeSet<String>,
+) -> Option<&'a str> {
+    let from = field.trim_start().strip_prefix("from ")?;
+    let end = from.find(" by ").unwrap_or(from.len());
+    let from = from.get(..end).unwrap_or(from);
+    let helo = from.split_whitespace().next()?.trim_matches(['[', ']', '(', ')']);
+    for word in from.split([' ', '(', ')', '[', ']', '\t', '\r', '\n', '@', '=']).take(16) {
+        if let Ok(address) = word.parse::<std::net::Ipv4Addr>() {
+            let [a, b, c, _] = address.octets();
+            tokens.note(Place::Field, "net", &format!("{a}.{b}"));
+            tokens.note(Place::Field, "net", &format!("{a}.{b}.{c}"));
+        } else if word.contains('.') && word.len() <= 253 {
+            let word = word.to_lowercase();
+            let home = home_of(word.trim_end_matches('.'));
+            tokens.note(Place::Field, "host", home);
+            on_the_way.insert(home.to_owned());
+        }
+    }
+    Some(helo)
 }
 
 /// What is added to a message behind its sender's back: by us, by a box that passed it on, by the
@@ -191,6 +277,15 @@ fn is_added_on_arrival(name: &str) -> bool {
     ];
     let starts = ["x-spam-", "x-pillarbox-", "arc-", "x-forefront", "x-microsoft-antispam"];
     exact.contains(&name) || starts.iter().any(|start| name.starts_with(start))
+}
+
+/// Fields whose values are chance, or the time.
+fn is_chance(name: &str) -> bool {
+    let exact = ["date", "in-reply-to", "references", "thread-index"];
+    let starts = ["x-gm-", "x-google-", "x-ms-", "x-sg-", "x-ses-", "x-original-date"];
+    exact.contains(&name)
+        || name.ends_with("signature")
+        || starts.iter().any(|start| name.starts_with(start))
 }
 
 fn people(head: &Head, seen: &mut Seen) {
@@ -240,6 +335,11 @@ fn people(head: &Head, seen: &mut Seen) {
         _ => 16,
     };
     tokens.note(Place::Field, "recipients", &range.to_string());
+    for person in to.iter().take(3) {
+        if let Some(address) = address_of(person) {
+            tokens.note(Place::Field, "to", &address);
+        }
+    }
     if let Some(first) = to.first() {
         let named = first.name.as_ref().is_some_and(|name| !name.is_empty());
         tokens.note(Place::Field, "named", if named { "yes" } else { "no" });

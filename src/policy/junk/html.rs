@@ -158,11 +158,13 @@ impl Html {
         if c == ';' || self.held.len() >= REFERENCE || !(c.is_ascii_alphanumeric() || c == '#') {
             self.state = State::Text;
             let held = std::mem::take(&mut self.held);
-            match referred(&held) {
+            let character = referred(&held);
+            match character {
                 Some(character) => self.put(character),
                 None => held.chars().for_each(|c| self.put(c)),
             }
-            if c != ';' {
+            if c != ';' || character.is_none() {
+                self.state = State::Text;
                 self.character(c, each);
             }
         } else {

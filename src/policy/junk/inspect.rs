@@ -7,7 +7,8 @@ use crate::mail::structure::{Part, Structure, TextDecoder};
 use super::body::Body;
 use super::facts::Facts;
 use super::header;
-use super::tokens::Tokens;
+use super::tokens::{Place, Tokens};
+use super::words::home_of;
 
 /// Longest header looked at, in bytes, of the message and of a part.
 const HEADER: usize = 48 << 10;
@@ -75,6 +76,29 @@ impl Default for Inspector {
     }
 }
 
+impl Seen {
+    /// Whether links lead to where the sender is at home.
+    fn fit_links(&mut self) {
+        let Some((_, home)) = self.facts.from.as_deref().and_then(|from| from.rsplit_once('@'))
+        else {
+            return;
+        };
+        let hosts = &self.facts.links.hosts;
+        let own = hosts.iter().filter(|host| home_of(host) == home_of(home)).count();
+        let word = match own {
+            _ if hosts.is_empty() => "nowhere",
+            0 => "elsewhere",
+            all if all == hosts.len() => "home",
+            most if most * 2 >= hosts.len() => "home mostly",
+            _ => "home seldom",
+        };
+        self.tokens.note(Place::Make, "links lead", word);
+        if self.facts.unsubscribe {
+            self.tokens.note(Place::Make, "of a list links lead", word);
+        }
+    }
+}
+
 impl Inspector {
     /// At the first byte of a message.
     pub fn new() -> Self {
@@ -126,6 +150,7 @@ impl Inspector {
             self.end_header();
         }
         self.end_text();
+        self.seen.fit_links();
         self.seen
     }
 

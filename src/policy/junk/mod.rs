@@ -48,12 +48,12 @@ use model::Model;
 use rules::Case;
 
 /// Models kept in memory at once, beside those not written yet.
-const MODELS_KEPT: usize = 8;
+const MODELS_KEPT: usize = 4;
 /// Points of a classifier that is sure, for junk and against it.
-const SURE_SPAM: f32 = 75.0;
-const SURE_HAM: f32 = -45.0;
+const SURE_SPAM: f32 = 90.0;
+const SURE_HAM: f32 = -60.0;
 /// Points for each unit of the logarithm of the odds.
-const POINTS: f32 = 15.0;
+const POINTS: f32 = 32.0;
 /// What was sent since the last look, kept until it is put down; more is forgotten.
 const SENT: usize = 10_000;
 

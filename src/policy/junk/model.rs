@@ -2,12 +2,12 @@
 //! at a time and only as far as it was wrong or unsure. It has the same size however much it has
 //! learned, a verdict costs the same too, and new lessons wear old ones away.
 
-use super::tokens::Tokens;
+use super::tokens::{Tokens, weight};
 
 /// Weights in a chunk: what is written when one of them changed fits a page of the file.
 const CHUNK: usize = 2016;
 /// Chunks, whose weights are [`CELLS`] in all.
-pub(super) const CHUNKS: usize = 65;
+pub(super) const CHUNKS: usize = 130;
 /// Weights; tokens share them by their hashes.
 pub(super) const CELLS: usize = CHUNK * CHUNKS;
 /// Bytes of a model, in memory and in the file.
@@ -16,11 +16,9 @@ pub const BYTES: usize = CELLS * 2 + 8;
 /// A weight of 1, as it is kept.
 const ONE: f32 = 1024.0;
 /// How far a message wrong by 1 moves the weights.
-const RATE: f32 = 1.5;
+const RATE: f32 = 8.0;
 /// A message that is wrong by less is known well enough.
-const SURE: f32 = 0.1;
-/// Most times that one message is gone through at once.
-const ROUNDS: usize = 4;
+const SURE: f32 = 0.2;
 /// Lessons of each kind from which on the classifier is heard, and heard fully.
 const HEARD: (u32, u32) = (5, 30);
 
@@ -102,22 +100,20 @@ impl Model {
             Class::Ham => 0.0,
             Class::Spam => 1.0,
         };
-        for _ in 0..ROUNDS {
-            let wrong = target - likelihood(self.odds(tokens));
-            if wrong.abs() < SURE {
-                return;
+        let wrong = target - likelihood(self.odds(tokens));
+        if wrong.abs() < SURE {
+            return;
+        }
+        let step = RATE * wrong / scale(tokens) * ONE;
+        for token in tokens.iter() {
+            let (cell, sign) = place(token);
+            if let Some(kept) = self.cells.get_mut(cell) {
+                #[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
+                let new = (f32::from(*kept) + step * sign).round() as i16;
+                *kept = new;
             }
-            let step = RATE * wrong / scale(tokens) * ONE;
-            for token in tokens.iter() {
-                let (cell, sign) = place(token);
-                if let Some(weight) = self.cells.get_mut(cell) {
-                    #[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
-                    let new = (f32::from(*weight) + step * sign).round() as i16;
-                    *weight = new;
-                }
-                if let Some(dirty) = self.dirty.get_mut(cell / CHUNK) {
-                    *dirty = true;
-                }
+            if let Some(dirty) = self.dirty.get_mut(cell / CHUNK) {
+                *dirty = true;
             }
         }
     }
@@ -174,12 +170,13 @@ pub(super) fn likelihood(odds: f32) -> f32 {
 
 /// Long messages count as much as short ones.
 fn scale(tokens: &Tokens) -> f32 {
-    (tokens.len().max(1) as f32).sqrt()
+    let squares: f32 = tokens.iter().map(|token| weight(token) * weight(token)).sum();
+    squares.max(1.0).sqrt()
 }
 
-/// A token's weight, and the sign it counts with: so tokens that share a weight by chance do not
-/// add up.
+/// A token's place among the weights, and how it counts: with a sign, so that tokens that share a
+/// weight by chance do not add up.
 fn place(token: u64) -> (usize, f32) {
     let cell = usize::try_from((token & u64::from(u32::MAX)) % CELLS as u64).unwrap_or_default();
-    (cell, if token >> 63 == 0 { 1.0 } else { -1.0 })
+    (cell, if token >> 63 == 0 { weight(token) } else { -weight(token) })
 }

@@ -96,6 +96,11 @@ impl Reader {
     }
 }
 
+/// Whether a word alone is a phrase.
+pub(super) fn is_known(word: Hash) -> bool {
+    KNOWN.contains_key(&Hash::EMPTY.and_hash(word).finish())
+}
+
 /// Most words of a phrase.
 const LONGEST: usize = 4;
 
@@ -123,7 +128,7 @@ const PHRASES: &[(Topic, &str)] = &[
          security company, consignment, diplomatic courier, barrister, beneficiary, \
          your full cooperation, bank of nigeria, lottery, your winning, winning notification, \
          you have won, lucky winner, claim your prize, donation to you, compensation fund, \
-         inheritance, god bless you, dear friend, dear beloved, your urgent response, \
+         inheritance, god bless you, dear beloved, your urgent response, \
          million euro, millionen euro, erbschaft, nachlass, gewinnbenachrichtigung, \
          sie haben gewonnen, vous avez gagné, ha sido seleccionado",
     ),
@@ -133,11 +138,11 @@ const PHRASES: &[(Topic, &str)] = &[
          fast cash, cash bonus, work from home, home based business, own boss, be your own, \
          financial freedom, financial independence, get out of debt, out of debt, \
          consolidate your, debt consolidation, credit card debt, bad credit, no credit check, \
-         credit repair, mortgage rates, mortgage rate, interest rates, refinance, home loan, \
+         credit repair, mortgage rates, mortgage rate, refinance, home loan, \
          lowest rates, pre approved, pre-approved, loan offer, personal loan, business loan, \
          unsecured loan, mlm, multi level, network marketing, downline, pyramid scheme, \
-         income potential, residual income, per week, $ per, $ a month, $ a week, $ a day, \
-         thousands of dollars, potential earnings, cash flow, life insurance, term life, \
+         income potential, residual income, $ a month, $ a week, $ a day, \
+         thousands of dollars, potential earnings, life insurance, term life, \
          term insurance, tax free, tax-free, investment opportunity, business opportunity, \
          this opportunity, kredit ohne schufa, sofortkredit, nebenverdienst, geld verdienen, \
          passives einkommen, crédit rapide, gane dinero",
@@ -147,8 +152,8 @@ const PHRASES: &[(Topic, &str)] = &[
         "viagra, cialis, levitra, sildenafil, tadalafil, phentermine, xanax, valium, tramadol, \
          vicodin, hgh, human growth hormone, growth hormone, weight loss, lose weight, \
          losing weight, lose up to, pounds in, burn fat, fat burning, diet pill, diet pills, \
-         keto, herbal, all natural, online pharmacy, canadian pharmacy, prescription, \
-         without a prescription, no prescription, male enhancement, penis, enlargement, \
+         all natural, online pharmacy, canadian pharmacy, \
+         without a no male enhancement, penis, enlargement, \
          erectile, erection, libido, hair loss, anti-aging, anti aging, wrinkles, \
          wrinkle, cbd oil, cbd gummies, potenzmittel, abnehmen, rezeptfrei, ohne rezept, \
          pharmacie en ligne, adelgazar",
@@ -156,7 +161,7 @@ const PHRASES: &[(Topic, &str)] = &[
     (
         Topic::Adult,
         "xxx, porn, porno, sex, sexy, horny, hardcore, nude, naked, erotic, hot girls, \
-         young girls, live girls, teens, webcam girls, sluts, orgy, adult site, adult sites, \
+         young girls, live girls, webcam girls, sluts, orgy, adult site, adult sites, \
          adult content, hot singles, singles in your, lonely housewives, dating site, hookup, \
          must be 0, over 0 years, ficken, nackt, sexkontakte",
     ),
@@ -182,16 +187,16 @@ const PHRASES: &[(Topic, &str)] = &[
     ),
     (
         Topic::Extortion,
-        "recorded you, your webcam, your front camera, masturbating, i hacked, have hacked, \
-         been hacked, your device, send bitcoin, bitcoin wallet, btc wallet, bitcoin address, \
-         to all your contacts, your contacts, pay the ransom, dark web, darkweb, \
+        "recorded you, your webcam, your front camera, masturbating, i hacked your, have hacked your, \
+         send bitcoin, bitcoin wallet, btc wallet, bitcoin address, \
+         to all your contacts, pay the ransom, dark web, darkweb, \
          i know your password, infected with",
     ),
     (
         Topic::Stocks,
-        "penny stock, stock alert, hot stock, strong buy, target price, otc, \
+        "penny stock, stock alert, hot stock, strong buy, target price, \
          double your bitcoin, crypto trading, bitcoin trading, trading bot, trading platform, \
-         trading signals, forex, forward looking statements, investor alert, undervalued, \
+         trading signals, forward looking statements, investor alert, \
          guaranteed returns, guaranteed profit, return on investment, stock pick, \
          bitcoin era, geldanlage, krypto handel",
     ),
@@ -200,14 +205,14 @@ const PHRASES: &[(Topic, &str)] = &[
         "act now, order now, order today, buy now, call now, call today, click here, \
          click below, click on the link, click the link, click this link, limited time, \
          limited time offer, limited offer, special offer, special promotion, free trial, \
-         for free, absolutely free, 100% free, free gift, free bonus, free sample, free access, \
+         absolutely free, 100% free, free gift, free bonus, free sample, free access, \
          free report, free information, free quote, free consultation, risk free, risk-free, \
          no risk, no obligation, no cost, at no cost, no fees, no catch, no gimmicks, \
          money back, money back guarantee, money-back guarantee, satisfaction guaranteed, \
-         100% guaranteed, guaranteed, lowest price, lowest prices, best price, best prices, \
+         100% guaranteed, lowest price, lowest prices, best price, best prices, \
          low price, save up to, save $, save big, as seen on, as low as, once in a, \
-         while supplies last, don't delay, do not delay, don't miss, hurry, offer expires, \
-         expires soon, great offer, amazing, incredible, revolutionary, miracle, \
+         while supplies last, don't delay, do not delay, don't miss, offer expires, \
+         expires soon, great offer, \
          one time offer, one-time, credit cards accepted, visa mastercard, toll free, \
          toll-free, fill out the, visit our website, visit our web, cable descrambler, \
          satellite tv, university diploma, diplomas, degree program, replica watches, rolex, \
@@ -219,16 +224,16 @@ const PHRASES: &[(Topic, &str)] = &[
     ),
     (
         Topic::Bulk,
-        "not spam, is not spam, not a spam, this is not spam, bulk mail, one time mailing, \
+        "is not spam, not a spam, this is not spam, bulk mail, one time mailing, \
          one-time mailing, removed from our, removed from this, removed from future, \
          be removed, to be removed, remove in the, remove me, word remove, remove your, \
-         to remove, removal instructions, remove list, opt out, opt-out, opted in, opt in, \
-         opt-in, opt-in list, unsubscribe from future, future mailings, future emails, \
-         future offers, our mailing list, mailing lists, received this email, \
+         to remove, removal instructions, remove list, opt out, opt-out, opted in, \
+         opt-in list, unsubscribe from future, future mailings, future emails, \
+         future offers, our mailing list, received this email, \
          receiving this email, receiving this message, received this message, \
-         in compliance with, section 0, bill s 0, third party, our partners, \
+         in compliance with, bill s 0, our partners, \
          no longer wish to, wish to receive, dear homeowner, dear sir or madam, dear customer, \
-         dear email user, undisclosed, sehr geehrte kundin",
+         dear email user, sehr geehrte kundin",
     ),
     (
         Topic::SignUp,

@@ -139,7 +139,7 @@ impl Told {
         };
         let (points, junk, refuse) = (number("points")?, number("junk")?, number("refuse")?);
         let reason = |part: &str| {
-            let (points, text) = part.split_once(' ')?;
+            let (points, text) = part.split_once(' ').unwrap_or((part, ""));
             Some(Reason { points: points.parse().ok()?, text: text.trim().to_owned() })
         };
         let reasons = parts.take(TOLD).map(reason).collect::<Option<_>>()?;

@@ -14,6 +14,18 @@ pub struct Tokens {
     all: HashSet<u64, BuildHasherDefault<AsItIs>>,
 }
 
+/// Three bits of a token say where it was seen.
+const PLACE_SHIFT: u32 = 60;
+const PLACES: u64 = 7 << PLACE_SHIFT;
+/// How much a token counts by where it was seen, in the order of [`Place`].
+const WEIGHTS: [f32; 8] = [1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 0.5, 1.0];
+
+/// How much a token counts: of a header's few words each says more than of a text's many.
+pub(super) fn weight(token: u64) -> f32 {
+    let place = usize::try_from((token & PLACES) >> PLACE_SHIFT).unwrap_or_default();
+    WEIGHTS.get(place).copied().unwrap_or_default()
+}
+
 /// Where a word was seen: the same word is another token elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -27,6 +39,10 @@ pub(super) enum Place {
     Field,
     /// Something of the make of the message: types, encodings, attachments, HTML.
     Make,
+    /// Two words of the text near each other.
+    Pair,
+    /// Four bytes of the header in a row.
+    Gram,
 }
 
 impl Tokens {
@@ -47,7 +63,15 @@ impl Tokens {
 
     pub(super) fn add(&mut self, place: Place, word: Hash) {
         if self.all.len() < MAX_TOKENS {
-            self.all.insert(word.and(place as u64).finish());
+            let hash = word.and(place as u64).finish();
+            self.all.insert(hash & !PLACES | (place as u64) << PLACE_SHIFT);
+        }
+    }
+
+    /// Every four bytes in a row: how a header is written, whatever its words.
+    pub(super) fn grams(&mut self, bytes: &[u8]) {
+        for gram in bytes.array_windows::<4>() {
+            self.add(Place::Gram, Hash::EMPTY.and(u64::from(u32::from_le_bytes(*gram))));
         }
     }
 

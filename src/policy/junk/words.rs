@@ -72,6 +72,7 @@ impl Words {
     /// A gap that is no white space: the end of a paragraph, of a table's cell, of all.
     pub(super) fn gap(&mut self, out: &mut Tokens, facts: &mut TextFacts) {
         self.end_chunk(out, facts);
+        self.end_letters(out, facts);
     }
 
     fn add(&mut self, text: &str, out: &mut Tokens, facts: &mut TextFacts) {
@@ -151,16 +152,19 @@ impl Words {
             facts.shouted = facts.shouted.saturating_add(1);
             out.add(self.place, hash.and_text("CAPITALS"));
         }
+        let mut read = hash;
         if shape.is_mixed() || shape.is_disguised() {
-            let count = if shape.is_mixed() { &mut facts.mixed } else { &mut facts.disguised };
-            *count = count.saturating_add(1);
             let plain: String = folded.chars().map(as_read).collect();
-            out.add(self.place, Hash::of(&plain));
-            out.note(Place::Make, "disguised", "");
-            self.phrase.word(Hash::of(&plain), &mut facts.phrases);
-        } else {
-            self.phrase.word(hash, &mut facts.phrases);
+            read = Hash::of(&plain);
+            out.add(self.place, read);
+            facts.mixed = facts.mixed.saturating_add(u32::from(shape.is_mixed()));
+            // Digits are in many words; only what then tells something was to be hidden.
+            if phrases::is_known(read) {
+                facts.disguised = facts.disguised.saturating_add(1);
+                out.note(Place::Make, "disguised", "");
+            }
         }
+        self.phrase.word(read, &mut facts.phrases);
         self.word(hash, out);
     }
 
@@ -194,9 +198,10 @@ impl Words {
     /// A word, alone and with those before it.
     fn word(&mut self, hash: Hash, out: &mut Tokens) {
         out.add(self.place, hash);
+        let pair = if self.place == Place::Text { Place::Pair } else { self.place };
         for (distance, before) in self.before.iter().enumerate() {
             if let Some(before) = before {
-                out.add(self.place, before.and(1 + distance as u64).and_hash(hash));
+                out.add(pair, before.and(1 + distance as u64).and_hash(hash));
             }
         }
         self.before.rotate_right(1);
