@@ -204,9 +204,10 @@ impl Dnsbl {
             // A list that could not be asked just now is what it was.
             if found != Health::Unknown && *known != found {
                 let zone = self.inner.lists.get(number).map(|list| list.zone.to_string());
-                match found {
-                    Health::Sound => tracing::info!(zone, "the block list answers as it should"),
-                    _ => tracing::warn!(zone, "the block list fails its own test: not used"),
+                if found == Health::Sound {
+                    tracing::info!(zone, "the block list answers as it should");
+                } else {
+                    tracing::warn!(zone, "the block list fails its own test: not used");
                 }
                 *known = found;
             }

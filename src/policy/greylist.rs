@@ -167,7 +167,9 @@ impl Greylist {
                 .filter(|(_, row)| !row.counts(now))
                 .map(|(key, _)| *key)
                 .collect();
-            over.into_iter().for_each(|key| table.forget(key));
+            for key in over {
+                table.forget(key);
+            }
             let unkept = std::mem::take(&mut table.unkept);
             let now_kept = unkept.into_iter().map(|key| {
                 let row = table.rows.get_mut(&key);
@@ -232,7 +234,9 @@ impl Table {
         let mut all: Vec<(bool, Timestamp, u64)> =
             self.rows.iter().map(|(key, row)| (row.passed, row.last, *key)).collect();
         all.sort_unstable();
-        all.into_iter().take(MOST / 10).for_each(|(.., key)| self.forget(key));
+        for (.., key) in all.into_iter().take(MOST / 10) {
+            self.forget(key);
+        }
     }
 
     fn forget(&mut self, key: u64) {

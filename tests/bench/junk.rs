@@ -3,7 +3,7 @@
 //!     cargo bench --bench junk -- CORPUS [wrong]
 //!
 //! CORPUS is a folder of folders with one message a file; those named `spam…` hold junk and the
-//! others mail (the public corpus of the SpamAssassin project has this form). The messages are cut
+//! others mail (the public corpus of the `SpamAssassin` project has this form). The messages are cut
 //! in two by a hash of their names; each half is learned once and the other judged by it, with no
 //! authentication results, as if nothing could be told of their senders. Printed: what is filed in
 //! Junk of both kinds, untrained and trained, after how many lessons how much, the time for a look

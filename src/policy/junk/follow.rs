@@ -49,12 +49,12 @@ impl std::fmt::Debug for Parts {
 /// Learns from what people do, until `stop`.
 pub async fn follow(parts: Parts, stop: CancellationToken) {
     let mut changes = parts.store.changes();
-    let mut changed = parts.all();
+    let mut due = parts.all();
     // Not at once: a box that starts has other things to do.
     let mut settle = Instant::now() + KEEP;
     let mut keep = Instant::now() + KEEP;
     loop {
-        for account in std::mem::take(&mut changed) {
+        for account in std::mem::take(&mut due) {
             parts.run(Job::CatchUp(account), &stop).await;
         }
         tokio::select! {
@@ -74,9 +74,9 @@ pub async fn follow(parts: Parts, stop: CancellationToken) {
             change = changes.recv() => {
                 match change {
                     Ok(change) => {
-                        changed.insert(change.account);
+                        due.insert(change.account);
                     }
-                    Err(RecvError::Lagged(_)) => changed = parts.all(),
+                    Err(RecvError::Lagged(_)) => due = parts.all(),
                     Err(RecvError::Closed) => break,
                 }
                 tokio::select! {
@@ -87,9 +87,9 @@ pub async fn follow(parts: Parts, stop: CancellationToken) {
                     use tokio::sync::broadcast::error::TryRecvError;
                     match changes.try_recv() {
                         Ok(change) => {
-                            changed.insert(change.account);
+                            due.insert(change.account);
                         }
-                        Err(TryRecvError::Lagged(_)) => changed = parts.all(),
+                        Err(TryRecvError::Lagged(_)) => due = parts.all(),
                         Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                     }
                 }

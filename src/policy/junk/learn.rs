@@ -11,16 +11,16 @@
 //! together: after a power cut they fit each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Read;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::known::{self, Kind};
+use super::lesson::{Mark, Purpose, Todo, read, todo};
 use super::model::{Class, Lessons};
-use super::score::{FIELD, Told, Verdict};
-use super::{Inspector, Junk, header};
-use crate::mail::structure::{self, Structure};
-use crate::mail::{Flags, ModSeq, SpecialUse, SystemFlag, Uid};
+use super::score::Verdict;
+use super::{Junk, header};
+use crate::mail::structure::Structure;
+use crate::mail::{ModSeq, SystemFlag};
 use crate::policy::notes::{LEARNED, MODELS, NotesError, PLACES, file};
 use crate::store::{AccountId, BodyId, Entry, Mailbox, MailboxId, Store, StoreError};
 
@@ -39,8 +39,6 @@ const SETTLED: SignedDuration = SignedDuration::from_hours(48);
 const DOUBT: i32 = 25;
 /// Bodies of an account that it is known what was done with; the oldest are forgotten.
 const MOST_LEARNED: usize = 50_000;
-/// Bytes of a message in which our own fields and the header of sent mail are looked for.
-const HEADER: u64 = 64 << 10;
 
 /// How far each mailbox was looked through.
 #[derive(Debug, Default)]
@@ -55,138 +53,6 @@ struct Place {
     modseq: ModSeq,
     /// Messages below were there at the last look.
     next: u32,
-}
-
-/// What was done with a body in an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    /// We filed it in Junk.
-    Filed = 1,
-    Spam = 2,
-    Ham = 3,
-}
-
-impl Mark {
-    fn of(byte: u8) -> Option<Self> {
-        [Self::Filed, Self::Spam, Self::Ham].into_iter().find(|mark| *mark as u8 == byte)
-    }
-
-    fn class(self) -> Option<Class> {
-        match self {
-            Self::Filed => None,
-            Self::Spam => Some(Class::Spam),
-            Self::Ham => Some(Class::Ham),
-        }
-    }
-}
-
-impl From<Class> for Mark {
-    fn from(class: Class) -> Self {
-        match class {
-            Class::Spam => Self::Spam,
-            Class::Ham => Self::Ham,
-        }
-    }
-}
-
-/// What lies in a mailbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    Inbox,
-    Junk,
-    Sent,
-    /// Archive and folders of the person's own.
-    Kept,
-    /// Trash, drafts: says nothing.
-    Other,
-}
-
-impl Purpose {
-    /// By its use, or by the name that programs without such uses give it.
-    fn of(mailbox: &Mailbox) -> Self {
-        if mailbox.name.is_inbox() {
-            return Self::Inbox;
-        }
-        match mailbox.special_use {
-            Some(SpecialUse::Junk) => return Self::Junk,
-            Some(SpecialUse::Sent) => return Self::Sent,
-            Some(SpecialUse::Archive) => return Self::Kept,
-            Some(SpecialUse::Drafts | SpecialUse::Trash) => return Self::Other,
-            None => {}
-        }
-        let name = mailbox.name.as_str();
-        let last = name.rsplit('/').next().unwrap_or(name).to_lowercase();
-        match last.as_str() {
-            "junk"
-            | "spam"
-            | "junk e-mail"
-            | "junk email"
-            | "junk mail"
-            | "bulk mail"
-            | "spamverdacht"
-            | "unerwünscht"
-            | "junk-e-mail"
-            | "courrier indésirable" => Self::Junk,
-            "sent"
-            | "sent items"
-            | "sent messages"
-            | "sent mail"
-            | "gesendet"
-            | "gesendete elemente"
-            | "gesendete objekte"
-            | "éléments envoyés" => Self::Sent,
-            "trash"
-            | "deleted items"
-            | "deleted messages"
-            | "bin"
-            | "papierkorb"
-            | "corbeille"
-            | "gelöschte elemente"
-            | "drafts"
-            | "entwürfe"
-            | "brouillons"
-            | "outbox"
-            | "templates"
-            | "notes" => Self::Other,
-            _ => Self::Kept,
-        }
-    }
-}
-
-/// What there is to do about a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Todo {
-    Nothing,
-    /// Learn it, whatever we thought of it.
-    Learn(Class),
-    /// Learn it as wanted, unless we had doubts.
-    Trust,
-    /// It came into Junk: by whom, the message tells.
-    AskWhoFiled,
-    /// It was sent.
-    Sent,
-}
-
-fn todo(purpose: Purpose, flags: &Flags, new: bool, mark: Option<Mark>) -> Todo {
-    if flags.has(SystemFlag::Deleted) {
-        return Todo::Nothing;
-    }
-    match (purpose, mark) {
-        (Purpose::Other, _) => Todo::Nothing,
-        (Purpose::Sent, _) if new => Todo::Sent,
-        (Purpose::Junk, None) if new => Todo::AskWhoFiled,
-        (Purpose::Junk, Some(Mark::Ham)) if new => Todo::Learn(Class::Spam),
-        (Purpose::Inbox | Purpose::Kept, Some(Mark::Filed | Mark::Spam)) if new => {
-            Todo::Learn(Class::Ham)
-        }
-        (Purpose::Kept, None) if new => Todo::Trust,
-        (Purpose::Inbox | Purpose::Kept, None)
-            if flags.has(SystemFlag::Answered) || flags.has(SystemFlag::Flagged) =>
-        {
-            Todo::Learn(Class::Ham)
-        }
-        _ => Todo::Nothing,
-    }
 }
 
 /// What is to be written together.
@@ -212,7 +78,7 @@ impl Junk {
             for mailbox in store.mailboxes(account)? {
                 self.look(store, &mailbox, now, &mut work, &mut lesson, &mut goes_on)?;
             }
-            self.write(lesson, &mut work, now, Haste::WhenLearned)
+            self.write(&lesson, &mut work, now, Haste::WhenLearned)
         })();
         self.forget_unwritten(&mut work, &done);
         done
@@ -252,7 +118,7 @@ impl Junk {
                     }
                 }
             }
-            self.write(lesson, &mut work, now, Haste::Now)?;
+            self.write(&lesson, &mut work, now, Haste::Now)?;
             known::prune(&self.notes, account, known::MOST)?;
             self.prune_marks(account)
         })();
@@ -263,7 +129,7 @@ impl Junk {
     /// Writes what is not written yet: the program is about to stop.
     pub fn put_away(&self, now: Timestamp) -> Result<(), NotesError> {
         let mut work = self.work.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.write(Lesson::default(), &mut work, now, Haste::Now)
+        self.write(&Lesson::default(), &mut work, now, Haste::Now)
     }
 
     fn look(
@@ -304,7 +170,7 @@ impl Junk {
             let todo = todo(purpose, &entry.flags, entry.uid.get() >= next, mark);
             self.take(store, &mailbox, entry, todo, mark, lesson)?;
             if lesson.marks.len() + lesson.known.len() >= STEP {
-                self.write(std::mem::take(lesson), work, now, Haste::WhenLearned)?;
+                self.write(&std::mem::take(lesson), work, now, Haste::WhenLearned)?;
             }
         }
         let place = Place { modseq: mailbox.highest_modseq, next: mailbox.uid_next.get() };
@@ -407,7 +273,7 @@ impl Junk {
     /// is no later one.
     fn write(
         &self,
-        lesson: Lesson,
+        lesson: &Lesson,
         work: &mut Work,
         now: Timestamp,
         haste: Haste,
@@ -498,53 +364,8 @@ enum Haste {
     Now,
 }
 
-/// The beginning of a message, and the way to the rest.
-struct Message {
-    head: Vec<u8>,
-    rest: crate::store::MessageReader,
-}
-
-fn read(store: &Store, mailbox: MailboxId, uid: Uid) -> Result<Option<Message>, StoreError> {
-    let Some(message) = store.message(mailbox, uid)? else { return Ok(None) };
-    let mut rest = store.read(&message.content)?;
-    let mut head = Vec::new();
-    match rest.by_ref().take(HEADER).read_to_end(&mut head) {
-        Ok(_) => Ok(Some(Message { head, rest })),
-        // Damaged on the card; the store has said so.
-        Err(error) => {
-            tracing::debug!(%error, "a message cannot be read");
-            Ok(None)
-        }
-    }
-}
-
-impl Message {
-    /// The score we gave it on arrival. Only a field above all traces of others is ours.
-    fn told(&self) -> Option<Told> {
-        let own = structure::fields(&self.head)
-            .take_while(|field| !field.name.eq_ignore_ascii_case(b"Received"));
-        let mut named = own.filter(|field| field.name.eq_ignore_ascii_case(FIELD.as_bytes()));
-        Told::parse(&String::from_utf8_lossy(named.next()?.value).replace(['\r', '\n'], ""))
-    }
-
-    fn inspect(mut self) -> super::Seen {
-        let mut inspector = Inspector::new();
-        inspector.feed(&self.head);
-        let mut buffer = vec![0; 16 << 10];
-        while inspector.wants_more() {
-            match self.rest.read(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(length) => inspector.feed(buffer.get(..length).unwrap_or_default()),
-            }
-        }
-        inspector.finish()
-    }
-}
-
 fn write_lessons(lessons: Lessons) -> [u8; 8] {
-    let [a, b, c, d] = lessons.spam.to_le_bytes();
-    let [e, f, g, h] = lessons.ham.to_le_bytes();
-    [a, b, c, d, e, f, g, h]
+    (u64::from(lessons.ham) << 32 | u64::from(lessons.spam)).to_le_bytes()
 }
 
 /// Whether these are an account's counts.

@@ -14,6 +14,7 @@ mod html;
 mod inspect;
 mod known;
 mod learn;
+mod lesson;
 mod model;
 mod phrases;
 mod rules;
@@ -167,17 +168,15 @@ impl Junk {
         work: impl FnOnce(&mut Model) -> T,
     ) -> Result<T, NotesError> {
         let mut models = self.models();
-        let found = models.iter().position(|(whose, _)| *whose == account);
-        match found {
-            Some(at) => models.get_mut(..=at).unwrap_or_default().rotate_right(1),
-            None => {
-                let model = self.load(account)?;
-                models.insert(0, (account, model));
-                // What is not written yet is in memory only.
-                let spare = models.iter().rposition(|(_, model)| !model.is_dirty());
-                if let Some(spare) = spare.filter(|at| *at > 0 && models.len() > MODELS_KEPT) {
-                    models.remove(spare);
-                }
+        if let Some(at) = models.iter().position(|(whose, _)| *whose == account) {
+            models.get_mut(..=at).unwrap_or_default().rotate_right(1);
+        } else {
+            let model = self.load(account)?;
+            models.insert(0, (account, model));
+            // What is not written yet is in memory only.
+            let spare = models.iter().rposition(|(_, model)| !model.is_dirty());
+            if let Some(spare) = spare.filter(|at| *at > 0 && models.len() > MODELS_KEPT) {
+                models.remove(spare);
             }
         }
         let first = models.first_mut().map(|(_, model)| work(model));

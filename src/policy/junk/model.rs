@@ -20,7 +20,7 @@ const RATE: f32 = 8.0;
 /// A message that is wrong by less is known well enough.
 const SURE: f32 = 0.2;
 /// Lessons of each kind from which on the classifier is heard, and heard fully.
-const HEARD: (u32, u32) = (5, 30);
+const HEARD: (u16, u16) = (5, 30);
 
 /// What a message was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +55,9 @@ impl Lessons {
     /// How much the classifier is worth hearing, from 0 to 1: it has to know both kinds.
     pub fn weight(self) -> f32 {
         let (least, full) = HEARD;
-        let share = |count: u32| {
-            let over = count.saturating_sub(least) as f32;
-            (over / (full - least) as f32).min(1.0)
-        };
-        share(self.spam).min(share(self.ham))
+        let both = u16::try_from(self.spam.min(self.ham)).unwrap_or(u16::MAX);
+        let over = both.clamp(least, full) - least;
+        f32::from(over) / f32::from(full - least)
     }
 
     fn of(&mut self, class: Class) -> &mut u32 {

@@ -185,7 +185,9 @@ mod tests {
 
     fn score(reasons: &[(i32, &str)]) -> Score {
         let mut score = Score::default();
-        reasons.iter().for_each(|(points, text)| score.add(*points, *text));
+        for (points, text) in reasons {
+            score.add(*points, *text);
+        }
         score
     }
 
@@ -230,7 +232,9 @@ mod tests {
         #[test]
         fn no_reason_breaks_out_of_the_field(texts in prop::collection::vec(".{0,300}", 0..30)) {
             let mut score = Score::default();
-            texts.iter().for_each(|text| score.add(3, text.clone()));
+            for text in texts {
+                score.add(3, text);
+            }
             score.add(3, "x\r\nBcc: all@example.org\r\n\r\nbody");
             let field = score.field(Marks::default());
             prop_assert!(field.is_ascii());

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Most tokens of one message; what comes later in it does not count.
-pub const MAX_TOKENS: usize = 4096;
+pub(super) const MAX_TOKENS: usize = 4096;
 
 /// The distinct tokens of one message.
 #[derive(Debug, Clone, Default)]
@@ -124,7 +124,7 @@ impl Hash {
 
 /// A token is a hash already.
 #[derive(Debug, Clone, Default)]
-pub struct AsItIs(u64);
+pub(super) struct AsItIs(u64);
 
 impl Hasher for AsItIs {
     fn finish(&self) -> u64 {
