@@ -18,7 +18,7 @@
 //!
 //! - Imports point downwards only; `tests/house.rs` holds the floors.
 //! - A session knows no socket and no clock. Only [`dns`] knows hickory, only [`mail`] mail-parser,
-//!   only [`policy`] mail-auth, only [`store`] and [`search`] redb and zstd.
+//!   only [`policy`] mail-auth, only [`store`] and [`search`] zstd, and they and [`policy`] redb.
 //! - What was acknowledged is in the store, synced.
 
 pub mod accounts;

@@ -29,7 +29,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("hickory_", &["dns"]),
     ("mail_parser", &["mail"]),
     ("mail_auth", &["policy"]),
-    ("redb", &["store", "search"]),
+    ("redb", &["store", "search", "policy"]),
     ("zstd", &["store", "search"]),
     ("maud", &["web"]),
     ("axum", &["web"]),

@@ -10,7 +10,7 @@ mod proof;
 #[cfg(feature = "demo")]
 pub mod world;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -103,6 +103,15 @@ impl Resolver {
             self.ask(name, RecordType::AAAA, address),
         );
         both(v4, v6)
+    }
+
+    /// IPv4 addresses alone: what block lists answer with (RFC 5782 §2.1).
+    pub async fn ipv4(&self, host: &Domain) -> Answer<Vec<Ipv4Addr>> {
+        self.ask(name(host), RecordType::A, |data| match data {
+            RData::A(a) => Some(a.0),
+            _ => None,
+        })
+        .await
     }
 
     /// Names of an address.

@@ -48,6 +48,7 @@ pub struct TextDecoder {
     transfer: Transfer,
     charset: Option<DecoderFnc>,
     bytes: Vec<u8>,
+    piece: usize,
 }
 
 enum Transfer {
@@ -63,6 +64,11 @@ enum Transfer {
 impl TextDecoder {
     /// For a part's own transfer encoding and charset; unknown ones are passed through.
     pub fn new(part: &Part) -> Self {
+        Self::in_pieces(part, PIECE)
+    }
+
+    /// The same, with text given once there are so many bytes of it: what is held meanwhile.
+    pub fn in_pieces(part: &Part, piece: usize) -> Self {
         let encoding = part.encoding.as_deref().unwrap_or_default();
         let transfer = if encoding.eq_ignore_ascii_case(b"base64") {
             Transfer::Base64 { bits: 0, count: 0 }
@@ -75,7 +81,7 @@ impl TextDecoder {
         // Undeclared UTF-8 is more common than anything else beyond ASCII.
         let utf8 = matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii" | "ascii");
         let charset = if utf8 { None } else { charset_decoder(charset.as_bytes()) };
-        Self { transfer, charset, bytes: Vec::new() }
+        Self { transfer, charset, bytes: Vec::new(), piece }
     }
 
     /// Takes raw bytes; gives text once there is enough of it.
@@ -87,7 +93,7 @@ impl TextDecoder {
                 quoted_printable(raw, escape, &mut self.bytes);
             }
         }
-        if self.bytes.len() < PIECE {
+        if self.bytes.len() < self.piece {
             return None;
         }
         // Cut at a line end, where no charset is in the middle of a character.

@@ -1,0 +1,497 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::mail::{Flag, Flags, MailboxName, SpecialUse, SystemFlag, Uid};
+use crate::store::{Batch, FlagChange, MailboxId, Options, Outcome, Store};
+
+const ALICE: AccountId = AccountId(1);
+const BOB: AccountId = AccountId(2);
+
+fn look(message: &str) -> Seen {
+    look_in_pieces(message.as_bytes(), usize::MAX)
+}
+
+fn look_in_pieces(message: &[u8], size: usize) -> Seen {
+    let mut inspector = Inspector::new();
+    message.chunks(size.max(1)).for_each(|piece| inspector.feed(piece));
+    inspector.finish()
+}
+
+fn sorted(tokens: &Tokens) -> Vec<u64> {
+    let mut all: Vec<u64> = tokens.iter().collect();
+    all.sort_unstable();
+    all
+}
+
+/// Tokens that a text has and another has not.
+fn more(text: &str, than: &str) -> usize {
+    let less = look(than).tokens;
+    look(text).tokens.iter().filter(|token| !less.iter().any(|other| other == *token)).count()
+}
+
+const MULTIPART: &str = "Return-Path: <news@shop.example>\r\n\
+    Delivered-To: alice@x.org\r\n\
+    Received: from a.shop.example ([192.0.2.1]) by us; Mon, 02 Mar 2026 10:00:00 +0000\r\n\
+    Received: from [192.0.2.77] (unknown) by a.shop.example with SMTP; Mon, 2 Mar 2026\r\n\
+    From: \"alice@bank.example\" <News@Shop.Example>\r\n\
+    Reply-To: other@elsewhere.example\r\n\
+    To: alice@x.org, bob@x.org\r\n\
+    Subject: =?utf-8?B?R1LDnFNTRQ==?= AND MORE\r\n\
+    Date: Mon, 02 Mar 2026 10:00:00 +0000\r\n\
+    Message-ID: <20260302.AB12@shop.example>\r\n\
+    In-Reply-To: <1@x.org> <2@x.org>\r\n\
+    List-Unsubscribe: <https://shop.example/u>\r\n\
+    Content-Type: multipart/mixed; boundary=\"out\"\r\n\r\n\
+    preamble words nobody sees\r\n\
+    --out\r\nContent-Type: multipart/alternative; boundary=in\r\n\r\n\
+    --in\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Transfer-Encoding: base64\r\n\r\nSGVsbG8gcGxhaW4gd29ybGQ=\r\n\
+    --in\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+    <p>Hello <b>hyper</b> world <a href=3D\"http://evil.example/x\">www.bank.example</a>\r\n\
+    <img src=3D\"http://pix.example/p.gif\" width=3D1 height=3D1>\r\n\
+    <div style=3D'display:none'>unseen</div>\r\n\
+    --in--\r\n\
+    --out\r\nContent-Type: application/octet-stream; name=\"bill.pdf.exe\"\r\n\
+    Content-Disposition: attachment\r\nContent-Transfer-Encoding: base64\r\n\r\n\
+    SGVsbG8gYXR0YWNoZWQgd29ybGQ=\r\n--out--\r\nepilogue\r\n";
+
+#[test]
+fn a_message_is_seen_as_a_reader_sees_it() {
+    let facts = look(MULTIPART).facts;
+    assert_eq!(facts.from.as_deref(), Some("news@shop.example"));
+    assert!(facts.name_is_address);
+    assert_eq!(facts.replies_elsewhere.as_deref(), Some("elsewhere.example"));
+    assert_eq!(facts.subject, "GRÜSSE AND MORE");
+    assert_eq!((facts.subject_text.words, facts.subject_text.shouted), (3, 3));
+    assert_eq!((facts.recipients, facts.has_message_id, facts.unsubscribe), (2, true, true));
+    assert_eq!(facts.references, ["1@x.org", "2@x.org"]);
+    assert_eq!((facts.plain_parts, facts.html_parts), (1, 1));
+    assert_eq!(facts.plain_text, 15);
+    assert_eq!(facts.hidden_text, 6);
+    assert_eq!((facts.images, facts.pixels), (0, 1));
+    assert_eq!((facts.links.all, facts.links.misleading), (1, 1));
+    assert!(facts.links.hosts.contains("evil.example"));
+    assert_eq!(facts.attachments.iter().collect::<Vec<_>>(), [&Harm::Disguised]);
+    assert!(!facts.malformed && !facts.raw_bytes);
+}
+
+#[test]
+fn the_same_words_give_the_same_tokens_however_they_are_encoded() {
+    let plain = "Subject: x\r\n\r\nGrüße aus Köln, liebe Leute\r\n";
+    let quoted = "Subject: x\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\
+        Content-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=DFe aus K=F6ln, liebe=\r\n Leute\r\n";
+    // Only the encoding itself is another token.
+    assert!(more(plain, quoted) <= 3, "{}", more(plain, quoted));
+    assert!(look(plain).tokens.len() > 15);
+    // What a box adds on arrival changes nothing.
+    let arrived = format!(
+        "Return-Path: <a@x.org>\r\nDelivered-To: b@x.org\r\nX-Pillarbox-Junk: inbox; points=1\r\n\
+         Received: from a by b\r\n{plain}"
+    );
+    assert_eq!(sorted(&look(&arrived).tokens), sorted(&look(plain).tokens));
+}
+
+#[test]
+fn disguised_words_are_read_as_people_read_them() {
+    let plain = "Subject: x\r\n\r\nviagra\r\n";
+    for disguise in
+        ["v1agra", "v\u{200b}iag\u{ad}ra", "vi\u{430}gra", "V I A G R A", "V i a g r a !"]
+    {
+        let text = format!("Subject: x\r\n\r\n{disguise} \r\n");
+        let missing = more(plain, &text);
+        assert_eq!(missing, 0, "{disguise}");
+    }
+    let facts = look("Subject: x\r\n\r\nv1agra p\u{430}ypal\r\n").facts.text;
+    assert_eq!((facts.disguised, facts.mixed), (1, 1));
+    // Codes and names of things are no disguise.
+    let facts = look("Subject: x\r\n\r\nb2b mp3 x86_64 3d AB12CD34 covid-19 ipv6\r\n").facts.text;
+    assert_eq!((facts.disguised, facts.mixed), (0, 0));
+}
+
+#[test]
+fn scripts_without_blanks_have_words_too() {
+    let one = "Subject: x\r\n\r\n無料で今すぐ登録\r\n";
+    let two = "Subject: x\r\n\r\n今すぐ登録してください\r\n";
+    let shared = look(one).tokens.len() - more(one, two);
+    let other = "Subject: x\r\n\r\nปุ่มนี้\r\n";
+    assert!(shared > look(other).tokens.len() - more(other, two) + 6);
+}
+
+#[test]
+fn hosts_of_links_are_told_by_their_owners() {
+    for (host, home) in [
+        ("www.shop.example", "shop.example"),
+        ("a.b.shop.co.uk", "shop.co.uk"),
+        ("shop.example", "shop.example"),
+        ("localhost", "localhost"),
+        ("bbc.co.uk", "bbc.co.uk"),
+    ] {
+        assert_eq!(words::home_of(host), home);
+    }
+    let links = |html: &str| {
+        let text = format!("Subject: x\r\nContent-Type: text/html\r\n\r\n{html}\r\n");
+        look(&text).facts.links
+    };
+    assert_eq!(links("<a href='http://t.shop.example/1'>www.shop.example</a>").misleading, 0);
+    assert_eq!(links("<a href='http://t.shop.example/1'>photo.jpg</a>").misleading, 0);
+    assert_eq!(
+        links("<a href='https://evil.example'>https://bank.example/login</a>").misleading,
+        1
+    );
+    assert_eq!(links("<a href='http://192.0.2.7/x'>here</a>").numbers, 1);
+    assert_eq!(links("<a href='http://bank.example@evil.example/'>here</a>").users, 1);
+    assert_eq!(links("<a href='https://bit.ly/3x'>here</a>").shortened, 1);
+}
+
+#[test]
+fn memory_is_bounded_whatever_comes() {
+    let mut inspector = Inspector::new();
+    inspector.feed(b"Subject: x\r\nX-Long: ");
+    for _ in 0..1000 {
+        inspector.feed(&[b'y'; 10_000]);
+    }
+    inspector.feed(b"\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n");
+    let mut inspector = Inspector::new();
+    inspector.feed(b"Content-Type: multipart/mixed; boundary=b0\r\n\r\n");
+    for depth in 0..2000 {
+        let part =
+            format!("--b{depth}\r\nContent-Type: multipart/mixed; boundary=b{}\r\n\r\n", depth + 1);
+        inspector.feed(part.as_bytes());
+    }
+    inspector.finish();
+    let mut words = String::from("Subject: x\r\n\r\n");
+    for number in 0..200_000 {
+        words.push_str(&number.to_string());
+        words.push_str("x ");
+    }
+    assert!(look(&words).tokens.len() <= tokens::MAX_TOKENS);
+    let mut inspector = Inspector::new();
+    inspector.feed(words.as_bytes());
+    assert!(!inspector.wants_more(), "reads on for nothing");
+}
+
+fn notes() -> (tempfile::TempDir, Arc<Notes>) {
+    let folder = tempfile::tempdir().unwrap();
+    let notes = Arc::new(Notes::open(folder.path()));
+    (folder, notes)
+}
+
+fn spam(number: usize) -> String {
+    format!(
+        "From: win{number}@offers{number}.example\r\nTo: alice@x.org\r\n\
+         Subject: cheap watches offer {number}\r\nDate: Mon, 02 Mar 2026 10:00:00 +0000\r\n\
+         Message-ID: <{number}@offers.example>\r\n\r\nbuy cheap replica watches {number} today\r\n"
+    )
+}
+
+fn ham(number: usize) -> String {
+    format!(
+        "From: aunt{number}@family.example\r\nTo: alice@x.org\r\n\
+         Subject: garden on sunday {number}\r\nDate: Mon, 02 Mar 2026 10:00:00 +0000\r\n\
+         Message-ID: <{number}@family.example>\r\n\r\nthe roses bloom, come for cake {number}\r\n"
+    )
+}
+
+#[test]
+fn an_account_learns_for_itself_and_changes_its_mind() {
+    let (_folder, notes) = notes();
+    let junk = Junk::open(notes);
+    let judge = |account, text: &str| junk.judge(account, &Signals::default(), &look(text)).points;
+    let before = judge(ALICE, &spam(100));
+    for number in 0..40 {
+        junk.teach(ALICE, &look(&spam(number)).tokens, Class::Spam, None).unwrap();
+        junk.teach(ALICE, &look(&ham(number)).tokens, Class::Ham, None).unwrap();
+    }
+    let marks = Marks::default();
+    let score = junk.judge(ALICE, &Signals::default(), &look(&spam(100)));
+    assert_eq!(score.verdict(marks), Verdict::Junk, "{score:?}");
+    assert!(score.reasons.iter().any(|reason| reason.text.contains("junk you moved")));
+    assert!(judge(ALICE, &ham(100)) < 0);
+    assert_eq!(judge(BOB, &spam(100)), before, "bob learned from alice");
+    for number in 0..40 {
+        let tokens = look(&spam(number)).tokens;
+        junk.teach(ALICE, &tokens, Class::Ham, Some(Class::Spam)).unwrap();
+    }
+    assert!(judge(ALICE, &spam(100)) < marks.junk, "nothing was unlearned");
+    let (_, lessons) = junk.opinion(ALICE, &Tokens::default()).unwrap();
+    assert_eq!(lessons, Lessons { spam: 0, ham: 80 });
+}
+
+#[test]
+fn a_few_lessons_judge_nobody() {
+    let (_folder, notes) = notes();
+    let junk = Junk::open(notes);
+    let before = junk.judge(ALICE, &Signals::default(), &look(&ham(100)));
+    for number in 0..30 {
+        junk.teach(ALICE, &look(&spam(number)).tokens, Class::Spam, None).unwrap();
+    }
+    assert_eq!(junk.judge(ALICE, &Signals::default(), &look(&ham(100))), before);
+}
+
+#[test]
+fn people_the_account_writes_to_are_welcome_but_not_forgers() {
+    let (_folder, notes) = notes();
+    let junk = Junk::open(notes);
+    let to = ["aunt@family.example".parse().unwrap()];
+    junk.sent(ALICE, &to, Some("<77@x.org>"));
+    let letter = |extra: &str| {
+        look(&format!(
+            "From: Aunt <Aunt@Family.Example>\r\nTo: alice@x.org\r\n{extra}Subject: VIAGRA\r\n\
+             Date: Mon, 02 Mar 2026 10:00:00 +0000\r\nMessage-ID: <1@family.example>\r\n\r\nx\r\n"
+        ))
+    };
+    let proved = Signals { dmarc: Dmarc::Pass, ..Signals::default() };
+    let forged = Signals { dmarc: Dmarc::Fail(Wish::None), ..Signals::default() };
+    let points =
+        |account, signals: &Signals, seen: &Seen| junk.judge(account, signals, seen).points;
+    let stranger = points(BOB, &proved, &letter(""));
+    assert!(points(ALICE, &proved, &letter("")) <= stranger - 60);
+    assert!(points(ALICE, &Signals::default(), &letter("")) < stranger);
+    assert!(points(ALICE, &forged, &letter("")) > stranger, "a forged name helped");
+    let answer = letter("In-Reply-To: <77@x.org>\r\n");
+    assert!(points(ALICE, &Signals::default(), &answer) <= stranger - 80);
+    assert!(junk.has_written_to(ALICE, &to[0]).unwrap());
+    assert!(!junk.has_written_to(BOB, &to[0]).unwrap());
+}
+
+#[test]
+fn codes_that_somebody_waits_for_arrive() {
+    let (_folder, notes) = notes();
+    let junk = Junk::open(notes);
+    let code = "From: Shop <no-reply@shop.example>\r\nTo: alice@x.org\r\n\
+        Subject: Your verification code\r\nDate: Mon, 02 Mar 2026 10:00:00 +0000\r\n\
+        Message-ID: <1@shop.example>\r\nContent-Type: text/html\r\n\r\n\
+        <p>Your code is <b>491023</b>. Click here if it was not you. This is free.</p>\r\n";
+    let proved = Signals { dmarc: Dmarc::Pass, dkim: Dkim::Pass, ..Signals::default() };
+    let score = junk.judge(ALICE, &proved, &look(code));
+    assert!(score.points < 0, "{score:?}");
+    let forged = Signals { dmarc: Dmarc::Fail(Wish::Reject), ..Signals::default() };
+    let score = junk.judge(ALICE, &forged, &look(code));
+    assert_eq!(score.verdict(Marks::default()), Verdict::Junk, "{score:?}");
+}
+
+struct Home {
+    _folder: tempfile::TempDir,
+    store: Store,
+    junk: Junk,
+    inbox: MailboxId,
+    trap: MailboxId,
+    sent: MailboxId,
+    archive: MailboxId,
+    trash: MailboxId,
+}
+
+impl Home {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Options::default()).unwrap();
+        let junk = Junk::open(Arc::new(Notes::open(folder.path())));
+        let mut made = Vec::new();
+        for (name, special) in [
+            ("INBOX", None),
+            ("Junk", Some(SpecialUse::Junk)),
+            ("Sent", Some(SpecialUse::Sent)),
+            ("Archive", Some(SpecialUse::Archive)),
+            ("Trash", Some(SpecialUse::Trash)),
+        ] {
+            let mut batch = Batch::new();
+            batch.create_mailbox(ALICE, name.parse::<MailboxName>().unwrap(), special);
+            let outcomes = store.commit(batch).await.unwrap();
+            let [Outcome::Created(id)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+            made.push(*id);
+        }
+        let [inbox, trap, sent, archive, trash] = made.as_slice() else { panic!("mailboxes") };
+        let (inbox, trap, sent) = (*inbox, *trap, *sent);
+        Self { _folder: folder, store, junk, inbox, trap, sent, archive: *archive, trash: *trash }
+    }
+
+    async fn add(&self, mailbox: MailboxId, prefix: &str, text: &str) -> Uid {
+        let mut body = self.store.new_body();
+        body.write(text.as_bytes()).await.unwrap();
+        let body = body.finish().await.unwrap();
+        let mut batch = Batch::new();
+        let now = Timestamp::UNIX_EPOCH;
+        batch.add_message(mailbox, prefix.as_bytes(), &body, Flags::none(), now);
+        let outcomes = self.store.commit(batch).await.unwrap();
+        let [Outcome::Added { uid, .. }] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        *uid
+    }
+
+    async fn move_to(&self, from: MailboxId, uid: Uid, to: MailboxId) -> Uid {
+        let mut batch = Batch::new();
+        batch.move_to(from, vec![uid], to);
+        let outcomes = self.store.commit(batch).await.unwrap();
+        let [Outcome::Copied { uids, .. }] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        uids.first().unwrap().1
+    }
+
+    async fn flag(&self, mailbox: MailboxId, uid: Uid, flag: SystemFlag) {
+        let mut batch = Batch::new();
+        let change = FlagChange::Add([Flag::System(flag)].into_iter().collect());
+        batch.set_flags(mailbox, vec![uid], change, None);
+        self.store.commit(batch).await.unwrap();
+    }
+
+    /// What is learned after a look.
+    fn lessons(&self) -> (u32, u32) {
+        self.junk.catch_up(&self.store, ALICE, Timestamp::UNIX_EPOCH, || true).unwrap();
+        self.counts()
+    }
+
+    fn counts(&self) -> (u32, u32) {
+        let (_, lessons) = self.junk.opinion(ALICE, &Tokens::default()).unwrap();
+        (lessons.spam, lessons.ham)
+    }
+
+    /// The same after a restart, what was in memory gone.
+    fn restart(&mut self) {
+        let notes = Arc::clone(&self.junk.notes);
+        self.junk = Junk::open(notes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moving_into_junk_and_out_of_it_teaches_once() {
+    let mut home = Home::new().await;
+    let uid = home.add(home.inbox, "", &spam(1)).await;
+    assert_eq!(home.lessons(), (0, 0), "arriving is no lesson");
+    let uid = home.move_to(home.inbox, uid, home.trap).await;
+    assert_eq!(home.lessons(), (1, 0));
+    home.restart();
+    assert_eq!(home.lessons(), (1, 0), "learned again after a restart");
+    home.flag(home.trap, uid, SystemFlag::Seen).await;
+    assert_eq!(home.lessons(), (1, 0), "reading junk is no lesson");
+    let uid = home.move_to(home.trap, uid, home.inbox).await;
+    assert_eq!(home.lessons(), (0, 1), "taking it out undoes it");
+    let uid = home.move_to(home.inbox, uid, home.trap).await;
+    assert_eq!(home.lessons(), (1, 0), "and so does moving it back");
+    home.move_to(home.trap, uid, home.trash).await;
+    assert_eq!(home.lessons(), (1, 0), "throwing junk away is no lesson");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_we_filed_ourselves_teaches_only_when_taken_out() {
+    let home = Home::new().await;
+    let mut score = Score::default();
+    score.add(60, "it offers medicine");
+    let prefix = format!("Return-Path: <a@b.c>\r\n{}", score.field(Marks::default()));
+    let uid = home.add(home.trap, &prefix, &spam(1)).await;
+    assert_eq!(home.lessons(), (0, 0));
+    let uid = home.move_to(home.trap, uid, home.inbox).await;
+    assert_eq!(home.lessons(), (0, 1));
+    home.move_to(home.inbox, uid, home.archive).await;
+    assert_eq!(home.lessons(), (0, 1), "learned twice");
+    // What a stranger writes under our name is not ours.
+    let forged = format!("Received: from a by b\r\n{}{}", score.field(Marks::default()), spam(2));
+    home.add(home.trap, "", &forged).await;
+    assert_eq!(home.lessons(), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_that_is_kept_or_answered_is_wanted() {
+    let home = Home::new().await;
+    let kept = home.add(home.inbox, "", &ham(1)).await;
+    let answered = home.add(home.inbox, "", &ham(2)).await;
+    let thrown = home.add(home.inbox, "", &ham(3)).await;
+    let read = home.add(home.inbox, "", &ham(4)).await;
+    let mut doubtful = Score::default();
+    doubtful.add(40, "it urges to buy");
+    let doubted = home.add(home.inbox, &doubtful.field(Marks::default()), &spam(5)).await;
+    assert_eq!(home.lessons(), (0, 0));
+    home.move_to(home.inbox, kept, home.archive).await;
+    home.flag(home.inbox, answered, SystemFlag::Answered).await;
+    home.flag(home.inbox, thrown, SystemFlag::Deleted).await;
+    home.flag(home.inbox, thrown, SystemFlag::Answered).await;
+    home.flag(home.inbox, read, SystemFlag::Seen).await;
+    home.flag(home.inbox, doubted, SystemFlag::Seen).await;
+    assert_eq!(home.lessons(), (0, 2));
+    #[allow(clippy::disallowed_methods, reason = "the store dated the messages by it")]
+    let now = Timestamp::now();
+    let settle = |days: i64| {
+        let later = now + jiff::SignedDuration::from_hours(24 * days);
+        home.junk.settle(&home.store, ALICE, later, || true).unwrap();
+        home.counts()
+    };
+    assert_eq!(settle(1), (0, 2), "trusted too soon");
+    assert_eq!(settle(3), (0, 3));
+    assert_eq!(settle(4), (0, 3), "learned twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sent_mail_makes_people_known_for_good() {
+    let mut home = Home::new().await;
+    let letter = "From: alice@x.org\r\nTo: Aunt <aunt@family.example>\r\nCc: zoe@y.org\r\n\
+        Message-ID: <77@x.org>\r\nSubject: hello\r\n\r\nhello\r\n";
+    home.add(home.sent, "", letter).await;
+    assert_eq!(home.lessons(), (0, 0));
+    home.restart();
+    for address in ["aunt@family.example", "zoe@y.org"] {
+        assert!(home.junk.has_written_to(ALICE, &address.parse().unwrap()).unwrap(), "{address}");
+    }
+    let answer = "From: new@z.org\r\nIn-Reply-To: <77@x.org>\r\nSubject: x\r\n\r\nx\r\n";
+    assert!(home.junk.acquaintance(ALICE, &look(answer).facts).unwrap().answer);
+    assert!(!home.junk.acquaintance(BOB, &look(answer).facts).unwrap().answer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_was_interrupted_is_taken_again() {
+    let home = Home::new().await;
+    for number in 0..10 {
+        home.add(home.trap, "", &spam(number)).await;
+    }
+    let mut left = 5;
+    let goes_on = || {
+        left -= 1;
+        left > 0
+    };
+    let now = Timestamp::UNIX_EPOCH;
+    assert!(home.junk.catch_up(&home.store, ALICE, now, goes_on).is_err());
+    assert_eq!(home.counts(), (0, 0), "half a look counts");
+    assert_eq!(home.lessons(), (10, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_file_is_learned_anew_from_the_mail() {
+    let mut home = Home::new().await;
+    for number in 0..3 {
+        home.add(home.trap, "", &spam(number)).await;
+        home.add(home.archive, "", &ham(number)).await;
+    }
+    assert_eq!(home.lessons(), (3, 3));
+    let folder = tempfile::tempdir().unwrap();
+    home.junk = Junk::open(Arc::new(Notes::open(folder.path())));
+    assert_eq!(home.lessons(), (3, 3));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_break_the_look_and_cutting_them_changes_nothing(
+        bytes in prop::collection::vec(any::<u8>(), 0..600), size in 1_usize..40
+    ) {
+        let whole = look_in_pieces(&bytes, usize::MAX);
+        let cut = look_in_pieces(&bytes, size);
+        prop_assert_eq!(sorted(&whole.tokens), sorted(&cut.tokens));
+        prop_assert_eq!(whole.facts, cut.facts);
+    }
+
+    #[test]
+    fn no_message_breaks_the_look(
+        lines in prop::collection::vec(
+            prop::sample::select(vec![
+                "--out", "--out--", "--in", "", "Content-Type: text/html", "text", "<a href='x://y'>",
+                "Content-Type: multipart/mixed; boundary=in", "Content-Type: message/rfc822",
+                "Subject: =?utf-8?Q?=C3?=", "Received: from", "From: <@", " folded", "&#x110000;", "-",
+                "Content-Type: multipart/mixed; boundary=\"out\"", "Content-Transfer-Encoding: base64",
+            ]), 0..40),
+        size in 1_usize..50
+    ) {
+        let text = lines.join("\r\n");
+        let cut = look_in_pieces(text.as_bytes(), size);
+        let whole = look(&text);
+        prop_assert_eq!(sorted(&whole.tokens), sorted(&cut.tokens));
+        prop_assert_eq!(whole.facts, cut.facts);
+    }
+}
