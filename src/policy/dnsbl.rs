@@ -310,7 +310,7 @@ fn reversed_v6(address: Ipv6Addr) -> String {
 }
 
 /// Whether a list may know the address.
-fn is_public(address: IpAddr) -> bool {
+pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();

@@ -1,48 +1,94 @@
 //! The guard at port 25: when what is asked about a stranger and a message, and what follows from
-//! the answers. What takes time is asked as early as it can be, while the stranger still talks; what
-//! the DNS cannot tell never speaks against anybody.
+//! the answers, in the order that costs least. At MAIL the DNS and the block lists are asked while the
+//! stranger still talks; at RCPT who is unknown and suspicious is asked to come back; only what was
+//! taken whole is scored. What the DNS cannot tell never speaks against anybody.
 
-use std::sync::Arc as Shared;
+mod signals;
+
+use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::arc::Arc;
+use super::arc;
 use super::dmarc::Policy;
-use super::rdns::{Helo, Reverse};
-use super::{Authentication, Inspected, Inspector, Origin, Peer, authenticate};
+use super::dnsbl::{Dnsbl, Finding, Listing, is_public};
+use super::greylist::{Grey, Greylist, Triplet};
+use super::junk::{self, FLAG, Junk, Marks, Seen, Signals, Verdict};
+use super::rdns::{Helo, Reverse, generic};
+use super::spf::Spf;
+use super::{Authentication, Inspector, Origin, Peer, authenticate};
 use crate::clock::{ClockTrust, SharedClock};
 use crate::deliver::{Filing, Folder, Judge, Ruling};
 use crate::dns::Resolver;
-use crate::mail::Domain;
+use crate::mail::{Address, Domain};
 use crate::store::AccountId;
 
 /// Looks after everybody who comes; cheap to clone.
 #[derive(Clone)]
 pub struct Guard {
-    resolver: Resolver,
-    clock: SharedClock,
-    hostname: Domain,
+    parts: Arc<Parts>,
+}
+
+/// What a guard stands on.
+pub struct Parts {
+    /// Asked about strangers.
+    pub resolver: Resolver,
+    /// Judges what has expired.
+    pub clock: SharedClock,
+    /// In whose name is written what was found.
+    pub hostname: Domain,
+    /// Tells junk from mail.
+    pub junk: Arc<Junk>,
+    /// Above which score what is done.
+    pub marks: Marks,
+    /// Lists of bad addresses.
+    pub lists: Dnsbl,
+    /// Who was asked to come back.
+    pub greylist: Arc<Greylist>,
 }
 
 impl Guard {
-    /// A guard that writes what it finds in the name of this host.
-    pub fn new(resolver: Resolver, clock: SharedClock, hostname: Domain) -> Self {
-        Self { resolver, clock, hostname }
+    /// A guard that asks these.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
     }
 
     /// Somebody has said MAIL: the DNS is asked about him from now on.
     pub fn meet(&self, peer: Peer) -> Visit {
-        let (resolver, stranger) = (self.resolver.clone(), peer.clone());
-        let origin = tokio::spawn(async move { Origin::look_up(&resolver, stranger).await });
-        let origin = AbortOnDropHandle::new(origin);
-        Visit { guard: self.clone(), peer, origin, inspector: Inspector::new() }
+        let (parts, stranger) = (Arc::clone(&self.parts), peer.clone());
+        let looking = tokio::spawn(async move {
+            let lists = parts.lists.ask(stranger.ip);
+            let (origin, lists) = tokio::join!(Origin::look_up(&parts.resolver, stranger), lists);
+            Found { origin, lists }
+        });
+        Visit {
+            guard: self.clone(),
+            peer,
+            search: Search::Looking(AbortOnDropHandle::new(looking)),
+            inspector: Inspector::new(),
+            reader: junk::Inspector::new(),
+        }
     }
 }
 
 impl std::fmt::Debug for Guard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guard").field("hostname", &self.hostname).finish_non_exhaustive()
+        f.debug_struct("Guard").field("hostname", &self.parts.hostname).finish_non_exhaustive()
     }
+}
+
+/// What is known of a stranger before a byte of the message.
+#[derive(Debug, Clone)]
+struct Found {
+    origin: Origin,
+    lists: Vec<Finding>,
+}
+
+/// [`Found`], or who is finding it.
+#[derive(Debug)]
+enum Search {
+    Looking(AbortOnDropHandle<Found>),
+    Done(Found),
 }
 
 /// One MAIL command and the message that follows it.
@@ -50,73 +96,190 @@ impl std::fmt::Debug for Guard {
 pub struct Visit {
     guard: Guard,
     peer: Peer,
-    origin: AbortOnDropHandle<Origin>,
+    search: Search,
     inspector: Inspector,
+    reader: junk::Inspector,
 }
 
 impl Visit {
+    /// Whether mail for this recipient is taken now; `account` is whose it is, when it is somebody's
+    /// here. Otherwise what to say with 451 4.7.1.
+    pub async fn greet(
+        &mut self,
+        to: &Address,
+        account: Option<AccountId>,
+    ) -> Result<(), &'static str> {
+        // What does not come from the open net has nobody to be wary of.
+        if !is_public(self.peer.ip.to_canonical()) {
+            return Ok(());
+        }
+        let parts = Arc::clone(&self.guard.parts);
+        let from = self.peer.mail_from.address().cloned();
+        if let (Some(account), Some(from)) = (account, &from)
+            && parts.junk.has_written_to(account, from).unwrap_or(true)
+        {
+            return Ok(());
+        }
+        let Some(reason) = suspicion(&self.found().await) else { return Ok(()) };
+        let from = from.map(|from| from.domain().clone());
+        let triplet = Triplet { peer: self.peer.ip, from, to: to.clone() };
+        match parts.greylist.ask(&triplet, &reason, parts.clock.now()) {
+            Grey::Pass => Ok(()),
+            Grey::Wait { .. } => {
+                tracing::info!(peer = %self.peer.ip, %to, reason, "asked to come back");
+                Err(Grey::REPLY)
+            }
+        }
+    }
+
     /// Takes the next bytes of the message.
     pub fn pass(&mut self, bytes: &[u8]) {
         self.inspector.pass(bytes);
-    }
-
-    /// The message has ended: what to write on it, and where it goes.
-    pub async fn judge(self) -> Judged {
-        let Self { guard, peer, origin, inspector } = self;
-        let inspected: Inspected = inspector.finish();
-        let origin = origin.await.unwrap_or_else(|error| unknown(peer, &error.to_string()));
-        let trusted = guard.clock.trust() != ClockTrust::Unknown;
-        let now = trusted.then(|| guard.clock.now());
-        let found = authenticate(&guard.resolver, now, origin, inspected).await;
-        Judged { field: found.field(&guard.hostname), ruling: ruling(&found) }
-    }
-}
-
-/// What was found out about a message, and what follows.
-#[derive(Debug, Clone)]
-pub struct Judged {
-    /// The `Authentication-Results` field with its CRLF.
-    pub field: String,
-    ruling: Ruling,
-}
-
-impl Judged {
-    /// As the one who decides at delivery.
-    pub fn into_judge(self) -> Shared<dyn Judge> {
-        Shared::new(self)
-    }
-}
-
-impl Judge for Judged {
-    fn judge(&self, _: Option<AccountId>) -> Ruling {
-        self.ruling.clone()
-    }
-}
-
-/// What the author's domain asks for. A chain of forwarders that is whole shows that somebody on
-/// the way saw more than we can, so such mail is not refused (RFC 8617 §7.2.1; RFC 7960 §4.2).
-fn ruling(found: &Authentication) -> Ruling {
-    let junk = Filing { folder: Folder::Junk, fields: b"X-Spam: Yes\r\n".to_vec() };
-    match found.dmarc.disposition {
-        Policy::None => Ruling::File(Filing::default()),
-        Policy::Reject if !matches!(found.arc, Arc::Pass(_)) => {
-            let from = found.dmarc.from.as_ref();
-            let whose = from.map_or_else(|| "the author's domain".to_owned(), Domain::to_string);
-            let reason = format!(
-                "{whose} asks to refuse mail in its name that nothing proves to be its own (DMARC)"
-            );
-            Ruling::Refuse { otherwise: junk, status: "5.7.26", reason }
+        if self.reader.wants_more() {
+            self.reader.feed(bytes);
         }
-        Policy::Reject | Policy::Quarantine => Ruling::File(junk),
+    }
+
+    /// The message has ended: what to write on it, and who decides where it goes.
+    pub async fn judge(mut self) -> Judged {
+        let Found { origin, lists } = self.found().await;
+        let Self { guard, inspector, reader, .. } = self;
+        let parts = guard.parts;
+        let trusted = parts.clock.trust() != ClockTrust::Unknown;
+        let now = trusted.then(|| parts.clock.now());
+        let found = authenticate(&parts.resolver, now, origin, inspector.finish()).await;
+        Judged {
+            field: found.field(&parts.hostname),
+            wish: Wish::of(&found),
+            signals: signals::of(&found, lists, now),
+            seen: reader.finish(),
+            parts,
+        }
+    }
+
+    async fn found(&mut self) -> Found {
+        let found = match &mut self.search {
+            Search::Done(found) => return found.clone(),
+            Search::Looking(looking) => looking.await,
+        };
+        let found = found.unwrap_or_else(|error| unknown(self.peer.clone(), &error.to_string()));
+        self.search = Search::Done(found.clone());
+        found
     }
 }
 
-fn unknown(peer: Peer, why: &str) -> Origin {
-    Origin {
+/// What makes a stranger suspicious, in words for the owner; nothing when he shows who he is.
+fn suspicion(found: &Found) -> Option<String> {
+    let listed = found.lists.iter().find_map(|finding| match &finding.listing {
+        Listing::Listed { points, meaning } if *points > 0 => Some(meaning.clone()),
+        _ => None,
+    });
+    if listed.is_some() {
+        return listed;
+    }
+    let Origin { reverse, mail_from_spf, peer, .. } = &found.origin;
+    match mail_from_spf {
+        Some(Spf::Pass) => return None,
+        Some(Spf::Fail | Spf::SoftFail) => {
+            return Some("the sender's domain does not send from its address (SPF)".to_owned());
+        }
+        _ => {}
+    }
+    match reverse {
+        Reverse::NoName => Some("its address has no name".to_owned()),
+        Reverse::Unconfirmed(name) => Some(format!("the name {name} does not lead back to it")),
+        Reverse::Confirmed(name) => generic(name, peer.ip),
+        Reverse::CouldNotTell(_) => None,
+    }
+}
+
+fn unknown(peer: Peer, why: &str) -> Found {
+    let origin = Origin {
         peer,
         reverse: Reverse::CouldNotTell(why.to_owned()),
         helo: Helo::CouldNotTell(why.to_owned()),
         helo_spf: None,
         mail_from_spf: None,
+    };
+    Found { origin, lists: Vec::new() }
+}
+
+/// What was found out about a message, and who decides at delivery.
+pub struct Judged {
+    /// The `Authentication-Results` field with its CRLF.
+    pub field: String,
+    wish: Wish,
+    signals: Signals,
+    seen: Seen,
+    parts: Arc<Parts>,
+}
+
+impl Judged {
+    /// As the one who decides at delivery.
+    pub fn into_judge(self) -> Arc<dyn Judge> {
+        Arc::new(self)
     }
 }
+
+impl Judge for Judged {
+    fn judge(&self, account: Option<AccountId>) -> Ruling {
+        let Parts { junk, marks, .. } = &*self.parts;
+        let score = junk.judge(account.unwrap_or(NOBODY), &self.signals, &self.seen);
+        let verdict = score.verdict(*marks);
+        let mut fields = score.field(*marks).into_bytes();
+        let unwanted = verdict != Verdict::Inbox || self.wish != Wish::Nothing;
+        if unwanted {
+            fields.extend_from_slice(FLAG.as_bytes());
+        }
+        let folder = if unwanted { Folder::Junk } else { Folder::Inbox };
+        let filing = Filing { folder, fields };
+        match (&self.wish, verdict) {
+            (Wish::Refuse(reason), _) => {
+                Ruling::Refuse { otherwise: filing, status: "5.7.26", reason: reason.clone() }
+            }
+            (_, Verdict::Refuse) => {
+                let reason = Verdict::REPLY.to_owned();
+                Ruling::Refuse { otherwise: filing, status: "5.7.1", reason }
+            }
+            _ => Ruling::File(filing),
+        }
+    }
+}
+
+impl std::fmt::Debug for Judged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Judged").field("wish", &self.wish).finish_non_exhaustive()
+    }
+}
+
+/// What the author's domain asks for, whatever the score.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wish {
+    Nothing,
+    Junk,
+    /// With this reason.
+    Refuse(String),
+}
+
+impl Wish {
+    /// A chain of forwarders that is whole shows that somebody on the way saw more than we can, so
+    /// such mail is not refused (RFC 8617 §7.2.1; RFC 7960 §4.2).
+    fn of(found: &Authentication) -> Self {
+        match found.dmarc.disposition {
+            Policy::None => Self::Nothing,
+            Policy::Reject if !matches!(found.arc, arc::Arc::Pass(_)) => {
+                let from = found.dmarc.from.as_ref();
+                let whose =
+                    from.map_or_else(|| "the author's domain".to_owned(), Domain::to_string);
+                Self::Refuse(format!(
+                    "{whose} asks to refuse mail in its name that nothing proves to be its own \
+                     (DMARC)"
+                ))
+            }
+            Policy::Reject | Policy::Quarantine => Self::Junk,
+        }
+    }
+}
+
+/// No account has this number: it knows nobody and has learned nothing.
+const NOBODY: AccountId = AccountId(0);

@@ -280,6 +280,11 @@ impl From<&AcceptError> for Reply {
     }
 }
 
+/// Mail that is to come back later.
+pub(super) fn come_back(text: &str) -> Reply {
+    Reply::worded(451, "4.7.1", text)
+}
+
 /// An address elsewhere whose host said that it does not exist.
 pub(crate) fn kept_back(to: &Address, entry: &LedgerEntry) -> Reply {
     let day = |at: jiff::Timestamp| at.strftime("%Y-%m-%d").to_string();

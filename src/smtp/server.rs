@@ -259,10 +259,18 @@ impl<'a> Connection<'a> {
                 }
             }
             Question::Recipient { to, size } => match accounts.lookup(&to) {
-                Lookup::Account(_) | Lookup::Forward(_) => {
+                found @ (Lookup::Account(_) | Lookup::Forward(_)) => {
                     // What cannot be told now is told at the end of the message.
                     let full = self.house.queue.has_room(&to, size).is_ok_and(|room| !room);
-                    if full { Err(reply::MAILBOX_FULL) } else { Ok(()) }
+                    let account = match found {
+                        Lookup::Account(account) => Some(account),
+                        _ => None,
+                    };
+                    match &mut self.visit {
+                        _ if full => Err(reply::MAILBOX_FULL),
+                        Some(visit) => visit.greet(&to, account).await.map_err(reply::come_back),
+                        None => Ok(()),
+                    }
                 }
                 // Notices for those whose mail an alias of ours sent on.
                 Lookup::NoSuchUser if self.house.queue.sends_back(&to) => Ok(()),
