@@ -214,7 +214,7 @@ fn keys() -> Vec<Case> {
             alice().signed(&Sign { selector: "silent", ..SIGN }),
             &["dmarc=temperror", "dis=none"],
         ),
-        with("tried out", "test", "(testing)"),
+        with("tried out", "test", "testing"),
         with("for the domain alone", "strict", "dkim=pass"),
         case(
             "for the domain alone, used for a part",
@@ -302,6 +302,12 @@ fn dmarc() -> Vec<Case> {
             "nine labels: the walk jumps",
             "a@a.b.c.d.e.f.g.h.long.example",
             &["dmarc=fail", "p=none dis=none"],
+        ),
+        case(
+            "a part that is an organisation of its own",
+            ("192.0.2.1", "a@e.f.g.h.long.example"),
+            Letter::from("a@long.example"),
+            &["spf=pass", "dmarc=fail"],
         ),
         plain("an IDN author", "a@b\u{fc}cher.example", &["header.from=xn--bcher-kva.example"]),
         case("the null sender and HELO", ("192.0.2.1", ""), alice(), &["dmarc=pass"]),
