@@ -78,3 +78,35 @@ impl<'a> Questions<'a> {
 
 const LATE: &str = "the DNS took too long to answer";
 const TOO_MANY: &str = "the message asks for more DNS records than any real one";
+
+#[cfg(all(test, feature = "demo"))]
+#[allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
+mod tests {
+    use super::*;
+    use crate::dns::Absence;
+    use crate::dns::world::World;
+
+    #[tokio::test]
+    async fn questions_end_with_their_number_and_their_time() {
+        let world = World::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let resolver = Resolver::new(&[world.local()]).unwrap();
+        let name = |name: &str| name.parse::<Domain>().unwrap();
+        let mut questions = Questions::new(&resolver, 3, Duration::from_secs(5));
+        questions.prepare([name("a.test"), name("a.test"), name("b.test")]).await;
+        for (asked, answered) in [("a.test", true), ("c.test", true), ("d.test", false)] {
+            let answer = questions.txt(&name(asked)).await;
+            assert_eq!(answer == Answer::No(Absence::NoName), answered, "{asked}: {answer:?}");
+        }
+        assert_eq!(questions.txt(&name("b.test")).await, Answer::No(Absence::NoName));
+        assert_eq!(questions.exists(&name("e.test")).await, None);
+        // Nobody answers here.
+        let socket = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let resolver = Resolver::new(&[socket.local_addr().unwrap()]).unwrap();
+        let mut late = Questions::new(&resolver, 3, Duration::from_millis(20));
+        late.prepare([name("a.test")]).await;
+        for asked in ["a.test", "b.test"] {
+            let answer = late.txt(&name(asked)).await;
+            assert_eq!(answer, Answer::CouldNotTell(LATE.to_owned()), "{asked}");
+        }
+    }
+}

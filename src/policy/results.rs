@@ -187,10 +187,12 @@ impl Field {
         self.put(&format!("{method}={word}"));
     }
 
-    /// Why it is so. White space in a quoted string may be folded (RFC 5322 §3.2.4).
+    /// Why it is so. White space in a quoted string may be folded (RFC 5322 §3.2.4). There is no
+    /// equals sign in it: some readers look for `dkim=pass` wherever it stands.
     fn reason(&mut self, why: Option<&String>) {
         let Some(why) = why else { return };
-        let mut words = why.split_whitespace().map(harmless).collect::<Vec<_>>().join(" ");
+        let words = why.split_whitespace().map(harmless).collect::<Vec<_>>().join(" ");
+        let mut words = words.replace('=', ":");
         words.truncate(LONGEST_REASON);
         self.word(&format!("reason=\"{}\"", words.trim_end()));
     }

@@ -201,6 +201,12 @@ fn keys() -> Vec<Case> {
         with("for reports only", "tls", "dkim=permerror"),
         with("for several things", "both", "dkim=pass"),
         with("of another kind", "norsa", "dkim=permerror"),
+        case(
+            "of 512 bits",
+            ELSEWHERE,
+            alice().signed(&Sign { selector: "weak", algorithm: "rsa-sha256", ..SIGN }),
+            &["dkim=policy reason=\"the key is too short\""],
+        ),
         with("silence", "silent", "dkim=temperror"),
         case(
             "silence is no failure of DMARC",
@@ -208,7 +214,7 @@ fn keys() -> Vec<Case> {
             alice().signed(&Sign { selector: "silent", ..SIGN }),
             &["dmarc=temperror", "dis=none"],
         ),
-        with("tried out", "test", "(testing)"),
+        with("tried out", "test", "testing"),
         with("for the domain alone", "strict", "dkim=pass"),
         case(
             "for the domain alone, used for a part",
@@ -296,6 +302,12 @@ fn dmarc() -> Vec<Case> {
             "nine labels: the walk jumps",
             "a@a.b.c.d.e.f.g.h.long.example",
             &["dmarc=fail", "p=none dis=none"],
+        ),
+        case(
+            "a part that is an organisation of its own",
+            ("192.0.2.1", "a@e.f.g.h.long.example"),
+            Letter::from("a@long.example"),
+            &["spf=pass", "dmarc=fail"],
         ),
         plain("an IDN author", "a@b\u{fc}cher.example", &["header.from=xn--bcher-kva.example"]),
         case("the null sender and HELO", ("192.0.2.1", ""), alice(), &["dmarc=pass"]),
