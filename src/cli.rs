@@ -245,7 +245,8 @@ enum DeviceArgs {
 enum AliasArgs {
     /// Send mail for ALIAS on to TARGET
     #[command(
-        after_help = "Example:\n  pillarbox account alias add info@example.org bob@example.org"
+        after_help = "Example:\n  pillarbox account alias add info@example.org bob@example.org\n  \
+                      pillarbox account alias add '*@example.org' bob@example.org   whatever nobody else gets"
     )]
     Add {
         /// An address of this box

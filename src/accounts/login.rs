@@ -119,11 +119,7 @@ impl Accounts {
 
     /// Checks a SCRAM login, against the account's password and those of its devices; they share a
     /// salt. With the login comes the signature that the client is waiting for.
-    pub async fn prove(
-        &self,
-        proof: &Proof,
-        peer: IpAddr,
-    ) -> Result<(Login, Signature), AuthError> {
+    pub fn prove(&self, proof: &Proof, peer: IpAddr) -> Result<(Login, Signature), AuthError> {
         let inner = &self.inner;
         let from = Network::of(peer);
         let Named { key, account: known } = inner.named(proof.login());
@@ -231,7 +227,9 @@ impl Accounts {
                     match device {
                         Some(name) => {
                             let named = entry.devices.iter_mut().find(|one| one.name == name);
-                            named.into_iter().for_each(|device| device.scram.clone_from(&keys));
+                            if let Some(device) = named {
+                                device.scram = keys;
+                            }
                         }
                         // Changed meanwhile, it is another password.
                         None if entry.password.as_str() == hash => {

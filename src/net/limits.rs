@@ -188,6 +188,13 @@ impl Conduct {
         Duration::from_secs(u64::from(steps.saturating_sub(Self::FREE))).min(Self::LATEST)
     }
 
+    /// A message was taken: whoever brings honest mail may also have a wrong address on its list,
+    /// as the large providers have.
+    pub fn delivered(&self, address: IpAddr, now: Instant) {
+        let network = Network::of(address, Width::Neighbourhood);
+        self.steps().forgive(network, Self::FORGIVEN * Self::FREE, now);
+    }
+
     /// Whether a network has gone too far.
     pub fn is_unwelcome(&self, address: IpAddr, now: Instant) -> bool {
         let network = Network::of(address, Width::Neighbourhood);
@@ -230,6 +237,16 @@ impl Buckets {
         let at = (from + each).min(now + each.saturating_mul(most));
         self.empty_at.insert(network, at);
         level
+    }
+
+    /// Lets so much time pass for one.
+    fn forgive(&mut self, network: Network, time: Duration, now: Instant) {
+        let left = self.empty_at.get(&network).map(|at| at.saturating_duration_since(now + time));
+        match left {
+            Some(Duration::ZERO) => drop(self.empty_at.remove(&network)),
+            Some(left) => drop(self.empty_at.insert(network, now + left)),
+            None => {}
+        }
     }
 
     /// How much is in it, a part counting as one.
@@ -351,6 +368,26 @@ mod tests {
         }
         now += Conduct::FORGIVEN * Conduct::UNWELCOME * 2;
         assert!(conduct.misstep(peer, now).is_zero());
+    }
+
+    #[test]
+    fn who_brings_honest_mail_is_forgiven_wrong_addresses() {
+        let (conduct, now) = (Conduct::default(), Instant::now());
+        let peer = ip("192.0.2.1");
+        conduct.delivered(peer, now);
+        for _ in 0..100 {
+            for _ in 0..Conduct::FREE {
+                assert!(conduct.misstep(peer, now).is_zero());
+            }
+            conduct.delivered(ip("192.0.2.77"), now);
+        }
+        for _ in 0..Conduct::UNWELCOME {
+            conduct.misstep(peer, now);
+        }
+        conduct.delivered(ip("192.0.3.1"), now);
+        assert!(conduct.is_unwelcome(peer, now));
+        conduct.delivered(peer, now);
+        assert!(!conduct.is_unwelcome(peer, now));
     }
 
     #[test]

@@ -80,11 +80,11 @@ impl Allowance {
         for address in elsewhere {
             any = true;
             let tag = tag(address);
-            let shelf = tag.to_le_bytes()[0];
-            let known = match met.entry(shelf) {
+            let place = tag.to_le_bytes()[0];
+            let known = match met.entry(place) {
                 std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(self.met(account, shelf)?)
+                std::collections::hash_map::Entry::Vacant(vacant) => {
+                    vacant.insert(self.met(account, place)?)
                 }
             };
             if !known.contains(&tag) {
@@ -111,11 +111,11 @@ impl Allowance {
         let mut settings = vec![(key, serde_json::to_vec(day).unwrap_or_default())];
         drop(days);
         if over.is_none() && new > 0 {
-            for (shelf, mut tags) in met {
+            for (place, mut tags) in met {
                 // The oldest are forgotten.
                 let from = tags.len().saturating_sub(SHELF);
                 let bytes = tags.drain(from..).flat_map(u64::to_le_bytes).collect();
-                settings.push((met_key(account, shelf), bytes));
+                settings.push((met_key(account, place), bytes));
             }
         }
         if over.is_some_and(|over| !over.is_new) {
@@ -125,8 +125,8 @@ impl Allowance {
     }
 
     /// Those an account has written to, one shelf of them.
-    fn met(&self, account: AccountId, shelf: u8) -> Result<Vec<u64>, StoreError> {
-        let bytes = self.store.setting(&met_key(account, shelf))?.unwrap_or_default();
+    fn met(&self, account: AccountId, place: u8) -> Result<Vec<u64>, StoreError> {
+        let bytes = self.store.setting(&met_key(account, place))?.unwrap_or_default();
         let (tags, _) = bytes.as_chunks::<8>();
         Ok(tags.iter().map(|tag| u64::from_le_bytes(*tag)).collect())
     }

@@ -50,18 +50,18 @@ impl Inner {
     pub(super) async fn take(
         &self,
         incoming: &Incoming,
-        held: bool,
+        over_limit: bool,
         also: impl Fn(&mut Batch),
     ) -> Result<(Vec<Outcome>, Planned), AcceptError> {
         let mut batch = Batch::new();
-        let planned = self.plan(&mut batch, incoming, held).await?;
+        let planned = self.plan(&mut batch, incoming, over_limit).await?;
         also(&mut batch);
         match self.store.commit(batch).await {
             Err(StoreError::OverQuota) if self.fits_somewhere(incoming)? => {}
             other => return Ok((other?, planned)),
         }
         let mut batch = Batch::new();
-        let planned = self.plan(&mut batch, incoming, held).await?;
+        let planned = self.plan(&mut batch, incoming, over_limit).await?;
         also(&mut batch);
         batch.over_quota();
         Ok((self.store.commit(batch).await?, planned))
@@ -79,7 +79,7 @@ impl Inner {
         &self,
         batch: &mut Batch,
         incoming: &Incoming,
-        kept: bool,
+        over_limit: bool,
     ) -> Result<Planned, AcceptError> {
         let Expansion { local, remote, several } = self.expand(&incoming.envelope.to)?;
         // Asked at the door too; here nothing gets past.
@@ -113,7 +113,7 @@ impl Inner {
         planned.good.retain(|(recipient, _)| recipient.wants(Wish::Success));
         if !remote.is_empty() {
             let hold = match self.outbound.mode {
-                _ if kept => Hold::Limit,
+                _ if over_limit => Hold::Limit,
                 OutboundMode::Hold => Hold::Setting,
                 OutboundMode::Direct | OutboundMode::Relay(_) => Hold::No,
             };

@@ -5,6 +5,7 @@ mod notices;
 mod power;
 mod quota;
 mod security;
+mod smuggling;
 mod ways;
 
 use std::io::Read as _;

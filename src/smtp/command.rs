@@ -339,5 +339,8 @@ fn closing_bracket(text: &str) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a line that cannot be made is the failed test")]
+mod differential;
+#[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed parse is the failed test")]
 mod tests;

@@ -5,6 +5,9 @@
 pub mod client;
 mod command;
 mod data;
+#[cfg(feature = "fuzzing")]
+#[allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
+pub mod fuzz;
 mod held;
 mod reply;
 mod server;

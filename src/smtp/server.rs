@@ -227,7 +227,7 @@ impl<'a> Connection<'a> {
                 return accounts.salt(&login, peer).await.map(Answer::Salt).map_err(refused);
             }
             Question::Proof(proof) => {
-                let (login, signature) = accounts.prove(&proof, peer).await.map_err(refused)?;
+                let (login, signature) = accounts.prove(&proof, peer).map_err(refused)?;
                 self.login = Some(login);
                 return Ok(Answer::Proven(signature));
             }
@@ -281,6 +281,7 @@ impl<'a> Connection<'a> {
         match self.store(handover).await {
             Ok(size) => {
                 tracing::info!(%peer, id, %from, recipients, size, "message taken");
+                self.conduct.delivered(peer, tokio::time::Instant::now().into_std());
                 Ok(())
             }
             Err(error) => {

@@ -191,7 +191,7 @@ impl Challenged {
         let bound = STANDARD.decode(binding).is_ok_and(|said| said == self.binding);
         let sound = bound && nonce == self.nonce;
         let message = format!("{},{without}", self.said);
-        Ok(Proof { login: self.login, message, proof, sound })
+        Ok(Proof { login: self.login, message, given: proof, sound })
     }
 }
 
@@ -201,7 +201,8 @@ pub struct Proof {
     login: String,
     /// `AuthMessage`.
     message: String,
-    proof: [u8; 32],
+    /// `ClientProof`.
+    given: [u8; 32],
     /// Nonce and channel binding are ours.
     sound: bool,
 }
@@ -252,7 +253,7 @@ impl Keys {
     pub(in crate::accounts) fn check(&self, proof: &Proof) -> Option<Signature> {
         let mask = sign(&self.stored, proof.message.as_bytes());
         let mut client = Zeroizing::new([0; 32]);
-        for (byte, (a, b)) in client.iter_mut().zip(proof.proof.iter().zip(mask)) {
+        for (byte, (a, b)) in client.iter_mut().zip(proof.given.iter().zip(mask)) {
             *byte = a ^ b;
         }
         let right = bool::from(hash(client.as_slice()).ct_eq(&self.stored)) && proof.sound;

@@ -1,7 +1,9 @@
 //! The server on real sockets, with a real store, directory and queue behind it.
 
+mod strangers;
+
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
@@ -313,7 +315,7 @@ impl PostOffice {
         let tls = Tls::self_signed(&path("tls"), &hostname).unwrap();
         let Lookup::Account(account) = accounts.lookup(&alice) else { panic!("no alice") };
         let settings =
-            ServerSettings { hostname, postmaster: alice, message_size: 1 << 20, timeouts };
+            ServerSettings { hostname, postmaster: alice, message_size: 16 << 20, timeouts };
         let allowance = Allowance::new(store.clone(), daily);
         let (queue, store) = (queue.clone(), store.clone());
         let house =
@@ -331,12 +333,17 @@ impl PostOffice {
 
     /// Serves connections of one role on a port of the system's choice.
     async fn listen(&self, role: Role) -> SocketAddr {
+        self.listen_to(role, None).await
+    }
+
+    /// The same, and whoever calls is taken to call from another place.
+    async fn listen_to(&self, role: Role, place: Option<IpAddr>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let local = listener.local_addr().unwrap();
         let (server, stop) = (Arc::clone(&self.server), self.stop.clone());
         let serve = async move {
             while let Some(Ok((stream, from))) = stop.run_until_cancelled(listener.accept()).await {
-                let peer = Peer { address: from.ip(), local };
+                let peer = Peer { address: place.unwrap_or(from.ip()), local };
                 let (server, stop) = (Arc::clone(&server), stop.clone());
                 tokio::spawn(async move { server.serve(stream, peer, role, stop).await });
             }
@@ -347,6 +354,11 @@ impl PostOffice {
 
     async fn call(&self, role: Role) -> Caller {
         let address = self.listen(role).await;
+        Caller(BufStream::new(TcpStream::connect(address).await.unwrap()))
+    }
+
+    async fn call_from(&self, role: Role, place: IpAddr) -> Caller {
+        let address = self.listen_to(role, Some(place)).await;
         Caller(BufStream::new(TcpStream::connect(address).await.unwrap()))
     }
 

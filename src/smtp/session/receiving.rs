@@ -117,17 +117,13 @@ impl Receiving {
             }
             Reader::Chunked { .. } if ended => {
                 let text = format!("{} bytes of the message are here", self.size());
-                return match self.refusal {
+                if let Some(refusal) = self.refusal {
                     // What follows of it will be out of order (RFC 3030 §2).
-                    Some(refusal) => {
-                        desk.say(refusal);
-                        self.rcpt.into_ready().into()
-                    }
-                    None => {
-                        desk.say(Reply::worded(250, "2.0.0", &text));
-                        State::Command(Stage::Chunks(self))
-                    }
-                };
+                    desk.say(refusal);
+                    return self.rcpt.into_ready().into();
+                }
+                desk.say(Reply::worded(250, "2.0.0", &text));
+                return State::Command(Stage::Chunks(self));
             }
             Reader::Dotted(_) | Reader::Chunked { .. } => {}
         }

@@ -25,8 +25,6 @@ pub(super) enum Waiting {
 impl Waiting {
     pub(super) fn answered(self, verdict: Result<Answer, Reply>, desk: &mut Desk) -> State {
         let (stage, reply) = match (self, verdict) {
-            // The handshake has an answer of its own.
-            (Self::Tls, _) => return State::Closed,
             (Self::Login(ready) | Self::Salt(ready, _) | Self::Proof(ready), Err(refusal)) => {
                 return failed(ready, refusal, desk);
             }
@@ -40,8 +38,8 @@ impl Waiting {
             (Self::Proof(ready), Ok(Answer::Proven(signature))) => {
                 return ready.by_proof(Ok(Step::proved(&signature)), desk);
             }
-            // An answer to another question.
-            (Self::Salt(..) | Self::Proof(_), Ok(_)) => return State::Closed,
+            // An answer to another question; the handshake has one of its own.
+            (Self::Tls, _) | (Self::Salt(..) | Self::Proof(_), Ok(_)) => return State::Closed,
             (Self::Sender(mail), Ok(_)) => (Stage::Mail(mail), reply::SENDER_OK),
             (Self::Sender(mail), Err(refusal)) => (Stage::Ready(mail.ready), desk.idle(refusal)),
             (Self::FirstRecipient(mail, to), Ok(_)) => {
@@ -96,6 +94,7 @@ impl Desk {
         if self.logged_in || refusal.is_transient() {
             self.say(refusal);
         } else {
+            let refusal = self.idle(refusal);
             self.misstep(refusal);
         }
     }

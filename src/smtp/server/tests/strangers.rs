@@ -1,0 +1,181 @@
+//! What strangers try on port 25: to have mail passed on, to smuggle a second message in, to wear the
+//! box out. With the real server, store and queue.
+
+use super::*;
+
+/// Every way known to write an address that some server once took for a way through it.
+const ROUTES: &[&str] = &[
+    "victim@example.net",
+    "victim@EXAMPLE.NET.",
+    "victim@xn--bcher-kva.example",
+    "victim@b\u{fc}cher.example",
+    "victim@example.org.example.net",
+    "victim@sub.example.org",
+    "victim@localhost",
+    "victim@mail.example.org",
+    "victim@[127.0.0.1]",
+    "victim@[192.0.2.1]",
+    "victim@[IPv6:::1]",
+    "victim@[example.org]",
+    "victim@2130706433",
+    "victim@127.0.0.1",
+    "victim",
+    "\"victim\"",
+    "\"victim@example.net\"",
+    "victim%example.net",
+    "victim%example.net@example.org",
+    "victim%example.net@[127.0.0.1]",
+    "victim%example.net@localhost",
+    "victim%sub%example.net@example.org",
+    "example.net!victim",
+    "example.net!victim@example.org",
+    "example.net!victim%other.example@example.org",
+    "victim@example.net@example.org",
+    "victim@example.org@example.net",
+    "\"victim@example.net\"@example.org",
+    "\"victim%example.net\"@example.org",
+    "\"example.net!victim\"@example.org",
+    "\"victim\"@example.net",
+    "victim\\@example.net@example.org",
+    "@example.org:victim@example.net",
+    "@example.org,@localhost:victim@example.net",
+    "@example.net:alice@example.org",
+    "@example.org:victim%example.net@example.org",
+    "@:victim@example.net",
+    "victim@example.net,alice@example.org",
+    "alice@example.org,victim@example.net",
+    "alice@example.org> <victim@example.net",
+    "alice@example.org>,<victim@example.net",
+    "victim\u{ff20}example.net@example.org",
+    "victim\u{ff05}example.net@example.org",
+    "victim@example\u{3002}net",
+    "victim@@example.org",
+    "victim@example.net\t",
+    "victim@example.net\0@example.org",
+    "victim@example.org\u{85}victim@example.net",
+    "smtp:victim@example.net",
+    "IMCEASMTP-victim+40example+2Enet@example.org",
+    "postmaster@example.net",
+    "abuse@example.net",
+    "",
+];
+
+#[tokio::test]
+async fn no_form_of_address_makes_an_open_relay() {
+    for catch_all in [false, true] {
+        let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+        if catch_all {
+            let (any, alice) = ("*@example.org".parse().unwrap(), "alice@example.org".parse());
+            post.server.house.accounts.add_alias(any, alice.unwrap()).await.unwrap();
+        }
+        let mut taken = Vec::new();
+        for (from, end) in
+            [("alice@example.org", ""), ("victim@example.net", ""), ("", " SMTPUTF8")]
+        {
+            // A connection that tries more is hung up on.
+            for some in ROUTES.chunks(8) {
+                let mut stranger = post.call(Role::Mx).await;
+                stranger.say("EHLO [127.0.0.1]\r\n", 12).await;
+                for route in some {
+                    let lines = format!("RSET\r\nMAIL FROM:<{from}>{end}\r\nRCPT TO:<{route}>\r\n");
+                    let reply = stranger.say(&lines, 3).await;
+                    if reply.last().unwrap().starts_with("250") {
+                        taken.push(*route);
+                        stranger.say("DATA\r\nSubject: x\r\n\r\n.\r\n", 2).await;
+                    }
+                }
+                stranger.say("QUIT\r\n", 1).await;
+            }
+        }
+        assert!(post.queue.list().unwrap().is_empty(), "mail of strangers waits to go out");
+        taken.sort_unstable();
+        taken.dedup();
+        let local: &[&str] = if catch_all {
+            // Odd names, but nobody else's; they lie in Alice's inbox.
+            &[
+                "IMCEASMTP-victim+40example+2Enet@example.org",
+                "victim\u{ff05}example.net@example.org",
+                "victim\u{ff20}example.net@example.org",
+            ]
+        } else {
+            &[]
+        };
+        assert_eq!(taken, local, "taken with catch-all {catch_all}");
+    }
+}
+
+#[tokio::test]
+async fn postmaster_and_abuse_reach_the_owner_whatever_is_written_before_the_domain() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    let mut stranger = post.call(Role::Mx).await;
+    stranger.say("HELO x\r\n", 2).await;
+    let all = [
+        "postmaster",
+        "POSTMASTER",
+        "postmaster@example.org",
+        "Abuse@Example.ORG",
+        "\"postmaster\"@example.org",
+        "postmaster+x@example.org",
+    ];
+    for name in all {
+        let lines = format!("MAIL FROM:<b@example.net>\r\nRCPT TO:<{name}>\r\nDATA\r\n");
+        let replies = stranger.say(&lines, 3).await;
+        assert!(replies.last().unwrap().starts_with("354"), "{name}: {replies:?}");
+        stranger.say("Subject: x\r\n\r\n.\r\n", 1).await;
+    }
+    assert_eq!(post.inbox().len(), all.len());
+}
+
+#[tokio::test]
+async fn a_network_that_goes_on_guessing_waits_and_is_then_not_served() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    let guesser = "192.0.2.7".parse().unwrap();
+    let mut stranger = post.call_from(Role::Mx, guesser).await;
+    stranger.say("HELO x\r\nMAIL FROM:<>\r\n", 3).await;
+    let guess = |n: u32| format!("RCPT TO:<guess{n}@example.org>\r\n");
+    let began = Instant::now();
+    for n in 0..Conduct::FREE {
+        assert!(stranger.say(&guess(n), 1).await.concat().starts_with("550 5.1.1"));
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "the first ones are free");
+    let began = Instant::now();
+    assert!(stranger.say(&guess(99), 1).await.concat().starts_with("550 5.1.1"));
+    assert!(began.elapsed() >= Duration::from_secs(1), "the sixth came without delay");
+    // A right one is not late.
+    let began = Instant::now();
+    assert!(stranger.say("RCPT TO:<alice@example.org>\r\n", 1).await.concat().starts_with("250"));
+    assert!(began.elapsed() < Duration::from_secs(1));
+    for _ in 0..Conduct::UNWELCOME {
+        post.server.conduct.misstep(guesser, Instant::now());
+    }
+    let neighbour = "192.0.2.200".parse().unwrap();
+    let mut again = post.call_from(Role::Mx, neighbour).await;
+    assert!(again.rest().await.starts_with("421 4.7.0 Your network"));
+    for (role, from) in [(Role::Mx, "192.0.3.1"), (Role::Submission, "192.0.2.7")] {
+        let mut other = post.call_from(role, from.parse().unwrap()).await;
+        assert!(other.say("", 1).await.concat().starts_with("220"), "{from}");
+    }
+}
+
+#[tokio::test]
+async fn a_header_of_ten_megabytes_and_a_thousand_parts_within_parts_are_taken_whole() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    let mut stranger = post.call(Role::Mx).await;
+    stranger.say("HELO x\r\n", 2).await;
+    let header = format!("Subject: x\r\n{}\r\n", "X-Long: 0123456789012345\r\n".repeat(400_000));
+    let parts = (0..1000).map(|depth| {
+        format!("Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n")
+    });
+    let mut nested = "Subject: deep\r\nMIME-Version: 1.0\r\n".to_owned();
+    nested.extend(parts);
+    nested += "Content-Type: text/plain\r\n\r\nfound\r\n";
+    for message in [&header, &nested] {
+        let lines = "MAIL FROM:<b@example.net>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n";
+        stranger.say(lines, 3).await;
+        let reply = stranger.say(&format!("{message}.\r\n"), 1).await.concat();
+        assert!(reply.starts_with("250 2.0.0"), "{reply}");
+    }
+    for (message, stored) in [header, nested].iter().zip(post.inbox()) {
+        assert!(stored.ends_with(message.as_str()), "it came back as something else");
+    }
+}
