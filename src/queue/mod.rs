@@ -8,6 +8,8 @@ mod accept;
 mod advice;
 mod attempt;
 mod bounce;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod ledger;
 mod note;
 mod providers;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use super::advice;
 use super::attempt::Outgoing;
 use super::note::{Heard, Outcome};
 use super::providers::{Provider, Warmth};
@@ -156,7 +157,10 @@ impl Inner {
             tracing::info!(id = search.outgoing.id.0, %host, %address, %fault, "not sent");
             search.facts.extend(Fact::missed(domain, basis, host, &fault));
             search.last &= matches!(fault, Fault::NoRequireTls);
-            search.problem = Some(faulty(host, basis, &fault));
+            // A host that says what it has against us tells more than one that is silent.
+            if !search.problem.as_ref().is_some_and(advice::is_about_place) {
+                search.problem = Some(faulty(host, basis, &fault));
+            }
         }
         None
     }

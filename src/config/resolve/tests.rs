@@ -116,6 +116,26 @@ fn each_complaint_names_its_place_and_the_way_out() {
         ),
         ("[domain]\nname = \"example.org\"\n".to_owned(), "[owner] address: is missing"),
         ("[owner]\naddress = \"a@b.org\"\n".to_owned(), "[domain] name: is missing"),
+        (
+            site("[[outbound.routes]]\nmode = \"direct\"\n"),
+            "[[outbound.routes]]: fits all mail; say which",
+        ),
+        (
+            site("[[outbound.routes]]\nwhen = \"refused\"\nmode = \"direct\"\n"),
+            "needs a relay: the direct way is the one refused",
+        ),
+        (
+            site("[[outbound.routes]]\nto = \"b.org\"\nrelay = { preset = \"nobody\" }\n"),
+            "\"nobody\" is not known; write host and port instead, or one of brevo, ",
+        ),
+        (
+            site("[outbound]\nrelay = { preset = \"sendgrid\", password = \"x\" }\n"),
+            "[outbound] relay user: is missing; write for example \"the word apikey\"",
+        ),
+        (
+            site("[outbound]\nrelay = { preset = \"sendgrid\", host = \"a.org\" }\n"),
+            "[outbound] relay: has both preset and host",
+        ),
         ("[domain]\n".to_owned(), "[domain] name: is missing; write for example \"example.org\""),
         (
             "[domain]\nname = \"b.org\"\n[owner]\naddress = \"a@c.org\"\n".to_owned(),
@@ -198,6 +218,22 @@ fn an_unreadable_file_is_said_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let said = load(folder.path()).unwrap_err().to_string();
     assert!(said.starts_with(&format!("cannot read {}", folder.path().display())), "{said}");
+}
+
+#[test]
+fn a_route_keeps_its_secret_when_the_seed_lost_it() {
+    let text = "[[outbound.routes]]\nwhen = \"refused\"\n\
+        relay = { preset = \"postmark\", user = \"token\", password = \"token secret\" }\n";
+    let before = ConfigFile::parse(text, "x").unwrap();
+    let mut seed = ConfigFile::parse(&crate::config::without_secrets(text).unwrap(), "x").unwrap();
+    assert!(seed.resolve("x").is_err());
+    seed.keep_secrets_of(&before);
+    let config = seed.resolve("x").unwrap();
+    let [route] = &config.outbound.routes[..] else { panic!("{:?}", config.outbound) };
+    let Via::Relay(relay) = &route.via else { panic!("{route:?}") };
+    assert_eq!((relay.host.as_str(), relay.port), ("smtp.postmarkapp.com", 587));
+    assert_eq!(relay.login.as_ref().unwrap().1.expose(), "token secret");
+    assert!(route.if_refused && relay.spf == Some("spf.mtasv.net"));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod connect;
 mod data;
+mod offers;
 mod pool;
 mod reply;
 mod session;

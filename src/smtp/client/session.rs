@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::offers::Offers;
 use super::{Beyond, Encryption, Fault, Mail, Reply, Report, Trouble, Verdict};
 use crate::accounts::Password;
 use crate::mail::{Address, BodyKind, Domain};
@@ -82,22 +83,6 @@ enum State {
     Data,
     Message,
     Over,
-}
-
-/// Extensions of use to us.
-#[allow(clippy::struct_excessive_bools, reason = "each is one keyword, there or not")]
-#[derive(Debug, Default)]
-struct Offers {
-    starttls: bool,
-    pipelining: bool,
-    eight_bit: bool,
-    utf8: bool,
-    dsn: bool,
-    require_tls: bool,
-    /// `Some(0)` is no limit.
-    size: Option<u64>,
-    plain: bool,
-    login: bool,
 }
 
 impl Session {
@@ -455,37 +440,6 @@ impl Session {
         for open in self.verdicts.iter_mut().filter(|open| open.is_none()) {
             *open = Some(verdict.clone());
         }
-    }
-}
-
-impl Offers {
-    fn parse(reply: &Reply) -> Self {
-        let mut offers = Self::default();
-        for line in reply.lines().iter().skip(1) {
-            let line = line.to_ascii_uppercase();
-            // Some hosts write `AUTH=LOGIN`.
-            let mut words = line.split([' ', '=']).filter(|word| !word.is_empty());
-            match words.next().unwrap_or_default() {
-                "STARTTLS" => offers.starttls = true,
-                "PIPELINING" => offers.pipelining = true,
-                "8BITMIME" => offers.eight_bit = true,
-                "SMTPUTF8" => offers.utf8 = true,
-                "DSN" => offers.dsn = true,
-                "REQUIRETLS" => offers.require_tls = true,
-                "SIZE" => {
-                    let limit = words.next().and_then(|n| n.parse().ok());
-                    offers.size = Some(limit.unwrap_or(0));
-                }
-                "AUTH" => {
-                    for word in words {
-                        offers.plain |= word == "PLAIN";
-                        offers.login |= word == "LOGIN";
-                    }
-                }
-                _ => {}
-            }
-        }
-        offers
     }
 }
 
