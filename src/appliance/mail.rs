@@ -13,7 +13,9 @@ use crate::config::MOST_CONNECTIONS;
 use crate::net::{Gate, Limits, ListenError, Listener, Peer, Rate, Stream, Tls, Width};
 use crate::office::{Office, Service};
 use crate::policy::allowance::Allowance;
-use crate::policy::guard::Guard;
+use crate::policy::dnsbl::{Dnsbl, List};
+use crate::policy::guard::{self, Guard};
+use crate::policy::junk::Marks;
 use crate::smtp::Role;
 use crate::{imap, pop3, smtp};
 
@@ -59,7 +61,22 @@ impl Services {
         ];
 
         let running = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        let smtp = Arc::new(smtp_server(office, service, tls));
+        let lists = Dnsbl::new(
+            service.resolver.clone(),
+            List::chosen(service.config.junk.lists.as_deref()),
+        );
+        let guard = Guard::new(guard::Parts {
+            resolver: service.resolver.clone(),
+            clock: Arc::clone(office.clock()),
+            hostname: service.site.hostname.clone(),
+            junk: Arc::clone(office.junk()),
+            marks: Marks::from(&service.config.junk),
+            lists: lists.clone(),
+            greylist: Arc::clone(office.greylist()),
+        });
+        let stop = running.stop.clone();
+        running.tasks.spawn(async move { lists.keep(stop).await });
+        let smtp = Arc::new(smtp_server(office, service, tls, guard));
         for (role, listeners) in smtp_ports {
             let smtp = Arc::clone(&smtp);
             running.each(listeners, move |stream, peer, stop| {
@@ -153,7 +170,7 @@ pub(super) async fn ready(
     }
 }
 
-fn smtp_server(office: &Office, service: &Service, tls: &Tls) -> smtp::Server {
+fn smtp_server(office: &Office, service: &Service, tls: &Tls, guard: Guard) -> smtp::Server {
     smtp::Server::new(
         smtp::ServerSettings {
             hostname: service.site.hostname.clone(),
@@ -166,11 +183,7 @@ fn smtp_server(office: &Office, service: &Service, tls: &Tls) -> smtp::Server {
             accounts: office.accounts().clone(),
             queue: service.queue.clone(),
             store: office.store().clone(),
-            guard: Guard::new(
-                service.resolver.clone(),
-                Arc::clone(office.clock()),
-                service.site.hostname.clone(),
-            ),
+            guard,
             allowance: Allowance::new(office.store().clone(), service.config.daily),
             clock: Arc::clone(office.clock()),
         },

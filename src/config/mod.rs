@@ -18,8 +18,9 @@ use std::path::PathBuf;
 
 pub use disk::{FILE_NAME, load, load_file, save};
 pub use file::{
-    BoardTable, ConfigFile, DnsTable, DomainTable, LimitsTable, ListenTable, MachineTable,
-    OutboundTable, OwnerTable, PortsTable, RelayTable, RouteTable, StoreTable, TlsTable, WifiTable,
+    BoardTable, ConfigFile, DnsTable, DomainTable, JunkTable, LimitsTable, ListenTable,
+    MachineTable, OutboundTable, OwnerTable, PortsTable, RelayTable, RouteTable, StoreTable,
+    TlsTable, WifiTable,
 };
 pub use presets::{PRESETS, Preset};
 pub use questions::{QUESTIONS, Question};
@@ -69,6 +70,8 @@ pub struct Config {
     pub per_address: usize,
     /// How much an account may send away in a day.
     pub daily: DailyLimits,
+    /// What is taken for junk.
+    pub junk: Junk,
     /// The wireless network to join; a cable needs nothing.
     pub wifi: Option<Wifi>,
     /// The parts of the panel.
@@ -88,6 +91,17 @@ pub struct Site {
     pub owner: Address,
     /// IANA time zone, for dates in notices.
     pub timezone: String,
+}
+
+/// What the owner decided about junk; what is missing is left to the filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Junk {
+    /// Points from which on a message is filed in Junk.
+    pub mark: Option<i32>,
+    /// Points from which on it is refused.
+    pub refuse: Option<i32>,
+    /// Zones of the block lists to ask.
+    pub lists: Option<Vec<Domain>>,
 }
 
 /// How mail for elsewhere leaves.

@@ -53,6 +53,11 @@ impl Guard {
         Self { parts: Arc::new(parts) }
     }
 
+    /// An account hands in a message for these people: it knows them from now on.
+    pub fn sent(&self, account: AccountId, to: &[Address]) {
+        self.parts.junk.sent(account, to, None);
+    }
+
     /// Somebody has said MAIL: the DNS is asked about him from now on.
     pub fn meet(&self, peer: Peer) -> Visit {
         let (parts, stranger) = (Arc::clone(&self.parts), peer.clone());

@@ -342,6 +342,10 @@ impl<'a> Connection<'a> {
             received,
             judge,
         };
+        if let Some(login) = &self.login {
+            let to: Vec<Address> = incoming.envelope.addresses().cloned().collect();
+            self.house.guard.sent(login.account, &to);
+        }
         let Spent { settings, over } = self.spend(&incoming)?;
         let id = over.filter(|over| over.is_new).map(|_| message_id);
         let terms = Terms { held: over.is_some(), settings };

@@ -24,6 +24,11 @@ use crate::dns::Resolver;
 use crate::dns::world::World;
 use crate::mail::MailboxName;
 use crate::policy::dkim::SigningKeys;
+use crate::policy::dnsbl::Dnsbl;
+use crate::policy::greylist::Greylist;
+use crate::policy::guard;
+use crate::policy::junk::{Junk, Marks};
+use crate::policy::notes::Notes;
 use crate::queue::{QueueParts, Schedule};
 use crate::smtp::client::{self, Client, Security, Target, Verdict};
 use crate::store::{AccountId, Options};
@@ -322,7 +327,16 @@ impl PostOffice {
         let settings =
             ServerSettings { hostname, postmaster: alice, message_size: 16 << 20, timeouts };
         let allowance = Allowance::new(store.clone(), daily);
-        let guard = Guard::new(resolver, Arc::clone(&clock), settings.hostname.clone());
+        let notes = Arc::new(Notes::open(&path("store")));
+        let guard = Guard::new(guard::Parts {
+            resolver: resolver.clone(),
+            clock: Arc::clone(&clock),
+            hostname: settings.hostname.clone(),
+            junk: Arc::new(Junk::open(Arc::clone(&notes))),
+            marks: Marks::default(),
+            lists: Dnsbl::new(resolver, Vec::new()),
+            greylist: Arc::new(Greylist::open(notes)),
+        });
         let (queue, store) = (queue.clone(), store.clone());
         let house = House {
             tls,
