@@ -2,12 +2,16 @@
 //! header while it streams past, which counts hops, tells what is missing and who wrote it, and
 //! takes out `Bcc`. Nothing is held but the name of the field being read, and `From`.
 
+mod authserv;
+
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
+
+pub use authserv::{authserv_id, claims_to_be_ours};
 
 use super::{Address, Domain};
 

@@ -7,13 +7,15 @@ mod address;
 mod envelope;
 pub mod headers;
 mod mailbox;
+mod notices;
 pub mod structure;
 pub mod threading;
 pub mod utf7;
 
 pub use address::{Address, AddressError, Domain, LocalPart};
-pub use envelope::{Envelope, ReversePath};
+pub use envelope::{BodyKind, Envelope, MailRequests, Recipient, RecipientRequests, ReversePath};
 pub use mailbox::{
     Flag, Flags, Keyword, MailboxError, MailboxName, ModSeq, SpecialUse, SystemFlag, Uid,
     UidValidity,
 };
+pub use notices::{EnvelopeId, NoticeError, Notify, OriginalRecipient, Return};

@@ -48,7 +48,10 @@ impl Inner {
     }
 
     fn fits_somewhere(&self, incoming: &Incoming) -> Result<bool, AcceptError> {
-        self.has_room(&incoming.envelope.to, incoming.trace.len() as u64 + incoming.body.size())
+        self.has_room(
+            incoming.envelope.addresses(),
+            incoming.trace.len() as u64 + incoming.body.size(),
+        )
     }
 
     /// Adds to `batch` all that taking a message means, and counts the local copies.
@@ -57,7 +60,7 @@ impl Inner {
         batch: &mut Batch,
         incoming: &Incoming,
     ) -> Result<usize, AcceptError> {
-        let Expansion { local, remote } = expand(&self.accounts, &incoming.envelope.to)?;
+        let Expansion { local, remote } = expand(&self.accounts, incoming.envelope.addresses())?;
         // Asked at the door too; here nothing gets past.
         let passed_on = || remote.iter().find(|one| one.via.is_none() && !one.failed);
         if incoming.source == Source::Stranger
@@ -98,7 +101,11 @@ impl Inner {
 impl Inner {
     /// Whether mail of this size for these finds room with anyone: an account within its quota, or
     /// somebody elsewhere.
-    pub(super) fn has_room(&self, to: &[Address], size: u64) -> Result<bool, AcceptError> {
+    pub(super) fn has_room<'a>(
+        &self,
+        to: impl IntoIterator<Item = &'a Address>,
+        size: u64,
+    ) -> Result<bool, AcceptError> {
         let Expansion { local, remote } = expand(&self.accounts, to)?;
         for (account, _) in &local {
             if self.store.has_room(*account, size)? {
@@ -111,7 +118,10 @@ impl Inner {
 }
 
 /// Follows aliases from each recipient to accounts and to addresses elsewhere.
-fn expand(accounts: &Accounts, to: &[Address]) -> Result<Expansion, AcceptError> {
+fn expand<'a>(
+    accounts: &Accounts,
+    to: impl IntoIterator<Item = &'a Address>,
+) -> Result<Expansion, AcceptError> {
     let mut all = Expansion::default();
     let mut accounts_seen = BTreeSet::new();
     let mut remote_seen = BTreeSet::new();

@@ -259,7 +259,7 @@ impl Inner {
         let gone = |r: &Recipient| !r.failed && to.contains(&r.address);
         state.recipients.retain(|recipient| !gone(recipient));
         let incoming = Incoming {
-            envelope: Envelope { from: outgoing.from.clone(), to: to.to_vec() },
+            envelope: Envelope::new(outgoing.from.clone(), to.iter().cloned()),
             trace: Vec::new(),
             body,
             source: match state.origin {

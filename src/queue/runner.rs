@@ -169,7 +169,7 @@ impl Inner {
         let mut body = self.store.new_body();
         body.write(&text).await?;
         let incoming = Incoming {
-            envelope: Envelope { from: ReversePath::Null, to: vec![to] },
+            envelope: Envelope::new(ReversePath::Null, [to]),
             trace: Vec::new(),
             body: body.finish().await?,
             source: Source::Own,

@@ -100,10 +100,7 @@ impl Office {
         let mut body = self.store.new_body();
         body.write(MESSAGE).await.unwrap();
         let incoming = Incoming {
-            envelope: Envelope {
-                from: from.parse().unwrap(),
-                to: to.iter().map(|to| address(to)).collect(),
-            },
+            envelope: Envelope::new(from.parse().unwrap(), to.iter().map(|to| address(to))),
             trace: b"Received: by box.example.org\r\n".to_vec(),
             body: body.finish().await.unwrap(),
             source,

@@ -338,7 +338,7 @@ impl House {
     }
 
     fn take(&mut self, handover: &Handover) -> Result<(), Reply> {
-        if handover.envelope.to.iter().any(|to| to.to_string() == "full@example.org") {
+        if handover.envelope.addresses().any(|to| to.to_string() == "full@example.org") {
             return Err(Reply::from(&crate::store::StoreError::Full));
         }
         let at = "2026-11-22T04:37:19Z".parse().unwrap();
@@ -424,7 +424,7 @@ fn play(name: &str, script: &str, piece: usize) {
                 let taken = house.messages.pop_front();
                 let Some(taken) = taken else { panic!("{at}: no message was taken") };
                 let to: Vec<String> =
-                    taken.envelope.to.iter().map(|to| format!("<{to}>")).collect();
+                    taken.envelope.addresses().map(|to| format!("<{to}>")).collect();
                 let shown = format!("<{}> {}", taken.envelope.from, to.join(" "));
                 assert_eq!(shown, text, "{at}");
                 let whole = [taken.trace.as_bytes(), &taken.body].concat();

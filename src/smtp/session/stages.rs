@@ -293,7 +293,7 @@ impl Receiving {
                 _ => None,
             },
         };
-        let envelope = Envelope { from, to };
+        let envelope = Envelope::new(from, to);
         let handover = Box::new(Handover { envelope, received, submitted, facts });
         if authors.is_empty() {
             return hand_over(ready, handover, desk);
