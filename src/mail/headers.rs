@@ -2,6 +2,7 @@
 //! header while it streams past, which counts hops, tells what is missing and who wrote it, and
 //! takes out `Bcc`. Nothing is held but the name of the field being read, and `From`.
 
+mod author;
 mod authserv;
 
 use std::fmt::{self, Write};
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
 
+pub use author::author_domains;
 pub use authserv::{authserv_id, claims_to_be_ours};
 
 use super::{Address, Domain};
