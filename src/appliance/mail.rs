@@ -9,9 +9,10 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::MOST_CONNECTIONS;
+use crate::config::{MOST_CONNECTIONS, OutboundMode};
 use crate::net::{Limits, ListenError, Listener, Peer, Stream, Tls};
 use crate::office::{Office, Service};
+use crate::reports::Post;
 use crate::smtp::Role;
 use crate::{imap, pop3, smtp};
 
@@ -93,6 +94,15 @@ impl Services {
                 }
             });
         }
+        let post = Post {
+            queue: service.queue.clone(),
+            resolver: service.resolver.clone(),
+            hostname: service.site.hostname.clone(),
+            domain: service.site.domains.first().unwrap_or(&service.site.hostname).clone(),
+            hold: matches!(service.config.outbound.mode, OutboundMode::Hold),
+            tls_results: Arc::new(|_| Ok(Vec::new())),
+        };
+        running.tasks.spawn(office.mail_reports().clone().post(post, running.stop.clone()));
         let (queue, stop) = (service.queue.clone(), running.stop.clone());
         running.tasks.spawn(async move { queue.run(stop).await });
         Ok(running)

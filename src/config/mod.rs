@@ -11,6 +11,7 @@ mod file;
 mod questions;
 mod resolve;
 mod seed;
+mod sts;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use file::{
 pub use questions::{QUESTIONS, Question};
 pub use resolve::ConfigError;
 pub use seed::{Seed, without_secrets};
+pub use sts::{MtaSts, StsPolicy, policy_host};
 
 use crate::accounts::Password;
 use crate::mail::{Address, Domain};
@@ -41,6 +43,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where the certificate comes from.
     pub tls: TlsMode,
+    /// What others are told about TLS on port 25.
+    pub mta_sts: MtaSts,
     /// DNS servers to ask; the system's when empty.
     pub dns: Vec<SocketAddr>,
     /// Largest message taken, in bytes.

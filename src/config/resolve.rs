@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    Board, BoardTable, Config, ConfigFile, Listen, ListenTable, MOST_CONNECTIONS, Outbound,
+    Board, BoardTable, Config, ConfigFile, Listen, ListenTable, MOST_CONNECTIONS, MtaSts, Outbound,
     OutboundMode, OutboundTable, Part, Relay, RelayTable, RelayTls, Site, StoreTable, TlsMode,
     TlsTable, Wifi, WifiTable,
 };
@@ -28,6 +28,7 @@ impl ConfigFile {
             outbound: outbound(self.outbound.as_ref())?,
             listen: listen(self.listen.clone().unwrap_or_default())?,
             tls: tls(self.tls.as_ref())?,
+            mta_sts: mta_sts(self.tls.as_ref())?,
             dns: self
                 .dns
                 .iter()
@@ -323,6 +324,26 @@ fn tls(table: Option<&TlsTable>) -> Result<TlsMode, Wrong> {
             "[tls] mode",
             format!("{other:?} is not known; write \"self-signed\" or \"files\""),
         ),
+    }
+}
+
+fn mta_sts(table: Option<&TlsTable>) -> Result<MtaSts, Wrong> {
+    let table = table.cloned().unwrap_or_default();
+    match table.mta_sts.as_deref() {
+        None => Ok(MtaSts::default()),
+        Some("off") => Ok(MtaSts::Off),
+        Some("testing") => Ok(MtaSts::Testing),
+        // With a certificate nobody trusts, the policy itself could not be fetched.
+        Some("enforce") if matches!(tls(Some(&table))?, TlsMode::SelfSigned) => Err(Wrong::new(
+            "[tls] mta_sts",
+            "\"enforce\" needs a certificate that others trust, and this box has made its own; \
+             write \"testing\"",
+        )),
+        Some("enforce") => Ok(MtaSts::Enforce),
+        Some(other) => Err(Wrong::new(
+            "[tls] mta_sts",
+            format!("{other:?} is not known; write \"off\", \"testing\" or \"enforce\""),
+        )),
     }
 }
 

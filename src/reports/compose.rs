@@ -114,8 +114,7 @@ impl Letter<'_> {
             }
             failure
         });
-        let mut policy =
-            json!({ "policy-type": seen.policy_type, "policy-domain": seen.domain });
+        let mut policy = json!({ "policy-type": seen.policy_type, "policy-domain": seen.domain });
         if !seen.policy.is_empty() {
             policy["policy-string"] = json!(seen.policy);
         }

@@ -174,7 +174,9 @@ impl Reports {
                     Kept::New => news = true,
                     Kept::Known => {}
                     Kept::OutOfTime => tracing::debug!(day = %report.day(), "a report out of time"),
-                    Kept::TooMany => tracing::info!(day = %report.day(), "too many reports; one was left out"),
+                    Kept::TooMany => {
+                        tracing::info!(day = %report.day(), "too many reports; one was left out")
+                    }
                 }
             }
         }

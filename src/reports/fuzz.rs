@@ -10,7 +10,8 @@ use super::{found, tls, wrap};
 pub fn dmarc(bytes: &[u8]) {
     if let Ok(report) = aggregate::read(bytes) {
         assert!(report.rows.len() <= MOST_ROWS && report.begin <= report.end);
-        let again = serde_json::to_vec(&report).ok().and_then(|json| serde_json::from_slice(&json).ok());
+        let again =
+            serde_json::to_vec(&report).ok().and_then(|json| serde_json::from_slice(&json).ok());
         assert_eq!(again, Some(report), "it is kept as something else");
     }
 }
@@ -18,7 +19,8 @@ pub fn dmarc(bytes: &[u8]) {
 /// Reads a TLS report.
 pub fn tls(bytes: &[u8]) {
     if let Ok(report) = tls::read(bytes) {
-        let again = serde_json::to_vec(&report).ok().and_then(|json| serde_json::from_slice(&json).ok());
+        let again =
+            serde_json::to_vec(&report).ok().and_then(|json| serde_json::from_slice(&json).ok());
         assert_eq!(again, Some(report), "it is kept as something else");
     }
 }

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use aggregate::{Aggregate, Disposition, Facts, Row};
 pub use found::REPORT_ADDRESS;
-pub use send::{Post, is_report_mail};
+pub use send::{Post, TlsResults, is_report_mail};
 pub use shelf::Report;
 pub use summary::{DmarcDay, Summary, TlsDay};
 pub use tally::{Checked, DmarcSeen, Published, TlsSeen};

@@ -321,9 +321,7 @@ fn addresses(texts: &[String], version: &str) -> Vec<Address> {
 
 fn is_version(text: &str, version: &str) -> bool {
     let first = text.split(';').next().unwrap_or_default();
-    first.split_once('=').is_some_and(|(name, value)| {
-        name.trim() == "v" && value.trim() == version
-    })
+    first.split_once('=').is_some_and(|(name, value)| name.trim() == "v" && value.trim() == version)
 }
 
 /// Percent-encoding undone (RFC 6068 §2); nothing when it is broken.

@@ -120,7 +120,8 @@ impl Shelf {
             return Kept::Known;
         }
         let of_day = format!("{PREFIX}{day}/");
-        let same_day = self.sizes.range(of_day.clone()..).take_while(|(k, _)| k.starts_with(&of_day));
+        let same_day =
+            self.sizes.range(of_day.clone()..).take_while(|(k, _)| k.starts_with(&of_day));
         if same_day.count() >= MOST_A_DAY {
             return Kept::TooMany;
         }

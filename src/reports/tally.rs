@@ -124,7 +124,8 @@ impl Tally {
         let mut tally = Self::default();
         for (key, value) in store.settings(COUNTS)? {
             let place = key.strip_prefix(COUNTS).and_then(|rest| rest.split_once('/'));
-            let place = place.and_then(|(day, domain)| Some((day.parse().ok()?, domain.parse().ok()?)));
+            let place =
+                place.and_then(|(day, domain)| Some((day.parse().ok()?, domain.parse().ok()?)));
             if let (Some(place), Ok(count)) = (place, serde_json::from_slice::<Count>(&value)) {
                 tally.rows += count.rows.len();
                 tally.counts.insert(place, count);

@@ -14,6 +14,7 @@ use crate::store::Options;
 
 mod bombs;
 mod kept;
+#[cfg(feature = "demo")]
 mod sent;
 
 /// The facts of the example in RFC 9990, appendix B.

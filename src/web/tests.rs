@@ -51,6 +51,10 @@ impl Setup for Memory {
         })
     }
 
+    fn told(&self) -> Vec<String> {
+        vec!["In the last 30 days nobody wrote in your name.".to_owned()]
+    }
+
     fn records(&self) -> Vec<Record> {
         vec![Record {
             name: "example.org".to_owned(),

@@ -77,9 +77,11 @@ fn a_million_records_are_cut_to_what_a_page_shows() {
         .map(|n| small.replace("IP", &std::net::Ipv4Addr::from(n).to_string()).into_bytes());
     let many = packed(std::iter::once(start.as_bytes().to_vec()).chain(many));
     assert!(many.len() as u64 > wrap::MOST_IN || dmarc(&many).rows.len() == aggregate::MOST_ROWS);
-    let some = start.to_owned() + &(0..2000_u32)
-        .map(|n| small.replace("IP", &std::net::Ipv4Addr::from(n).to_string()))
-        .collect::<String>() + "</feedback>";
+    let some = start.to_owned()
+        + &(0..2000_u32)
+            .map(|n| small.replace("IP", &std::net::Ipv4Addr::from(n).to_string()))
+            .collect::<String>()
+        + "</feedback>";
     let report = dmarc(some.as_bytes());
     assert_eq!((report.rows.len(), report.beyond), (aggregate::MOST_ROWS, 1500));
 }
