@@ -61,10 +61,12 @@ def spf_zone(data):
         if not re.fullmatch(r"([\w-]{1,63}\.)*[\w-]{1,63}", name):
             continue
         own = {kind for record in records if isinstance(record, dict) for kind in record}
+        answered = any(isinstance(record, dict) and record.get("TXT", "NONE") != "NONE"
+                       for record in records)
         for record in records:
             if record == "TIMEOUT":
                 # Where TXT is given, it was the old type SPF that went unanswered.
-                if "TXT" not in own:
+                if not answered:
                     silent.append(name)
                 continue
             (kind, value), = record.items()

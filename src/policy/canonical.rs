@@ -184,7 +184,13 @@ impl BodyHash {
                 }
                 _ => {
                     let end = if relaxed {
-                        bytes.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
+                        // A space between words is as it should be: whole lines go at once.
+                        let odd = |(at, byte): (usize, &u8)| match byte {
+                            b'\t' | b'\r' => true,
+                            b' ' => !bytes.get(at + 1).is_some_and(u8::is_ascii_graphic),
+                            _ => false,
+                        };
+                        bytes.iter().enumerate().position(odd)
                     } else {
                         memchr::memchr(b'\r', bytes)
                     };

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
-use mail_auth::AuthenticatedMessage;
 use mail_auth::dkim::generate::DkimKeyPair;
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
@@ -25,6 +24,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use super::canonical::{BodyHash, Canon, Header};
 use crate::files::write_private;
 use crate::mail::Domain;
+use crate::mail::headers::author_domains;
 use rotation::Ring;
 pub(super) use verify::{Claim, MAX_SIGNATURES};
 
@@ -59,8 +59,8 @@ impl SigningKeys {
         at: Option<Timestamp>,
     ) -> Result<Option<Vec<u8>>, SignError> {
         let (head, rest) = read_header(&mut message)?;
-        let Some((domain, keys)) = self.author(&head) else { return Ok(None) };
         let header = Header::parse(&head);
+        let Some((domain, keys)) = self.author(&header) else { return Ok(None) };
         let body = hash_body(&rest, &mut message)?;
         let (names, signed) = header.select(SIGNED);
         let mut fields = Vec::new();
@@ -91,13 +91,14 @@ impl SigningKeys {
         self.ring.present(domain)
     }
 
-    /// The keys of the one author's domain; nothing for several authors or a foreign domain.
-    fn author(&self, head: &[u8]) -> Option<(Domain, Arc<DomainKeys>)> {
-        let parsed = AuthenticatedMessage::parse(head)?;
-        let [author] = parsed.froms() else { return None };
-        let (_, domain) = author.rsplit_once('@')?;
-        let domain = domain.parse().ok()?;
-        self.of(&domain).map(|keys| (domain, keys))
+    /// The keys of the one domain in the one From field; nothing for a foreign domain.
+    fn author(&self, header: &Header<'_>) -> Option<(Domain, Arc<DomainKeys>)> {
+        let mut fields = header.named("from");
+        let (Some(from), None) = (fields.next(), fields.next()) else { return None };
+        match author_domains(from.value())?.as_slice() {
+            [domain] => self.of(domain).map(|keys| (domain.clone(), keys)),
+            _ => None,
+        }
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) struct Bodies<T> {
 enum Part {
     #[default]
     Header,
-    Body(Bodies<BodyHash>),
+    Body(Box<Bodies<BodyHash>>),
 }
 
 impl Inspector {
@@ -73,7 +73,7 @@ impl Inspector {
                     let body = self.header.split_off(end);
                     let mut hashes = self.read_header();
                     hashes.each(|hash| hash.update(body.get(2..).unwrap_or_default()));
-                    self.part = Part::Body(hashes);
+                    self.part = Part::Body(Box::new(hashes));
                 } else if self.header.len() > MAX_HEADER {
                     self.give_up("the header is larger than any mail program writes");
                 }
@@ -84,7 +84,7 @@ impl Inspector {
     /// The message has ended.
     pub fn finish(mut self) -> Inspected {
         let hashes = match std::mem::take(&mut self.part) {
-            Part::Body(hashes) => hashes,
+            Part::Body(hashes) => *hashes,
             Part::Header => self.read_header(),
         };
         Inspected {
@@ -123,7 +123,7 @@ impl Inspector {
     fn give_up(&mut self, why: &'static str) {
         self.unreadable = Some(why);
         self.header = Vec::new();
-        self.part = Part::Body(Bodies::NONE);
+        self.part = Part::Body(Box::new(Bodies::NONE));
     }
 }
 

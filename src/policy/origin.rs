@@ -42,20 +42,21 @@ impl Origin {
     pub async fn look_up(resolver: &Resolver, peer: Peer) -> Self {
         let Peer { ip, helo, mail_from } = &peer;
         let helo_name = host_name(helo);
+        // Boxed: a connection has room for these as long as it lasts, and needs it for a moment.
         let (reverse, helo_found, helo_spf, mail_from_spf) = tokio::join!(
-            limit(Reverse::look_up(resolver, *ip), Reverse::CouldNotTell),
-            limit(Helo::look_up(resolver, helo, *ip), Helo::CouldNotTell),
+            limit(Box::pin(Reverse::look_up(resolver, *ip)), Reverse::CouldNotTell),
+            limit(Box::pin(Helo::look_up(resolver, helo, *ip)), Helo::CouldNotTell),
             async {
                 let name = helo_name.as_ref()?;
                 let sender = format!("postmaster@{name}");
                 let judged = spf::evaluate(resolver, *ip, name, &sender, helo);
-                Some(limit(judged, Spf::TempError).await)
+                Some(limit(Box::pin(judged), Spf::TempError).await)
             },
             async {
                 let sender = mail_from.address()?;
                 let text = sender.to_string();
                 let judged = spf::evaluate(resolver, *ip, sender.domain(), &text, helo);
-                Some(limit(judged, Spf::TempError).await)
+                Some(limit(Box::pin(judged), Spf::TempError).await)
             },
         );
         Self { reverse, helo: helo_found, helo_spf, mail_from_spf, peer }
@@ -71,7 +72,7 @@ impl Origin {
     }
 }
 
-async fn limit<T>(work: impl Future<Output = T>, late: impl FnOnce(String) -> T) -> T {
+async fn limit<T>(work: impl Future<Output = T> + Unpin, late: impl FnOnce(String) -> T) -> T {
     match timeout(TIME, work).await {
         Ok(done) => done,
         Err(_) => late("the DNS took too long to answer".to_owned()),

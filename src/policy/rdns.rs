@@ -122,7 +122,7 @@ pub fn generic(name: &Domain, ip: IpAddr) -> Option<String> {
                 || host.contains(&format!("{d:03}{c:03}{b:03}{a:03}"))
         }
         IpAddr::V6(v6) => {
-            let hex: String = v6.octets().iter().map(|octet| format!("{octet:02x}")).collect();
+            let hex = format!("{:032x}", u128::from(v6));
             let digits: String = host.chars().filter(char::is_ascii_hexdigit).collect();
             // The half that names one of many lines, or all of it.
             hex.get(16..).is_some_and(|lower| {

@@ -7,7 +7,7 @@ use super::error::StoreError;
 use super::event::{ChunkRef, Hash};
 use super::packing::Dictionaries;
 use super::quota::Quota;
-use super::threads::{IdHash, ThreadId};
+use super::threads::IdHash;
 use super::types::{AccountId, BodyId, Content, FlagChange, MailboxId, QueueId};
 use crate::mail::threading::{MessageId, Threading};
 use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid};
@@ -269,6 +269,6 @@ pub(super) enum Carry {
     Body(BodyId, Vec<(ChunkRef, Packed)>),
     /// Where a part lies; it moves from there.
     Part(Hash, Option<(ChunkRef, Packed)>),
-    Thread(AccountId, ThreadId, Vec<IdHash>),
+    Thread(AccountId, Vec<IdHash>),
     AccountGone(AccountId),
 }

@@ -13,7 +13,8 @@ use super::packing;
 use super::record::{Place, SEGMENT_HEADER};
 use super::segment::{self, Found, Walk};
 use super::shared::Shared;
-use super::types::{BodyId, MailboxId, QueueId};
+use super::threads::IdHash;
+use super::types::{AccountId, BodyId, MailboxId, QueueId};
 use super::writer::Writer;
 use crate::mail::{ModSeq, Uid};
 
@@ -249,9 +250,8 @@ fn carry_lost(log: &mut impl Log, segment: u32, step: &mut Step) -> Result<(), S
         let threads = log.shared().index.threads_after(last, STEP_EVENTS)?;
         let Some((account, id, _)) = threads.last() else { break };
         last = Some((*account, *id));
-        for (account, id, thread) in threads {
-            step.push(Carry::Thread(account, thread, vec![id]));
-        }
+        step.events += threads.len();
+        step.threads.extend(threads.into_iter().map(|(account, id, _)| (account, id)));
         step.go_when_full(log)?;
     }
     for message in log.shared().index.messages_with(|chunk| chunk.segment == segment)? {
@@ -273,6 +273,8 @@ struct Step {
     parts: BTreeSet<Hash>,
     queued: BTreeSet<QueueId>,
     settings: BTreeSet<String>,
+    threads: BTreeSet<(AccountId, IdHash)>,
+    gone: BTreeSet<AccountId>,
     moved: Vec<Carry>,
     events: usize,
     bytes: usize,
@@ -289,6 +291,8 @@ impl Step {
             parts: BTreeSet::new(),
             queued: BTreeSet::new(),
             settings: BTreeSet::new(),
+            threads: BTreeSet::new(),
+            gone: BTreeSet::new(),
             moved: Vec::new(),
             events: 0,
             bytes: 0,
@@ -322,11 +326,11 @@ impl Step {
                 self.events += uids.len();
                 self.expunged.entry((mailbox, modseq)).or_default().extend(uids);
             }
-            Event::Thread(account, thread, ids) => {
+            Event::Thread(account, _, ids) => {
                 self.events += ids.len();
-                self.moved.push(Carry::Thread(account, thread, ids));
+                self.threads.extend(ids.into_iter().map(|id| (account, id)));
             }
-            Event::AccountGone(account) => self.moved.push(Carry::AccountGone(account)),
+            Event::AccountGone(account) => self.gone.extend([account]),
             Event::Queued(record) => self.queued.extend([record.id]),
             Event::QueueState(id, _) | Event::Dequeued(id) => self.queued.extend([id]),
             Event::Setting(key, _) | Event::SettingDeleted(key) => self.settings.extend([key]),
@@ -351,6 +355,12 @@ impl Step {
             .extend(step.messages.into_iter().map(|(mailbox, uid)| Carry::Message(mailbox, uid)));
         carries.extend(step.queued.into_iter().map(Carry::Queued));
         carries.extend(step.settings.into_iter().map(Carry::Setting));
+        carries.extend(step.gone.into_iter().map(Carry::AccountGone));
+        let mut threads = BTreeMap::<_, Vec<_>>::new();
+        for (account, id) in step.threads {
+            threads.entry(account).or_default().push(id);
+        }
+        carries.extend(threads.into_iter().map(|(account, ids)| Carry::Thread(account, ids)));
         carries.extend(step.moved);
         let expunged = step.expunged.into_iter();
         carries.extend(expunged.map(|((mailbox, at), uids)| Carry::Expunged(mailbox, at, uids)));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::Options;
 use super::batch::Batch;
 use super::body::CHUNK;
 use super::disk::OsDisk;
@@ -15,6 +16,7 @@ use super::open;
 use super::power::{attachment, body_of, options};
 use super::reader::MessageReader;
 use super::record::FORMAT;
+use super::segment;
 use super::sim::SimDisk;
 use super::types::{AccountId, Content, FlagChange, MailboxId, Message, QueueId};
 use super::writer::Writer;
@@ -137,5 +139,30 @@ fn stores_of_every_format_open_and_hold_what_was_put_in() {
         let writer = open::open(disk, &options(), [8; 32], false).unwrap();
         assert_eq!(seen(&writer, format), expected, "format {format}");
         assert_eq!(writer.shared.segments.damaged.load(Ordering::Relaxed), 0, "format {format}");
+    }
+}
+
+#[test]
+fn nothing_is_added_to_a_segment_of_an_older_format() {
+    for format in 1..FORMAT {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(folder(format)).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        let file = |number| fs::read(copy.path().join(segment::name(number)));
+        let before = segment::numbers(&OsDisk::new(copy.path())).unwrap();
+        let last = *before.last().unwrap();
+        let old = file(last).unwrap();
+        let disk = Arc::new(OsDisk::new(copy.path()));
+        let large = Options { segment_size: 1 << 20, ..options() };
+        let mut writer = open::open(disk, &large, [8; 32], false).unwrap();
+        assert!(file(last + 1).is_err(), "only looking begins nothing");
+        let mut batch = Batch::new();
+        batch.put_setting("key", b"of today".to_vec());
+        commit(&mut writer, batch);
+        // Zeros written ahead are cut off.
+        assert!(old.starts_with(&file(last).unwrap()), "format {format}: the old one was changed");
+        assert_eq!(file(last + 1).unwrap()[8..12], FORMAT.to_le_bytes());
     }
 }

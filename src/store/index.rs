@@ -57,7 +57,7 @@ pub(super) const LAYOUT: u32 = 3;
 /// File name of the index.
 pub(super) const FILE: &str = "index.redb";
 /// Memory redb may use for pages.
-const CACHE: usize = 16 << 20;
+pub(super) const CACHE: usize = 16 << 20;
 
 /// The open index.
 #[derive(Debug)]
@@ -83,21 +83,6 @@ impl Index {
         Tables::open(&txn)?;
         txn.commit().map_err(self::index)?;
         Ok(index)
-    }
-
-    /// Whether every page of the index on the disk matches its checksum. Reads all of it.
-    pub(super) fn is_sound(disk: &Arc<dyn Disk>) -> bool {
-        let Ok(file) = disk.open(FILE, How::Any) else { return false };
-        let backend = IndexFile { disk: Arc::clone(disk), name: FILE, file };
-        let mut builder = redb::Builder::new();
-        builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
-        match builder.create_with_backend(backend) {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::warn!(%error, "the index is damaged");
-                false
-            }
-        }
     }
 
     /// What the index knows of itself; nothing when it is new or of another layout.

@@ -35,6 +35,7 @@ mod rows;
 mod segment;
 mod shared;
 mod shelf;
+mod sound;
 mod starter;
 mod threads;
 mod train;
@@ -124,8 +125,7 @@ impl Store {
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key)
             .map_err(|_| io("draw a random key for")(std::io::ErrorKind::Unsupported.into()))?;
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(dir));
-        // A damaged index can end the program whenever it is read: that must not happen for ever.
-        let rebuild = rebuild || lock.died && !index::Index::is_sound(&disk);
+        let rebuild = rebuild || !sound::is_sound(&disk);
         let writer = open::open(disk, options, key, rebuild).map_err(|refused| match refused {
             Refused::Store(error) => OpenError::Store(error),
             Refused::Newer(found) => {
@@ -350,8 +350,11 @@ impl Store {
         })
     }
 
-    /// Reads and checks every byte of every record. Takes long on a full card; blocks the caller.
+    /// Reads and checks every byte of every record, and every page of the index. Takes long on a full
+    /// card; blocks the caller. When the index is damaged it fails, and the next opening makes it
+    /// anew.
     pub fn verify(&self) -> Result<Verify, StoreError> {
+        self.ask(Command::CheckIndex)?;
         verify::verify(self.shared())
     }
 

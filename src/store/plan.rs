@@ -2,6 +2,7 @@
 //! numbers, and becomes events, which are brought into the (uncommitted) index at once, so that
 //! what follows sees them. When an operation cannot be done, the whole attempt is thrown away.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use super::body::{Body, Packed, Placed};
 use super::error::StoreError;
 use super::event::{ChunkRef, Event, storable};
 use super::quota::Quota;
-use super::threads::{self, ThreadId};
+use super::threads::{self, IdHash, ThreadId};
 use super::types::{
     AccountId, Change, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
     QueueRecord,
@@ -308,15 +309,17 @@ impl<W: Writing> Planner<'_, '_, W> {
                 Some(value) => self.emit(Event::Setting(key.clone(), value)),
                 None => end(self, Event::SettingDeleted(key.clone())),
             },
-            Carry::Thread(account, thread, ids) => {
-                let mut known = Vec::new();
+            Carry::Thread(account, ids) => {
+                let mut known = BTreeMap::<ThreadId, Vec<IdHash>>::new();
                 for id in ids {
-                    known.extend(self.tables.thread(*account, *id)?.map(|_| *id));
+                    if let Some(thread) = self.tables.thread(*account, *id)? {
+                        known.entry(thread).or_default().push(*id);
+                    }
                 }
-                if known.is_empty() {
-                    return Ok(Outcome::Done);
+                for (thread, ids) in known {
+                    self.emit(Event::Thread(*account, thread, ids))?;
                 }
-                self.emit(Event::Thread(*account, *thread, known))
+                Ok(Outcome::Done)
             }
             Carry::AccountGone(account) => end(self, Event::AccountGone(*account)),
             Carry::Body(id, chunks) => {

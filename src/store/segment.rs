@@ -126,9 +126,15 @@ impl Segments {
         SegmentHeader::Known(self.key)
     }
 
-    /// Counts a failure of the disk.
+    /// Counts a failure of the disk; a full one has not failed.
     pub(super) fn failed(&self, doing: &'static str, error: io::Error) -> StoreError {
-        self.io_errors.fetch_add(1, Ordering::Relaxed);
+        let full = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        );
+        if !full {
+            self.io_errors.fetch_add(1, Ordering::Relaxed);
+        }
         disk(doing, error)
     }
 
@@ -247,6 +253,11 @@ impl<'a> Walk<'a> {
             window: Vec::new(),
             window_at: 0,
         })
+    }
+
+    /// Ends earlier: what is behind may be half-written, or cut off, at this moment.
+    pub(super) fn until(self, end: u64) -> Self {
+        Self { end: self.end.min(end), ..self }
     }
 
     /// The next thing, or nothing at the end of the segment.

@@ -37,13 +37,11 @@ pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {
         }
         let place = Place { segment: number, offset: 0 };
         let mut walk = Walk::new(&*file, &segments.key, place, true).map_err(failed)?;
+        if number == end.segment {
+            walk = walk.until(end.offset);
+        }
         while let Some(found) = walk.next().map_err(failed)? {
             match found {
-                Found::Record { offset, .. } | Found::Damage { offset, .. }
-                    if number == end.segment && offset >= end.offset =>
-                {
-                    break;
-                }
                 Found::Record { offset, end, .. } => {
                     verify.records += 1;
                     verify.bytes += end - offset;
@@ -70,18 +68,17 @@ pub(super) fn scrub(
     let failed = |error| segments.failed("read a segment", error);
     let end = shared.index.state()?.map(|state| state.position);
     let file = segments.file(segment)?;
-    let mut walk =
-        Walk::new(&*file, &segments.key, Place { segment, offset: 0 }, true).map_err(failed)?;
+    let start = Place { segment, offset: 0 };
+    let mut walk = Walk::new(&*file, &segments.key, start, true).map_err(failed)?;
+    if let Some(end) = end.filter(|end| end.segment == segment) {
+        walk = walk.until(end.offset);
+    }
     let (mut damage, mut since) = (0, 0);
     while let Some(found) = walk.next().map_err(failed)? {
         let (offset, behind, whole) = match found {
             Found::Record { offset, end, .. } => (offset, end, true),
             Found::Damage { offset, end } => (offset, end, false),
         };
-        // What is behind the last commit may be half-written at this moment.
-        if end.is_some_and(|end| end.segment == segment && offset >= end.offset) {
-            break;
-        }
         if !whole {
             segments.damaged(Place { segment, offset });
             damage += 1;

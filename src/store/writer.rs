@@ -19,12 +19,13 @@ use super::changes::{self, Touched};
 use super::disk::DiskFile;
 use super::error::{StoreError, again};
 use super::event::{ChunkRef, Commit, Event};
-use super::index::index;
+use super::index::{FILE, index};
 use super::packing;
 use super::plan::{Planner, Writing};
 use super::record::{self, Kind, Place, RECORD_HEADER, SEGMENT_HEADER};
 use super::segment::Pinned;
 use super::shared::Shared;
+use super::sound;
 use super::types::{Change, Outcome};
 
 /// Commands that may wait for the writer; with chunks of 128 KiB at most 8 MiB.
@@ -53,6 +54,8 @@ pub(super) enum Command {
     Seal(oneshot::Sender<Result<u32, StoreError>>),
     /// Remove a segment that nothing needs any more; whether it is gone.
     Remove(u32, oneshot::Sender<Result<bool, StoreError>>),
+    /// Check every page of the index.
+    CheckIndex(oneshot::Sender<Result<(), StoreError>>),
     /// Commit the index and stop.
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -81,6 +84,7 @@ pub(super) async fn serve(mut writer: Writer, mut commands: mpsc::Receiver<Comma
                 Command::Commit { batch, reply } => batches.push((batch, reply)),
                 Command::Seal(reply) => drop(reply.send(writer.seal())),
                 Command::Remove(segment, reply) => drop(reply.send(writer.remove(segment))),
+                Command::CheckIndex(reply) => drop(reply.send(writer.check_index())),
                 Command::Close(reply) => {
                     commit(&mut writer, &mut batches);
                     let flushed = writer.flush();
@@ -130,6 +134,16 @@ fn commit(writer: &mut Writer, waiting: &mut Vec<(Batch, Reply)>) {
     }
 }
 
+/// Where the log ends.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) segment: u32,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) len: u64,
+    /// The segment was begun by an older release.
+    pub(super) outdated: bool,
+}
+
 /// The end of the log.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -141,6 +155,8 @@ pub(super) struct Writer {
     len: u64,
     /// The end of its file: zeros are written ahead.
     file_len: u64,
+    /// The segment was begun by an older release.
+    outdated: bool,
     /// Since when the index on disk is behind the log.
     behind_since: Option<Instant>,
     behind_bytes: u64,
@@ -154,13 +170,8 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Continues a segment at its end.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        options: Options,
-        segment: u32,
-        file: Arc<dyn DiskFile>,
-        len: u64,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, options: Options, end: End) -> Self {
+        let End { segment, file, len, outdated } = end;
         Self {
             shared,
             options,
@@ -168,6 +179,7 @@ impl Writer {
             file,
             len,
             file_len: len,
+            outdated,
             behind_since: None,
             behind_bytes: 0,
             unsynced: 0,
@@ -351,6 +363,23 @@ impl Writer {
         Ok(())
     }
 
+    /// Fails when the index on the disk is not what was written: then nothing is written any more,
+    /// and the next opening makes it anew.
+    fn check_index(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        let disk = &self.shared.segments.disk;
+        if sound::is_sound(disk) {
+            return Ok(());
+        }
+        let removed = disk.remove(FILE).and_then(|()| disk.sync_names());
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the damaged index stays; the next opening looks again");
+        }
+        let error = StoreError::Index("pages of it are not what was written".to_owned());
+        self.stop(&error);
+        Err(error)
+    }
+
     /// Begins another segment when there is something in this one; the number of the last one.
     pub(super) fn seal(&mut self) -> Result<u32, StoreError> {
         self.usable()?;
@@ -375,10 +404,8 @@ impl Writer {
     }
 
     fn begin_segment_if_full(&mut self) -> Result<(), StoreError> {
-        if self.len < self.options.segment_size || self.len == SEGMENT_HEADER as u64 {
-            return Ok(());
-        }
-        self.begin_segment()
+        let full = self.len >= self.options.segment_size && self.len > SEGMENT_HEADER as u64;
+        if full || self.outdated { self.begin_segment() } else { Ok(()) }
     }
 
     fn begin_segment(&mut self) -> Result<(), StoreError> {
@@ -393,6 +420,7 @@ impl Writer {
                 self.file = file;
                 self.len = SEGMENT_HEADER as u64;
                 self.file_len = self.len;
+                self.outdated = false;
                 Ok(())
             }
             Err(error) => {

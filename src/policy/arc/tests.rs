@@ -22,7 +22,8 @@ impl Forwarder {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let domain: Domain = "home.test".parse().unwrap();
-        let keys = SigningKeys::open_or_create(folder.path(), &[domain.clone()]).unwrap();
+        let keys =
+            SigningKeys::open_or_create(folder.path(), std::slice::from_ref(&domain)).unwrap();
         let world = World::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         for (name, value) in keys.records() {
             let strings: Vec<String> = value
@@ -47,21 +48,21 @@ impl Forwarder {
         };
         let origin = Origin::look_up(&self.resolver, peer).await;
         let found = authenticate(&self.resolver, None, origin, inspector.finish()).await;
-        let field = found.field(&self.name());
+        let field = found.field(&name());
         (found.arc, format!("{field}{message}"))
     }
 
     fn seal(&self, message: &str) -> Option<String> {
         let at = Some("2026-11-22T10:00:00Z".parse().unwrap());
-        let set = self.keys.seal(&self.domain, &self.name(), message.as_bytes(), at).unwrap()?;
+        let set = self.keys.seal(&self.domain, &name(), message.as_bytes(), at).unwrap()?;
         let set = String::from_utf8(set).unwrap();
         assert!(set.lines().all(|line| line.len() < 79), "{set}");
         Some(format!("{set}{message}"))
     }
+}
 
-    fn name(&self) -> Domain {
-        "mail.home.test".parse().unwrap()
-    }
+fn name() -> Domain {
+    "mail.home.test".parse().unwrap()
 }
 
 #[tokio::test]
@@ -114,6 +115,6 @@ async fn only_what_we_found_ourselves_is_sealed() {
     assert_eq!(forwarder.seal(&foreign), None);
     let domain: Domain = "example.net".parse().unwrap();
     let (_, received) = forwarder.receive(LETTER).await;
-    let sealed = forwarder.keys.seal(&domain, &forwarder.name(), received.as_bytes(), None);
+    let sealed = forwarder.keys.seal(&domain, &name(), received.as_bytes(), None);
     assert_eq!(sealed.unwrap(), None, "sealed for a domain that is not ours");
 }

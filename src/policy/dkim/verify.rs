@@ -130,7 +130,7 @@ pub(in crate::policy) struct Signature {
     pub(in crate::policy) canon: (Canon, Canon),
     /// The signed fields' names in lower case.
     pub(in crate::policy) names: Vec<String>,
-    signature: Vec<u8>,
+    bytes: Vec<u8>,
     body_hash: Vec<u8>,
     length: Option<u64>,
     expires: Option<u64>,
@@ -220,7 +220,7 @@ impl Signature {
             canon: canon(tags.get("c"), kind)
                 .ok_or_else(|| wrong("the form in c= is not known"))?,
             names,
-            signature: base64(signature)?,
+            bytes: base64(signature)?,
             body_hash: base64(body_hash)?,
             length: number("l")?,
             expires,
@@ -270,7 +270,7 @@ impl Signature {
         }
         let mut covered = header.signed(&self.names, self.canon.0);
         covered.extend(self.canon.0.field(&without_signature(own.raw)));
-        match key.verify(self.algorithm, &covered, &self.signature) {
+        match key.verify(self.algorithm, &covered, &self.bytes) {
             Ok(()) => Ok(testing),
             Err(why) => Err((why.into(), testing)),
         }

@@ -53,7 +53,7 @@ impl Record {
         let mut explained = false;
         for term in text.split(' ').skip(1).filter(|term| !term.is_empty()) {
             // A modifier has its = before anything that could start a mechanism's argument.
-            match term.split_once(|c: char| matches!(c, '=' | ':' | '/')) {
+            match term.split_once(['=', ':', '/']) {
                 Some((name, value)) if term.as_bytes().get(name.len()) == Some(&b'=') => {
                     if name.eq_ignore_ascii_case("redirect") {
                         let target = MacroString::domain(value)?;

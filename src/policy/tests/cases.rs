@@ -201,6 +201,12 @@ fn keys() -> Vec<Case> {
         with("for reports only", "tls", "dkim=permerror"),
         with("for several things", "both", "dkim=pass"),
         with("of another kind", "norsa", "dkim=permerror"),
+        case(
+            "of 512 bits",
+            ELSEWHERE,
+            alice().signed(&Sign { selector: "weak", algorithm: "rsa-sha256", ..SIGN }),
+            &["dkim=policy reason=\"the key is too short\""],
+        ),
         with("silence", "silent", "dkim=temperror"),
         case(
             "silence is no failure of DMARC",

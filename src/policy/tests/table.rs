@@ -25,6 +25,7 @@ sha1._domainkey.example.org.  TXT "KEY; h=sha1"
 tls._domainkey.example.org.   TXT "KEY; s=tlsrpt"
 both._domainkey.example.org.  TXT "KEY; s=tlsrpt:email; h=sha1:sha256"
 norsa._domainkey.example.org. TXT "v=DKIM1; p=PUBLIC"
+weak._domainkey.example.org.  TXT "v=DKIM1; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAIWmlgix/84GJ+dfgjm7LTc9EPdfkftlgiPpCq4/kbDAZmU0VvYKDljjleJ1dfvS+CGy9U/kk1tG3EeEvb82xAcCAwEAAQ=="
 silent._domainkey.example.org. TXT "KEY"
 alias._domainkey.example.org. CNAME ed._domainkey.example.org.
 news.example.org.             TXT "v=spf1 ip4:192.0.2.2 ~all"
