@@ -25,7 +25,7 @@ use crate::config::{self, Config, FILE_NAME, Part, Seed, TlsMode};
 use crate::control::{self, ControlError};
 use crate::files::create_private_folder;
 use crate::mail::Domain;
-use crate::net::{Limits, ListenError, Listener, Tls, TlsError};
+use crate::net::{Gate, Limits, ListenError, Listener, Tls, TlsError, Width};
 use crate::office::{NEW_NAME, Office, OfficeError};
 use crate::search;
 use crate::store::{Store, StoreError};
@@ -372,7 +372,9 @@ fn host_name(config: &Config) -> Result<Domain, RunError> {
 }
 
 fn bind(address: SocketAddr) -> Result<Listener, RunError> {
-    Ok(Listener::bind(address, Limits { total: 256, per_network: 64 })?)
+    let limits =
+        Limits { total: 256, per_network: 64, width: Width::Household, rate: None, refusal: b"" };
+    Ok(Listener::bind(address, &Gate::new(limits))?)
 }
 
 /// Logs to standard error, where a service manager reads; `PILLARBOX_LOG` sets another level.

@@ -68,7 +68,8 @@ enum Command {
         command: AccountArgs,
     },
     /// Messages on their way out
-    #[command(after_help = "Example:\n  pillarbox queue list\n  pillarbox queue retry 17")]
+    #[command(after_help = "Examples:\n  pillarbox queue list\n  pillarbox queue retry 17\n  \
+                            pillarbox queue lift bob@example.net")]
     Queue {
         #[command(flatten)]
         at: At,
@@ -316,6 +317,13 @@ enum QueueArgs {
         /// Its number
         id: u64,
     },
+    /// Show addresses elsewhere to which mail went badly: returned for good, or complained about
+    Ledger,
+    /// Take mail for an address again that does not exist, its host said
+    Lift {
+        /// The address
+        address: Address,
+    },
 }
 
 /// Where the service keeps its data.
@@ -468,13 +476,15 @@ fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {
 }
 
 fn queue(at: &At, command: &QueueArgs) -> Result<ExitCode, Failure> {
-    let command = match *command {
+    let command = match command {
         QueueArgs::List => QueueCommand::List,
-        QueueArgs::Show { id } => QueueCommand::Show { id },
-        QueueArgs::Retry { id } => QueueCommand::Retry { id },
-        QueueArgs::Hold { id } => QueueCommand::Hold { id },
-        QueueArgs::Release { id } => QueueCommand::Release { id },
-        QueueArgs::Drop { id } => QueueCommand::Drop { id },
+        QueueArgs::Show { id } => QueueCommand::Show { id: *id },
+        QueueArgs::Retry { id } => QueueCommand::Retry { id: *id },
+        QueueArgs::Hold { id } => QueueCommand::Hold { id: *id },
+        QueueArgs::Release { id } => QueueCommand::Release { id: *id },
+        QueueArgs::Drop { id } => QueueCommand::Drop { id: *id },
+        QueueArgs::Ledger => QueueCommand::Ledger,
+        QueueArgs::Lift { address } => QueueCommand::Lift { address: address.clone() },
     };
     ask(at, &Request::Queue(command))
 }

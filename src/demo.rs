@@ -93,9 +93,10 @@ impl Place {
             let address = Some(household.people[0].0.to_owned());
             file.owner = Some(OwnerTable { address, password: None });
         }
-        file.dns = Some(DnsTable { servers: vec![world.local().to_string()] });
+        file.dns =
+            Some(DnsTable { servers: vec![world.local().to_string()], ..DnsTable::default() });
         let outbound = file.outbound.get_or_insert_default();
-        outbound.ports = Some(PortsTable { mx: Some(mx_port) });
+        outbound.ports = Some(PortsTable { mx: Some(mx_port), https: None });
         file.listen = Some(ListenTable {
             http: Some(self.addresses(80)),
             https: Some(self.addresses(443)),

@@ -284,7 +284,10 @@ impl Office {
     fn assume(&self, config: Config) -> Result<(), OfficeError> {
         let Some(site) = config.site.clone() else { return Ok(()) };
         self.accounts.set_domains(site.domains.clone());
-        let resolver = Resolver::new(&config.dns)?;
+        let resolver = match &config.trust_anchor {
+            Some(file) => Resolver::with_trust_anchor(&config.dns, file)?,
+            None => Resolver::new(&config.dns)?,
+        };
         let keys = SigningKeys::open_or_create(&self.keys_folder(), &site.domains)?;
         let parts = QueueParts {
             store: self.store.clone(),

@@ -1,13 +1,15 @@
 //! The directory in memory and its entries in the store: accounts under `account/<id>`, aliases
-//! under `alias/<address key>`, both JSON, and the next account number under `accounts/next`, so
-//! that a number is never given twice. A change is a list of [`Edit`]s: recorded in a batch
+//! under `alias/<address key>`, both JSON, the next account number under `accounts/next`, so that
+//! a number is never given twice, and what SCRAM's salts are made of under `accounts/salts`. A change is a list of [`Edit`]s: recorded in a batch
 //! first, applied here once that batch is durable.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::login::Salts;
 use super::passwords::{DeviceHash, StoredHash};
+use super::sasl::scram::Keys;
 use super::{AccountError, Lookup};
 use crate::mail::{Address, Domain, LocalPart};
 use crate::store::{AccountId, Batch, Store};
@@ -15,6 +17,7 @@ use crate::store::{AccountId, Batch, Store};
 const ACCOUNTS: &str = "account/";
 const ALIASES: &str = "alias/";
 const NEXT: &str = "accounts/next";
+const SALTS: &str = "accounts/salts";
 
 /// Who lives here.
 #[derive(Debug, Default)]
@@ -26,6 +29,7 @@ pub(super) struct Directory {
     /// By [`Address::key`].
     aliases: BTreeMap<String, Alias>,
     next: u32,
+    salts: Option<Salts>,
 }
 
 /// An account as stored.
@@ -33,6 +37,9 @@ pub(super) struct Directory {
 pub(super) struct Entry {
     pub(super) address: Address,
     pub(super) password: StoredHash,
+    /// Of the same password; missing until it is given once to a release that knows SCRAM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scram: Option<Keys>,
     #[serde(default)]
     pub(super) devices: Vec<Device>,
 }
@@ -42,6 +49,9 @@ pub(super) struct Entry {
 pub(super) struct Device {
     pub(super) name: String,
     pub(super) password: DeviceHash,
+    /// Of the same password, as it is shown and without dashes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) scram: Vec<Keys>,
 }
 
 /// An alias as stored.
@@ -57,6 +67,8 @@ pub(super) struct Alias {
 pub(super) enum Edit {
     /// The number the next account gets.
     Next(AccountId),
+    /// What salts are made of, once and for all.
+    Salts(Salts),
     /// A new account, or a new state of one.
     Account(AccountId, Entry),
     /// An account is gone.
@@ -72,6 +84,7 @@ impl Edit {
     pub(super) fn record(&self, batch: &mut Batch) -> Result<(), AccountError> {
         match self {
             Self::Next(id) => batch.put_setting(NEXT, json(NEXT, id)?),
+            Self::Salts(salts) => batch.put_setting(SALTS, json(SALTS, salts)?),
             Self::Account(id, entry) => {
                 let key = account_key(*id);
                 batch.put_setting(&key, json(&key, entry)?)
@@ -101,6 +114,9 @@ impl Directory {
         }
         let highest = directory.accounts.last_key_value().map_or(0, |(id, _)| id.0);
         directory.next = highest + 1;
+        if let Some(value) = store.setting(SALTS)? {
+            directory.salts = Some(from_json(SALTS, &value)?);
+        }
         if let Some(value) = store.setting(NEXT)? {
             directory.next = directory.next.max(from_json(NEXT, &value)?);
         }
@@ -111,6 +127,7 @@ impl Directory {
     pub(super) fn apply(&mut self, edit: Edit) {
         match edit {
             Edit::Next(AccountId(next)) => self.next = next,
+            Edit::Salts(salts) => self.salts = Some(salts),
             Edit::Account(id, entry) => {
                 self.ids.insert(entry.address.key(), id);
                 self.accounts.insert(id, entry);
@@ -135,6 +152,11 @@ impl Directory {
 
     pub(super) fn is_ours(&self, domain: &Domain) -> bool {
         self.domains.contains(domain)
+    }
+
+    /// What salts are made of; nothing before the first password.
+    pub(super) fn salts(&self) -> Option<&Salts> {
+        self.salts.as_ref()
     }
 
     /// The number for a new account.
@@ -176,11 +198,17 @@ impl Directory {
         if !self.is_ours(address.domain()) {
             return Lookup::NotOurs;
         }
+        let anyone = || catch_all(address.domain()).and_then(|any| self.lookup_exact(&any));
+        self.lookup_named(address).or_else(anyone).unwrap_or(Lookup::NoSuchUser)
+    }
+
+    /// The same without the catch-all, for a domain of ours.
+    fn lookup_named(&self, address: &Address) -> Option<Lookup> {
         let base = untagged(address);
         let exact = self.lookup_exact(address);
         let untagged = || base.as_ref().and_then(|base| self.lookup_exact(base));
         let role = || is_role(base.as_ref().unwrap_or(address).local()).then(|| self.first());
-        exact.or_else(untagged).or_else(|| role().flatten()).unwrap_or(Lookup::NoSuchUser)
+        exact.or_else(untagged).or_else(|| role().flatten())
     }
 
     /// Whether mail for `address` ends, through whatever aliases, at this account.
@@ -191,7 +219,10 @@ impl Directory {
     /// Whether mail for `address` would come through the address with this key.
     pub(super) fn leads_through(&self, address: &Address, key: &str) -> bool {
         self.walk(address, &mut |on_the_way, _| {
-            on_the_way.key() == key || untagged(on_the_way).is_some_and(|base| base.key() == key)
+            let any = || catch_all(on_the_way.domain()).is_some_and(|any| any.key() == key);
+            on_the_way.key() == key
+                || untagged(on_the_way).is_some_and(|base| base.key() == key)
+                || any() && self.lookup_named(on_the_way).is_none()
         })
     }
 
@@ -235,6 +266,11 @@ fn untagged(address: &Address) -> Option<Address> {
     Some(Address::new(name, address.domain().clone()))
 }
 
+/// The alias that takes what nobody else of its domain does.
+fn catch_all(domain: &Domain) -> Option<Address> {
+    Some(Address::new("*".parse().ok()?, domain.clone()))
+}
+
 /// Names every domain must have (RFC 5321 §4.5.1, RFC 2142 §4).
 fn is_role(name: &LocalPart) -> bool {
     ["postmaster", "abuse"].iter().any(|role| name.as_str().eq_ignore_ascii_case(role))
@@ -270,10 +306,11 @@ mod tests {
 
     fn directory() -> Directory {
         let mut directory = Directory::default();
-        directory.set_domains(vec!["x.org".parse().unwrap(), "y.org".parse().unwrap()]);
+        directory.set_domains(["x.org", "y.org", "z.org"].map(|name| name.parse().unwrap()).into());
         for (id, name) in [(1, "alice@x.org"), (2, "Bob@x.org"), (10, "käthe@y.org")] {
             let password = HASH.to_owned().try_into().unwrap();
-            let entry = Entry { address: address(name), password, devices: Vec::new() };
+            let entry =
+                Entry { address: address(name), password, scram: None, devices: Vec::new() };
             directory.apply(Edit::Account(AccountId(id), entry));
         }
         for (alias, targets) in [
@@ -282,6 +319,7 @@ mod tests {
             ("office@x.org", vec!["bob+office@x.org"]),
             ("alice+spam@x.org", vec!["bob@x.org"]),
             ("abuse@y.org", vec!["käthe@y.org"]),
+            ("*@z.org", vec!["bob@x.org"]),
         ] {
             let targets = targets.into_iter().map(address).collect();
             directory.apply(Edit::Alias(Alias { alias: address(alias), targets }));
@@ -308,6 +346,11 @@ mod tests {
             ("+alice@x.org", Lookup::NoSuchUser),
             ("\"a b\"@x.org", Lookup::NoSuchUser),
             ("hostmaster@x.org", Lookup::NoSuchUser),
+            ("anyone@z.org", Lookup::Forward(vec![address("bob@x.org")])),
+            ("anyone+tag@z.org", Lookup::Forward(vec![address("bob@x.org")])),
+            ("alice@z.org", Lookup::Forward(vec![address("bob@x.org")])),
+            ("*@z.org", Lookup::Forward(vec![address("bob@x.org")])),
+            ("abuse@z.org", account(1)),
             ("alice@elsewhere.org", Lookup::NotOurs),
             ("postmaster@elsewhere.org", Lookup::NotOurs),
         ] {
@@ -331,6 +374,10 @@ mod tests {
         assert!(!reaches(&directory, "alice@elsewhere.org", 1));
         assert!(directory.leads_through(&address("sales@y.org"), "office@x.org"));
         assert!(!directory.leads_through(&address("family@x.org"), "office@x.org"));
+        // A catch-all whose target is nobody would catch its own mail.
+        assert!(directory.leads_through(&address("nobody@z.org"), "*@z.org"));
+        assert!(!directory.leads_through(&address("abuse@z.org"), "*@z.org"));
+        assert!(!directory.leads_through(&address("nobody@y.org"), "*@z.org"));
         let (a, b) = (address("a@x.org"), address("b@x.org"));
         directory.apply(Edit::Alias(Alias { alias: a.clone(), targets: vec![b.clone()] }));
         directory.apply(Edit::Alias(Alias { alias: b, targets: vec![a] }));

@@ -11,7 +11,6 @@ mod passwords;
 pub mod sasl;
 mod throttle;
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
@@ -19,7 +18,7 @@ use tokio::sync::watch;
 
 use directory::{Alias, Device, Directory, Edit, Entry};
 use passwords::{Cost, DeviceHash, Hasher};
-use throttle::{GuessTag, LoginTag, Network, Throttle};
+use throttle::{LoginTag, Network, Throttle};
 
 use crate::mail::{Address, Domain, MailboxName, SpecialUse};
 use crate::store::{AccountId, Batch, Quota, Store, StoreError};
@@ -81,64 +80,10 @@ impl Accounts {
     }
 
     /// Who gets mail for this address. `postmaster` and `abuse` of our domains reach the first
-    /// account (RFC 5321 §4.5.1, RFC 2142); `name+tag` reaches `name` (RFC 5233).
+    /// account (RFC 5321 §4.5.1, RFC 2142); `name+tag` reaches `name` (RFC 5233); the alias `*` of
+    /// a domain takes whatever nobody else of it does.
     pub fn lookup(&self, address: &Address) -> Lookup {
         self.inner.read().lookup(address)
-    }
-
-    /// Checks a login: a full address in any case. Takes the same time whether the account exists
-    /// or not.
-    ///
-    /// Device passwords are tried first, before any waiting: they cannot be guessed, so a phone
-    /// that has one gets in whatever goes on in its network.
-    pub async fn authenticate(
-        &self,
-        login: &str,
-        password: Password,
-        peer: IpAddr,
-    ) -> Result<Login, AuthError> {
-        let inner = &self.inner;
-        let from = Network::of(peer);
-        let name = login.parse::<Address>();
-        let key = name.as_ref().map_or_else(|_| login.to_lowercase(), Address::key);
-        let known = name.ok().and_then(|address| {
-            let directory = inner.read();
-            directory.account(&address).map(|(id, entry)| (id, entry.clone()))
-        });
-        let hash = known.as_ref().map_or(inner.hasher.decoy(), |(_, entry)| &entry.password);
-        let tag: LoginTag = inner.tag(&[key.as_bytes()]);
-        // The hash is part of the tag: after a change of password an old guess may be right.
-        let guess: GuessTag =
-            inner.tag(&[key.as_bytes(), hash.as_str().as_bytes(), password.expose().as_bytes()]);
-
-        let device = known.as_ref().and_then(|(_, entry)| {
-            entry.devices.iter().find(|device| device.password.matches(&password))
-        });
-        let right = if device.is_some() {
-            true
-        } else {
-            inner.admit(from, &tag)?;
-            if inner.throttle().is_repeated(from, &tag, &guess, now()) {
-                return Err(AuthError::Wrong);
-            }
-            let turn = inner.hasher.turn().await.map_err(unavailable)?;
-            // Others from the same network may have failed while this one waited.
-            inner.admit(from, &tag)?;
-            inner.hasher.verify(turn, password, hash.clone()).await.map_err(unavailable)?
-        };
-        match known {
-            Some((account, ref entry)) if right => {
-                inner.throttle().succeeded(from, &tag, now());
-                let proof = inner.proof(entry, device);
-                let device = device.map(|device| device.name.clone());
-                Ok(Login { account, address: entry.address.clone(), device, proof })
-            }
-            _ => {
-                inner.throttle().failed(from, tag, guess, now());
-                tracing::info!(%peer, "a login failed");
-                Err(AuthError::Wrong)
-            }
-        }
     }
 
     /// Whether this login may use an address as sender: its own, with or without tag, or an alias
@@ -155,7 +100,7 @@ impl Accounts {
     ) -> Result<AccountId, AccountError> {
         // Before the slow hash: most mistakes are seen here.
         self.inner.read().may_add(&address)?;
-        let password = self.inner.hash(password).await?;
+        let (password, scram) = self.secure(password, &address).await?;
         self.change(move |inner, batch| {
             let directory = inner.read();
             directory.may_add(&address)?;
@@ -166,7 +111,7 @@ impl Accounts {
                 let name = name.parse().map_err(|_| AccountError::Damaged(name.to_owned()))?;
                 batch.create_mailbox(id, name, Some(usage));
             }
-            let entry = Entry { address, password, devices: Vec::new() };
+            let entry = Entry { address, password, scram, devices: Vec::new() };
             Ok((vec![Edit::Next(AccountId(id.0 + 1)), Edit::Account(id, entry)], id))
         })
         .await
@@ -191,9 +136,9 @@ impl Accounts {
         password: Password,
     ) -> Result<(), AccountError> {
         self.inner.read().existing(address)?;
-        let password = self.inner.hash(password).await?;
+        let (password, scram) = self.secure(password, address).await?;
         self.change_entry(address, move |entry| {
-            entry.password = password;
+            (entry.password, entry.scram) = (password, scram);
             Ok(())
         })
         .await
@@ -221,11 +166,12 @@ impl Accounts {
     ) -> Result<Password, AccountError> {
         let name = device_name(name)?;
         let (password, hash) = DeviceHash::mint()?;
+        let scram = self.keys(passwords::spellings(&password), &address.key()).await?;
         self.change_entry(address, move |entry| {
             if entry.devices.iter().any(|device| same_device(&device.name, &name)) {
                 return Err(AccountError::DeviceExists(name));
             }
-            entry.devices.push(Device { name, password: hash });
+            entry.devices.push(Device { name, password: hash, scram });
             Ok(())
         })
         .await?;
@@ -384,15 +330,20 @@ impl Inner {
     }
 
     fn tag(&self, parts: &[&[u8]]) -> [u8; 16] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.tag_key);
-        for part in parts {
-            // Lengths keep ("ab", "c") and ("a", "bc") apart.
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
-        }
-        let mut tag = [0; 16];
-        hasher.finalize_xof().fill(&mut tag);
-        tag
+        keyed_tag(&self.tag_key, parts)
     }
+}
+
+/// Stands for these parts to whoever knows the key.
+fn keyed_tag(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    for part in parts {
+        // Lengths keep ("ab", "c") and ("a", "bc") apart.
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    let mut tag = [0; 16];
+    hasher.finalize_xof().fill(&mut tag);
+    tag
 }
 
 impl Directory {
@@ -433,11 +384,6 @@ fn device_name(name: &str) -> Result<String, AccountError> {
 /// The time that a test can set with `tokio::time`.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-fn unavailable(error: HashError) -> AuthError {
-    tracing::warn!(%error, "a login could not be checked");
-    AuthError::Unavailable
 }
 
 /// Where mail for an address goes.

@@ -4,6 +4,7 @@
 //! A device's password is made here from 120 random bits: nobody can guess through those, so a
 //! salted BLAKE3 is enough, and a phone that logs in every minute costs nothing.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
+
+use super::sasl::scram::Keys;
 
 /// A password in memory: wiped when dropped, never shown by `Debug`.
 #[derive(Clone)]
@@ -49,17 +52,24 @@ pub(super) struct Cost {
     pub(super) memory: u32,
     /// Passes over it.
     pub(super) passes: u32,
+    /// Rounds of PBKDF2 for SCRAM, which the client has to do at each login.
+    pub(super) rounds: NonZeroU32,
 }
 
 impl Cost {
     /// The least that OWASP recommends for Argon2id: a Pi has no memory to spare for more.
-    pub(super) const NORMAL: Self = Self { memory: 19 * 1024, passes: 2 };
+    /// SCRAM's rounds are a second's work for a Zero 2 W, once for each password, and what a phone
+    /// does without being noticed; RFC 7677 §4 asks for 4096.
+    pub(super) const NORMAL: Self = Self { memory: 19 * 1024, passes: 2, rounds: ROUNDS };
 }
+
+const ROUNDS: NonZeroU32 = NonZeroU32::new(200_000).unwrap();
 
 /// Makes and checks Argon2id hashes, two at a time.
 #[derive(Debug)]
 pub(super) struct Hasher {
     cost: Params,
+    rounds: NonZeroU32,
     permits: Arc<Semaphore>,
     /// Checked in place of a missing account's hash, so that both take the same work.
     decoy: StoredHash,
@@ -94,6 +104,7 @@ impl Hasher {
         );
         Ok(Self {
             cost: params,
+            rounds: cost.rounds,
             permits: Arc::new(Semaphore::new(Self::AT_ONCE)),
             decoy: decoy.try_into()?,
             #[cfg(test)]
@@ -118,11 +129,30 @@ impl Hasher {
     /// Hashes a new password under a new salt.
     pub(super) async fn hash(&self, password: Password) -> Result<StoredHash, HashError> {
         let argon = self.argon();
+        self.count();
         self.work(self.turn().await?, move || {
             let phc = argon.hash_password(password.expose().as_bytes());
             phc.map_err(|_| HashError::Failed)?.to_string().try_into()
         })
         .await?
+    }
+
+    /// Rounds for SCRAM keys that are new.
+    pub(super) fn rounds(&self) -> NonZeroU32 {
+        self.rounds
+    }
+
+    /// SCRAM's keys of passwords that share a salt.
+    pub(super) async fn keys(
+        &self,
+        passwords: Vec<Password>,
+        salt: [u8; 16],
+        rounds: NonZeroU32,
+    ) -> Result<Vec<Keys>, HashError> {
+        self.work(self.turn().await?, move || {
+            passwords.iter().map(|password| Keys::derive(password, &salt, rounds)).collect()
+        })
+        .await
     }
 
     /// Whether the password is the one that was hashed. The turn is used up even when the caller
@@ -134,11 +164,18 @@ impl Hasher {
         hash: StoredHash,
     ) -> Result<bool, HashError> {
         let argon = self.argon();
+        self.count();
         self.work(turn, move || {
             let phc = Phc::new(&hash.0).map_err(|_| HashError::Format)?;
             Ok(argon.verify_password(password.expose().as_bytes(), &phc).is_ok())
         })
         .await?
+    }
+
+    /// Counts hashes where a test wants to know.
+    fn count(&self) {
+        #[cfg(test)]
+        self.hashed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }
 
     fn argon(&self) -> Argon2<'static> {
@@ -150,8 +187,6 @@ impl Hasher {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        #[cfg(test)]
-        self.hashed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let task = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(turn);
@@ -221,15 +256,10 @@ impl DeviceHash {
     pub(super) fn mint() -> Result<(Password, Self), HashError> {
         let mut random = Zeroizing::new([0; DEVICE_LENGTH]);
         fill_random(random.as_mut_slice())?;
-        let mut text = String::with_capacity(DEVICE_LENGTH + DEVICE_LENGTH / GROUP);
-        for (index, byte) in random.iter().enumerate() {
-            if index > 0 && index % GROUP == 0 {
-                text.push('-');
-            }
-            text.push(char::from(ALPHABET[usize::from(byte % 32)]));
-        }
-        let password = Password::new(text);
-        let bare = bare(&password).ok_or(HashError::Failed)?;
+        let bare: Zeroizing<String> = Zeroizing::new(
+            random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect(),
+        );
+        let password = grouped(&bare);
         let mut salt = [0; 32];
         fill_random(&mut salt)?;
         let hash = blake3::keyed_hash(&salt, bare.as_bytes());
@@ -243,6 +273,25 @@ impl DeviceHash {
             blake3::keyed_hash(self.salt.as_bytes(), bare.as_bytes()) == self.hash
         })
     }
+}
+
+/// How a device password may be given where it cannot be read leniently: as it was shown, and
+/// without dashes. Nothing when it cannot be one.
+pub(super) fn spellings(password: &Password) -> Vec<Password> {
+    let both = |bare: Zeroizing<String>| vec![grouped(&bare), Password(bare)];
+    bare(password).map(both).unwrap_or_default()
+}
+
+/// As it is shown.
+fn grouped(bare: &str) -> Password {
+    let mut text = String::with_capacity(DEVICE_LENGTH + DEVICE_LENGTH / GROUP);
+    for (index, c) in bare.chars().enumerate() {
+        if index > 0 && index % GROUP == 0 {
+            text.push('-');
+        }
+        text.push(c);
+    }
+    Password::new(text)
 }
 
 /// The characters that count; nothing when it cannot be a device password.
@@ -317,7 +366,7 @@ pub enum HashError {
 mod tests {
     use super::*;
 
-    const CHEAP: Cost = Cost { memory: 8, passes: 1 };
+    const CHEAP: Cost = Cost { memory: 8, passes: 1, rounds: NonZeroU32::MIN };
 
     fn password(text: &str) -> Password {
         Password::new(text.to_owned())

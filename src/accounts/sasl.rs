@@ -1,6 +1,8 @@
 //! The server's side of SASL PLAIN (RFC 4616) and LOGIN (an old habit of mail programs), without
 //! I/O: lines of Base64 in, the next challenge or a login and password out. SMTP, IMAP and POP3
-//! differ only in how they wrap these lines.
+//! differ only in how they wrap these lines. SCRAM, which needs no password here, is in [`scram`].
+
+pub mod scram;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

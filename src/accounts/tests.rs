@@ -1,13 +1,17 @@
 //! The directory against a real store, with cheap hashes.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use super::sasl::scram::client::Client;
+use super::sasl::scram::{self, Salted, Step};
 use super::*;
+use crate::net::Bindings;
 use crate::store::Options;
 
-const CHEAP: Cost = Cost { memory: 8, passes: 1 };
+const CHEAP: Cost = Cost { memory: 8, passes: 1, rounds: NonZeroU32::MIN };
 
 fn open(folder: &Path) -> (Accounts, Store) {
     let store = Store::open(folder, Options::default()).unwrap();
@@ -289,4 +293,112 @@ async fn a_damaged_entry_is_named() {
     store.commit(batch).await.unwrap();
     let answer = Accounts::open_with(store, Vec::new(), CHEAP);
     assert!(matches!(answer, Err(AccountError::Damaged(key)) if key == "account/7"));
+}
+
+/// Logs in by proof, as a protocol's session would; what the server answers is checked, too.
+async fn prove(accounts: &Accounts, name: &str, secret: &str) -> Result<Login, AuthError> {
+    let client = Client { login: name, password: secret, flag: "n,,", binding: b"" };
+    let scram = scram::named("scram-sha-256").unwrap();
+    let first = client.first();
+    let Ok(Step::Find(finding)) = scram.begin(Some(first.as_bytes()), &Bindings::default()) else {
+        panic!("no login was named")
+    };
+    let salted = accounts.salt(finding.login(), peer(1)).await?;
+    let Step::Ask { challenge, then } = finding.found(&salted) else { panic!("no challenge") };
+    let (last, answer) = client.last(&challenge);
+    let Ok(Step::Prove(proof)) = then.answer(last.as_bytes()) else { panic!("no proof") };
+    let (login, signature) = accounts.prove(&proof, peer(1)).await?;
+    let Step::Ask { challenge, then } = Step::proved(&signature) else { panic!("no answer") };
+    assert_eq!(challenge, answer, "the server does not know the key");
+    assert!(matches!(then.answer(b""), Ok(Step::Done)));
+    Ok(login)
+}
+
+#[tokio::test]
+async fn a_proof_opens_the_account_as_its_passwords_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    let alice = address("Alice@x.org");
+    let id = accounts.add(alice.clone(), password("correct horse")).await.unwrap();
+    let phone = accounts.add_device(&alice, "Phone").await.unwrap();
+    let bare = phone.expose().replace('-', "");
+    for (name, secret, device) in [
+        ("alice@x.org", "correct horse", None),
+        ("ALICE@X.ORG", "correct horse", None),
+        ("alice@x.org", phone.expose(), Some("Phone")),
+        ("alice@x.org", bare.as_str(), Some("Phone")),
+    ] {
+        let login = prove(&accounts, name, secret).await.unwrap();
+        assert_eq!((login.account, login.device.as_deref()), (id, device));
+        assert!(accounts.is_current(&login));
+    }
+    assert!(matches!(prove(&accounts, "alice@x.org", "wrong horse").await, Err(AuthError::Wrong)));
+    assert!(matches!(prove(&accounts, "bob@x.org", "wrong horse").await, Err(AuthError::Wrong)));
+    accounts.set_password(&alice, password("other horse")).await.unwrap();
+    let old = prove(&accounts, "alice@x.org", "correct horse").await;
+    assert!(matches!(old, Err(AuthError::Wrong)), "{old:?}");
+    prove(&accounts, "alice@x.org", "other horse").await.unwrap();
+    prove(&accounts, "alice@x.org", &bare).await.unwrap();
+    accounts.revoke_device(&alice, "Phone").await.unwrap();
+    assert!(matches!(prove(&accounts, "alice@x.org", &bare).await, Err(AuthError::Wrong)));
+}
+
+#[tokio::test]
+async fn salts_tell_nobody_who_lives_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, store) = open(folder.path());
+    accounts.add(address("alice@x.org"), password("correct horse")).await.unwrap();
+    let salt = async |accounts: &Accounts, name: &str| {
+        let Salted { salt, iterations, nonce } = accounts.salt(name, peer(1)).await.unwrap();
+        assert!(nonce.len() >= 24);
+        (salt, iterations)
+    };
+    let alice = salt(&accounts, "alice@x.org").await;
+    let nobody = salt(&accounts, "nobody@x.org").await;
+    assert_ne!(alice.0, nobody.0);
+    assert_eq!(alice.1, nobody.1);
+    assert_eq!(salt(&accounts, "Alice@X.org").await, alice);
+    let nonce = |salted: Salted| salted.nonce;
+    let first = accounts.salt("alice@x.org", peer(1)).await.map(nonce).unwrap();
+    assert_ne!(accounts.salt("alice@x.org", peer(1)).await.map(nonce).unwrap(), first);
+    drop(accounts);
+    store.close().await.unwrap();
+    let (accounts, _store) = open(folder.path());
+    assert_eq!(salt(&accounts, "alice@x.org").await, alice);
+    assert_eq!(salt(&accounts, "nobody@x.org").await, nobody);
+}
+
+#[tokio::test]
+async fn an_account_from_before_scram_learns_it_at_its_next_login() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    let alice = address("alice@x.org");
+    accounts.add(alice.clone(), password("correct horse")).await.unwrap();
+    let phone = accounts.add_device(&alice, "Phone").await.unwrap();
+    let forget = |entry: &mut Entry| {
+        entry.scram = None;
+        entry.devices[0].scram.clear();
+        Ok(())
+    };
+    accounts.change_entry(&alice, forget).await.unwrap();
+    for secret in ["correct horse", phone.expose()] {
+        assert!(matches!(prove(&accounts, "alice@x.org", secret).await, Err(AuthError::Wrong)));
+        let mut changes = accounts.changes();
+        login(&accounts, "alice@x.org", secret).await.unwrap();
+        changes.changed().await.unwrap();
+        prove(&accounts, "alice@x.org", secret).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn wrong_proofs_wait_as_wrong_passwords_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    accounts.add(address("alice@x.org"), password("correct horse")).await.unwrap();
+    for number in 0..5 {
+        let guess = prove(&accounts, "alice@x.org", &format!("guess {number}")).await;
+        assert!(matches!(guess, Err(AuthError::Wrong)), "{guess:?}");
+    }
+    let right = prove(&accounts, "alice@x.org", "correct horse").await;
+    assert!(matches!(right, Err(AuthError::Throttled(_))), "{right:?}");
 }

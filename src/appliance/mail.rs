@@ -10,9 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{MOST_CONNECTIONS, OutboundMode};
-use crate::net::{Limits, ListenError, Listener, Peer, Stream, Tls};
+use crate::mail::Domain;
+use crate::net::{Gate, Limits, ListenError, Listener, Peer, Rate, Stream, Tls, Width};
 use crate::office::{Office, Service};
-use crate::reports::Post;
+use crate::policy::allowance::Allowance;
+use crate::queue::{Queue, TlsTally};
+use crate::reports::{Post, TlsResults, TlsSeen};
 use crate::smtp::Role;
 use crate::{imap, pop3, smtp};
 
@@ -31,9 +34,18 @@ impl Services {
     ) -> Result<Self, ListenError> {
         let listen = &service.config.listen;
         let ports = |addresses: &[SocketAddr], limits| {
-            addresses.iter().map(|a| Listener::bind(*a, limits)).collect::<Result<Vec<_>, _>>()
+            // One gate for all addresses of a port.
+            let gate = Gate::new(limits);
+            addresses.iter().map(|a| Listener::bind(*a, &gate)).collect::<Result<Vec<_>, _>>()
         };
-        let people = Limits { total: MOST_CONNECTIONS, per_network: service.config.per_address };
+        // A household shares an address, and a cloud that fetches mail for many does so, too.
+        let people = Limits {
+            total: MOST_CONNECTIONS,
+            per_network: service.config.per_address,
+            width: Width::Household,
+            rate: None,
+            refusal: b"",
+        };
         let smtp_ports = [
             (Role::Mx, ports(&listen.smtp, STRANGERS)?),
             (Role::Submission, ports(&listen.submission, people)?),
@@ -100,7 +112,7 @@ impl Services {
             hostname: service.site.hostname.clone(),
             domain: service.site.domains.first().unwrap_or(&service.site.hostname).clone(),
             hold: matches!(service.config.outbound.mode, OutboundMode::Hold),
-            tls_results: Arc::new(|_| Ok(Vec::new())),
+            tls_results: tls_results(service.queue.clone()),
         };
         running.tasks.spawn(office.mail_reports().clone().post(post, running.stop.clone()));
         let (queue, stop) = (service.queue.clone(), running.stop.clone());
@@ -128,6 +140,19 @@ impl Services {
             self.tasks.spawn(listener.run(self.stop.clone(), self.tasks.clone(), connection));
         }
     }
+}
+
+/// The queue's counts of TLS, as reports tell them.
+fn tls_results(queue: Queue) -> TlsResults {
+    let seen = |(domain, tally): (Domain, TlsTally)| TlsSeen {
+        domain,
+        policy_type: tally.policy_type,
+        policy: tally.policy,
+        hosts: tally.hosts,
+        good: tally.good,
+        failures: tally.failures.into_iter().map(|f| (f.kind, f.host, f.count)).collect(),
+    };
+    Arc::new(move |day| Ok(queue.tls_results(day)?.into_iter().map(seen).collect()))
 }
 
 /// A connection as its protocol wants it: under TLS from the first byte, or plain.
@@ -165,13 +190,20 @@ fn smtp_server(office: &Office, service: &Service, tls: &Tls) -> smtp::Server {
             accounts: office.accounts().clone(),
             queue: service.queue.clone(),
             store: office.store().clone(),
+            allowance: Allowance::new(office.store().clone(), service.config.daily),
             clock: Arc::clone(office.clock()),
         },
     )
 }
 
-/// A household gets little mail at once; one sender must not take every place.
-const STRANGERS: Limits = Limits { total: 200, per_network: 20 };
+/// One sender must not take every place, nor the time of all others.
+const STRANGERS: Limits = Limits {
+    total: MOST_CONNECTIONS,
+    per_network: 30,
+    width: Width::Neighbourhood,
+    rate: Some(Rate { burst: 120, each: Duration::from_secs(1) }),
+    refusal: b"421 4.7.0 Too many connections; please come back in a minute\r\n",
+};
 
 /// A peer that does not get through a handshake in this time wants something else.
 const HANDSHAKE: Duration = Duration::from_secs(30);

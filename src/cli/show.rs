@@ -99,6 +99,10 @@ pub(super) fn answer(request: &Request, value: &Value) {
             items(value).for_each(queue_item);
         }
         Request::Queue(QueueCommand::Show { .. }) => queue_item(value),
+        Request::Queue(QueueCommand::Ledger) => {
+            none(value, "Nothing went badly.");
+            items(value).for_each(ledger_entry);
+        }
         Request::Queue(QueueCommand::Retry { id: None }) => {
             println!("All that waits is tried now.");
         }
@@ -219,6 +223,28 @@ fn queue_item(item: &Value) {
         let address = recipient[0].as_str().unwrap_or_default();
         let state = recipient[1].as_str().unwrap_or_default();
         println!("        to {address}{}{state}", if state.is_empty() { "" } else { ": " });
+    }
+}
+
+fn ledger_entry(item: &Value) {
+    let entry = &item["entry"];
+    let day = |name: &str| field(entry, name).split('T').next().unwrap_or_default().to_owned();
+    let mut counts = Vec::new();
+    for (name, words) in [
+        ("returned", "returned"),
+        ("reported", "reported as not delivered"),
+        ("complaints", "complained about"),
+    ] {
+        match entry[name].as_u64().unwrap_or_default() {
+            0 => {}
+            1 => counts.push(words.to_owned()),
+            more => counts.push(format!("{words} {more} times")),
+        }
+    }
+    println!("{}  {}, last on {}", field(item, "address"), counts.join(", "), day("last"));
+    println!("        {}", field(entry, "words"));
+    if entry["kept_back_until"].is_string() {
+        println!("        no mail is taken for it until {}", day("kept_back_until"));
     }
 }
 

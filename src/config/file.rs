@@ -75,11 +75,13 @@ impl ConfigFile {
     /// Fills in secrets that were left blank because this is about the same relay or Wi-Fi as
     /// before: a seed whose secrets were taken out must not take them out of the box too.
     pub fn keep_secrets_of(&mut self, before: &Self) {
-        if let (Some(new), Some(old)) = (relay_mut(self), relay(before))
-            && new.password.is_none()
-            && (&new.host, &new.user) == (&old.host, &old.user)
-        {
-            new.password.clone_from(&old.password);
+        for new in relays_mut(self).filter(|relay| relay.password.is_none()) {
+            let same = |old: &&RelayTable| {
+                (&new.preset, &new.host, &new.user) == (&old.preset, &old.host, &old.user)
+            };
+            if let Some(old) = relays(before).find(same) {
+                new.password.clone_from(&old.password);
+            }
         }
         if let (Some(new), Some(old)) = (&mut self.wifi, &before.wifi)
             && new.psk.is_none()
@@ -133,15 +135,46 @@ pub struct OutboundTable {
     /// The relay, for mode `relay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<RelayTable>,
+    /// `[[outbound.routes]]`: exceptions, the first that fits decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteTable>,
+    /// A PEM file of authorities trusted beside the web's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// `[outbound.ports]`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortsTable>,
+}
+
+/// `[[outbound.routes]]`: mail from, or to, a domain goes another way.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTable {
+    /// One of our domains; mail from any when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The recipient's domain; mail to any when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// `refused`: only for recipients that were refused on the direct way because of where this
+    /// box stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// `direct`, or `relay` with the relay below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// The relay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relay: Option<RelayTable>,
 }
 
 /// `relay = { … }`
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RelayTable {
+    /// A well-known relay by its short name; host, port and TLS come with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -171,6 +204,9 @@ pub struct PortsTable {
     /// Port of the receiving hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mx: Option<u16>,
+    /// Port of the hosts that publish MTA-STS policies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<u16>,
 }
 
 /// `[wifi]`
@@ -218,6 +254,10 @@ pub struct DnsTable {
     /// `address` or `address:port`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<String>,
+    /// A file of DNSKEY records to start proofs from, instead of the root's keys: for a DNS of
+    /// one's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust_anchor: Option<String>,
 }
 
 /// `[listen]`: `address:port` lists; an empty list switches a service off.
@@ -252,6 +292,12 @@ pub struct LimitsTable {
     /// Connections at once from one address to a port for people's own programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_address: Option<u64>,
+    /// Messages an account may send away in a day before they are held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_per_day: Option<u32>,
+    /// People never written to before that an account may write to in a day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_recipients_per_day: Option<u32>,
 }
 
 /// `[board]`: parts of the panel; each is `auto`, `none`, or a part's own name.
@@ -283,12 +329,19 @@ const HEADER: &str = "\
 
 ";
 
-fn relay(file: &ConfigFile) -> Option<&RelayTable> {
-    file.outbound.as_ref()?.relay.as_ref()
+fn relays(file: &ConfigFile) -> impl Iterator<Item = &RelayTable> {
+    let outbound = file.outbound.iter();
+    outbound.flat_map(|table| {
+        table.relay.iter().chain(table.routes.iter().filter_map(|route| route.relay.as_ref()))
+    })
 }
 
-fn relay_mut(file: &mut ConfigFile) -> Option<&mut RelayTable> {
-    file.outbound.as_mut()?.relay.as_mut()
+fn relays_mut(file: &mut ConfigFile) -> impl Iterator<Item = &mut RelayTable> {
+    let outbound = file.outbound.iter_mut();
+    outbound.flat_map(|table| {
+        let routes = table.routes.iter_mut().filter_map(|route| route.relay.as_mut());
+        table.relay.iter_mut().chain(routes)
+    })
 }
 
 /// The number people give the line that holds this byte.

@@ -8,6 +8,7 @@
 
 mod disk;
 mod file;
+mod presets;
 mod questions;
 mod resolve;
 mod seed;
@@ -19,8 +20,9 @@ use std::path::PathBuf;
 pub use disk::{FILE_NAME, load, load_file, save};
 pub use file::{
     BoardTable, ConfigFile, DnsTable, DomainTable, LimitsTable, ListenTable, MachineTable,
-    OutboundTable, OwnerTable, PortsTable, RelayTable, StoreTable, TlsTable, WifiTable,
+    OutboundTable, OwnerTable, PortsTable, RelayTable, RouteTable, StoreTable, TlsTable, WifiTable,
 };
+pub use presets::{PRESETS, Preset};
 pub use questions::{QUESTIONS, Question};
 pub use resolve::ConfigError;
 pub use seed::{Seed, without_secrets};
@@ -31,6 +33,22 @@ use crate::mail::{Address, Domain};
 
 /// Connections at once to one port, whoever they come from.
 pub const MOST_CONNECTIONS: usize = 1000;
+
+/// How much an account may send away within 24 hours before its mail is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DailyLimits {
+    /// Messages with a recipient elsewhere.
+    pub messages: u32,
+    /// Recipients elsewhere that the account never wrote to before.
+    pub new_recipients: u32,
+}
+
+impl Default for DailyLimits {
+    /// More than any household has letters; a stolen password is used for far more.
+    fn default() -> Self {
+        Self { messages: 1000, new_recipients: 200 }
+    }
+}
 
 /// Everything the services need to know, with defaults filled in.
 #[derive(Debug, Clone)]
@@ -47,10 +65,14 @@ pub struct Config {
     pub mta_sts: MtaSts,
     /// DNS servers to ask; the system's when empty.
     pub dns: Vec<SocketAddr>,
+    /// A file of DNSKEY records that DNSSEC proofs start from; the root's own keys when missing.
+    pub trust_anchor: Option<PathBuf>,
     /// Largest message taken, in bytes.
     pub message_size: u64,
     /// Connections at once from one address (IPv6: one /64) to one port of submission, IMAP or POP3.
     pub per_address: usize,
+    /// How much an account may send away in a day.
+    pub daily: DailyLimits,
     /// The wireless network to join; a cable needs nothing.
     pub wifi: Option<Wifi>,
     /// The parts of the panel.
@@ -77,8 +99,43 @@ pub struct Site {
 pub struct Outbound {
     /// The way.
     pub mode: OutboundMode,
+    /// Exceptions; the first that fits decides.
+    pub routes: Vec<Route>,
     /// Port of the receiving hosts: 25 but for tests on one machine.
     pub mx_port: u16,
+    /// Port of the hosts that publish MTA-STS policies: 443 but for tests.
+    pub https_port: u16,
+    /// A PEM file of authorities trusted beside the web's, for a relay in the house.
+    pub ca: Option<PathBuf>,
+}
+
+/// All mail this way, no exceptions, the usual ports.
+impl From<OutboundMode> for Outbound {
+    fn from(mode: OutboundMode) -> Self {
+        Self { mode, routes: Vec::new(), mx_port: 25, https_port: 443, ca: None }
+    }
+}
+
+/// An exception: mail from, or to, a domain goes another way.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The sender's domain; any when missing.
+    pub from: Option<Domain>,
+    /// The recipient's domain; any when missing.
+    pub to: Option<Domain>,
+    /// Only for recipients that were refused on the direct way because of where this box stands.
+    pub if_refused: bool,
+    /// The way.
+    pub via: Via,
+}
+
+/// The way of a [`Route`].
+#[derive(Debug, Clone)]
+pub enum Via {
+    /// To the receiving domain's MX hosts.
+    Direct,
+    /// To a host that sends for us.
+    Relay(Relay),
 }
 
 /// The way out.
@@ -103,6 +160,8 @@ pub struct Relay {
     pub login: Option<(String, Password)>,
     /// How the connection is protected.
     pub tls: RelayTls,
+    /// What its provider wants included in our SPF record, when it is a well-known one.
+    pub spf: Option<&'static str>,
 }
 
 /// How the connection to a relay is protected.

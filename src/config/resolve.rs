@@ -1,14 +1,15 @@
 //! From the file as written to [`Config`]: defaults filled in, every value checked, every
 //! complaint with its place in the file and what to write instead.
 
+mod outbound;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    Board, BoardTable, Config, ConfigFile, Listen, ListenTable, MOST_CONNECTIONS, MtaSts, Outbound,
-    OutboundMode, OutboundTable, Part, Relay, RelayTable, RelayTls, Site, StoreTable, TlsMode,
-    TlsTable, Wifi, WifiTable,
+    Board, BoardTable, Config, ConfigFile, DailyLimits, LimitsTable, Listen, ListenTable,
+    MOST_CONNECTIONS, MtaSts, Part, Site, StoreTable, TlsMode, TlsTable, Wifi, WifiTable,
 };
 use crate::mail::{Address, Domain};
 
@@ -25,7 +26,7 @@ impl ConfigFile {
     fn config(&self) -> Result<Config, Wrong> {
         Ok(Config {
             site: self.site()?,
-            outbound: outbound(self.outbound.as_ref())?,
+            outbound: outbound::outbound(self.outbound.as_ref())?,
             listen: listen(self.listen.clone().unwrap_or_default())?,
             tls: tls(self.tls.as_ref())?,
             mta_sts: mta_sts(self.tls.as_ref())?,
@@ -35,8 +36,13 @@ impl ConfigFile {
                 .flat_map(|table| &table.servers)
                 .map(|server| dns_server(server))
                 .collect::<Result<_, _>>()?,
+            trust_anchor: self
+                .dns
+                .as_ref()
+                .and_then(|table| Some(table.trust_anchor.as_ref()?.into())),
             message_size: MESSAGE_SIZE,
             per_address: per_address(self.limits.as_ref().and_then(|table| table.per_address))?,
+            daily: daily(self.limits.as_ref()),
             wifi: self.wifi.as_ref().map(wifi).transpose()?,
             board: board(self.board.as_ref())?,
             segment_size: segment_size(self.store.as_ref())?,
@@ -192,64 +198,6 @@ fn zone(name: String) -> Result<String, Wrong> {
     }
 }
 
-fn outbound(table: Option<&OutboundTable>) -> Result<Outbound, Wrong> {
-    let table = table.cloned().unwrap_or_default();
-    let mode = match table.mode.as_deref() {
-        // A relay that is described is meant to be used.
-        Some("relay") => relay(table.relay.as_ref())?,
-        None if table.relay.is_some() => relay(table.relay.as_ref())?,
-        None | Some("direct") => OutboundMode::Direct,
-        Some("hold") => OutboundMode::Hold,
-        Some(other) => {
-            return wrong(
-                "[outbound] mode",
-                format!("{other:?} is no way out; write \"direct\", \"relay\" or \"hold\""),
-            );
-        }
-    };
-    let mx_port = table.ports.and_then(|ports| ports.mx).unwrap_or(25);
-    port("[outbound.ports] mx", mx_port)?;
-    Ok(Outbound { mode, mx_port })
-}
-
-fn relay(table: Option<&RelayTable>) -> Result<OutboundMode, Wrong> {
-    let Some(table) = table else {
-        return Err(missing("[outbound] relay", "{ host = \"smtp.example.net\", port = 465 }"));
-    };
-    let host = needed("[outbound] relay host", table.host.as_ref(), "smtp.example.net")?;
-    let host = host
-        .parse()
-        .map_err(|_| Wrong::new("[outbound] relay host", format!("{host:?} is not a host name")))?;
-    let tls = match (table.tls.as_deref(), table.port) {
-        (Some("implicit"), _) | (None, None | Some(465)) => RelayTls::Implicit,
-        (Some("starttls"), _) | (None, Some(_)) => RelayTls::StartTls,
-        (Some("none"), _) => RelayTls::None,
-        (Some(other), _) => {
-            return wrong(
-                "[outbound] relay tls",
-                format!("{other:?} is not known; write \"implicit\", \"starttls\" or \"none\""),
-            );
-        }
-    };
-    let usual = if tls == RelayTls::Implicit { 465 } else { 587 };
-    let number = table.port.unwrap_or(usual);
-    port("[outbound] relay port", number)?;
-    let login = match (table.user.as_deref().filter(|user| !user.is_empty()), &table.password) {
-        (Some(user), Some(password)) => Some((user.to_owned(), password.clone())),
-        (None, None) => None,
-        (Some(_), None) => return Err(missing("[outbound] relay password", "…")),
-        (None, Some(_)) => return Err(missing("[outbound] relay user", "alice")),
-    };
-    if login.is_some() && tls == RelayTls::None {
-        return wrong(
-            "[outbound] relay tls",
-            "\"none\" would send the relay's password in the clear; use \"implicit\" or \
-             \"starttls\", or take user and password out",
-        );
-    }
-    Ok(OutboundMode::Relay(Relay { host, port: number, login, tls }))
-}
-
 fn port(key: &'static str, number: u16) -> Result<(), Wrong> {
     if number == 0 { wrong(key, "0 is not a port; write 1 to 65535") } else { Ok(()) }
 }
@@ -298,6 +246,16 @@ fn per_address(given: Option<u64>) -> Result<usize, Wrong> {
         let reason = format!("{given} is out of range; write 1 to {MOST_CONNECTIONS}");
         Wrong::new("[limits] per_address", reason)
     })
+}
+
+fn daily(table: Option<&LimitsTable>) -> DailyLimits {
+    let usual = DailyLimits::default();
+    DailyLimits {
+        messages: table.and_then(|table| table.messages_per_day).unwrap_or(usual.messages),
+        new_recipients: table
+            .and_then(|table| table.new_recipients_per_day)
+            .unwrap_or(usual.new_recipients),
+    }
 }
 
 fn dns_server(text: &str) -> Result<SocketAddr, Wrong> {

@@ -167,6 +167,16 @@ async fn queue(office: &Office, command: &QueueCommand) -> Result<Value, String>
             queue.discard(QueueId(*id)).await.map_err(text)?;
             Ok(json!({ "dropped": id }))
         }
+        QueueCommand::Ledger => Ok(queue
+            .ledger()
+            .map_err(text)?
+            .into_iter()
+            .map(|(address, entry)| json!({ "address": address, "entry": entry }))
+            .collect()),
+        QueueCommand::Lift { address } => {
+            queue.lift(address).await.map_err(text)?;
+            Ok(json!({ "lifted": address }))
+        }
     }
 }
 

@@ -138,7 +138,10 @@ impl QuotaChange {
 /// What can be asked about the queue.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
-#[allow(missing_docs, reason = "each is the subcommand of the same name; the field is the number")]
+#[allow(
+    missing_docs,
+    reason = "each is the subcommand of the same name; the field is what it is about"
+)]
 pub enum QueueCommand {
     List,
     Show { id: u64 },
@@ -146,6 +149,8 @@ pub enum QueueCommand {
     Hold { id: u64 },
     Release { id: u64 },
     Drop { id: u64 },
+    Ledger,
+    Lift { address: Address },
 }
 
 /// One line back.

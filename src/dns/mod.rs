@@ -1,16 +1,17 @@
 //! Questions to the DNS with three outcomes: yes, no, and could not tell. The only user of
-//! hickory. Nothing here is proved by DNSSEC, and nobody may take it for that: a bit set by a
-//! server along the way proves nothing.
+//! hickory. An answer is proved by DNSSEC only when it comes as [`Proved`]: the signatures were
+//! checked here. A bit set by a server along the way proves nothing.
 //!
 //! A timeout, a refusal and a failing server all mean *could not tell*: mail waits for a later
 //! attempt then, and a check lights neither green nor red. [`world`] is the other side: a name
 //! server of our own with made-up zones, for the demo and for tests.
 
+mod proof;
 #[cfg(feature = "demo")]
 pub mod world;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::system_conf::parse_resolv_conf;
 
 use crate::mail::Domain;
+pub use proof::{Matching, Proved, Selector, Tlsa, Usage};
 
 /// The resolver; cheap to clone, one cache.
 #[derive(Clone)]
@@ -36,7 +38,7 @@ pub struct Resolver {
 #[derive(Clone)]
 enum Servers {
     /// The servers the owner named.
-    Named(Box<TokioResolver>),
+    Named(Box<Pair>),
     /// The system's, as they are at the time of asking.
     System(Arc<System>),
 }
@@ -45,41 +47,40 @@ impl Resolver {
     /// Asks these servers, or the system's when the list is empty. The system's need not be known
     /// yet, and may change: a box starts before its cable is plugged in, and moves house.
     pub fn new(servers: &[SocketAddr]) -> Result<Self, ResolverError> {
+        Self::with_anchors(servers, proof::Anchors::default())
+    }
+
+    /// Like [`Resolver::new`]; DNSSEC proofs start from the DNSKEY records in this file instead of
+    /// the root's own keys.
+    pub fn with_trust_anchor(servers: &[SocketAddr], file: &Path) -> Result<Self, ResolverError> {
+        Self::with_anchors(servers, proof::read_anchors(file).map_err(ResolverError)?)
+    }
+
+    fn with_anchors(
+        servers: &[SocketAddr],
+        anchors: proof::Anchors,
+    ) -> Result<Self, ResolverError> {
         if servers.is_empty() {
-            return Ok(Self { servers: Servers::System(Arc::new(System::new(SYSTEM_FILE))) });
+            let system = System::new(SYSTEM_FILE, anchors);
+            return Ok(Self { servers: Servers::System(Arc::new(system)) });
         }
         let config = ResolverConfig::from_name_servers(servers.iter().map(server).collect());
-        let named = build(config).map_err(ResolverError)?;
+        let named = Pair::build(&config, anchors).map_err(ResolverError)?;
         Ok(Self { servers: Servers::Named(Box::new(named)) })
     }
 
     /// Forgets every cached answer, so that a check after a change of records sees the change.
     pub fn forget(&self) {
-        if let Ok(resolver) = self.present() {
-            resolver.clear_cache();
+        if let Ok(pair) = self.present() {
+            pair.plain.clear_cache();
+            pair.proving.clear_cache();
         }
     }
 
     /// Mail exchangers, best preference first; a null MX (RFC 7505) is a single root target,
     /// [`Mx::host`] = `None`.
     pub async fn mx(&self, domain: &Domain) -> Answer<Vec<Mx>> {
-        let answer = self.ask(name(domain), RecordType::MX, |data| match data {
-            RData::MX(mx) if mx.exchange.is_root() => {
-                Some(Mx { preference: mx.preference, host: None })
-            }
-            RData::MX(mx) => {
-                Some(Mx { preference: mx.preference, host: Some(to_domain(&mx.exchange)?) })
-            }
-            _ => None,
-        });
-        answer.await.map(|mut all| {
-            all.sort();
-            // A root target beside real hosts is a mistake, not a refusal (RFC 7505 §3).
-            if all.iter().any(|mx| mx.host.is_some()) {
-                all.retain(|mx| mx.host.is_some());
-            }
-            all
-        })
+        self.ask(name(domain), RecordType::MX, exchange).await.map(in_order)
     }
 
     /// IPv4 and IPv6 addresses, IPv4 first.
@@ -98,26 +99,10 @@ impl Resolver {
 
     async fn addresses_at(&self, name: Result<Name, String>) -> Answer<Vec<IpAddr>> {
         let (v4, v6) = tokio::join!(
-            self.ask(name.clone(), RecordType::A, |data| match data {
-                RData::A(a) => Some(IpAddr::V4(a.0)),
-                _ => None,
-            }),
-            self.ask(name, RecordType::AAAA, |data| match data {
-                RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
-                _ => None,
-            }),
+            self.ask(name.clone(), RecordType::A, address),
+            self.ask(name, RecordType::AAAA, address),
         );
-        match (v4, v6) {
-            (Answer::Yes(mut all), Answer::Yes(more)) => {
-                all.extend(more);
-                Answer::Yes(all)
-            }
-            (Answer::Yes(all), _) | (_, Answer::Yes(all)) => Answer::Yes(all),
-            (Answer::CouldNotTell(why), _) | (_, Answer::CouldNotTell(why)) => {
-                Answer::CouldNotTell(why)
-            }
-            (Answer::No(a), Answer::No(b)) => Answer::No(a.max(b)),
-        }
+        both(v4, v6)
     }
 
     /// Names of an address.
@@ -150,7 +135,7 @@ impl Resolver {
             Err(why) => return Answer::CouldNotTell(why),
         };
         let resolver = match self.present() {
-            Ok(resolver) => resolver,
+            Ok(pair) => pair.plain,
             Err(why) => return Answer::CouldNotTell(why),
         };
         let found = match resolver.lookup(name.clone(), kind).await {
@@ -161,9 +146,9 @@ impl Resolver {
         if picked.is_empty() { Answer::No(Absence::NoRecord) } else { Answer::Yes(picked) }
     }
 
-    fn present(&self) -> Result<TokioResolver, String> {
+    fn present(&self) -> Result<Pair, String> {
         match &self.servers {
-            Servers::Named(resolver) => Ok(TokioResolver::clone(resolver)),
+            Servers::Named(pair) => Ok(Pair::clone(pair)),
             Servers::System(system) => system.present(),
         }
     }
@@ -220,30 +205,49 @@ impl std::fmt::Debug for Resolver {
     }
 }
 
+/// The same servers, asked with and without proof.
+#[derive(Clone)]
+struct Pair {
+    plain: TokioResolver,
+    proving: TokioResolver,
+    able: Arc<proof::Able>,
+}
+
+impl Pair {
+    fn build(config: &ResolverConfig, anchors: proof::Anchors) -> Result<Self, String> {
+        Ok(Self {
+            plain: build(config.clone(), None)?,
+            proving: build(config.clone(), Some(anchors))?,
+            able: Arc::default(),
+        })
+    }
+}
+
 /// The servers named in the system's file, read again whenever it changes.
 struct System {
     file: PathBuf,
-    read: Mutex<Option<(Vec<u8>, TokioResolver)>>,
+    anchors: proof::Anchors,
+    read: Mutex<Option<(Vec<u8>, Pair)>>,
 }
 
 impl System {
-    fn new(file: impl Into<PathBuf>) -> Self {
-        Self { file: file.into(), read: Mutex::default() }
+    fn new(file: impl Into<PathBuf>, anchors: proof::Anchors) -> Self {
+        Self { file: file.into(), anchors, read: Mutex::default() }
     }
 
-    fn present(&self) -> Result<TokioResolver, String> {
+    fn present(&self) -> Result<Pair, String> {
         // Some hundred bytes in memory: cheaper than to be wrong about when they changed.
         let text = std::fs::read(&self.file).unwrap_or_default();
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, resolver)) = &*read
+        if let Some((known, pair)) = &*read
             && *known == text
         {
-            return Ok(resolver.clone());
+            return Ok(pair.clone());
         }
         let (config, _) = parse_resolv_conf(&text).map_err(|_| NO_SERVER.to_owned())?;
-        let resolver = build(config)?;
-        *read = Some((text, resolver.clone()));
-        Ok(resolver)
+        let pair = Pair::build(&config, self.anchors.clone())?;
+        *read = Some((text, pair.clone()));
+        Ok(pair)
     }
 }
 
@@ -253,9 +257,13 @@ const SYSTEM_FILE: &str = "/etc/resolv.conf";
 const NO_SERVER: &str =
     "no DNS server is known: is the network cable plugged in, and does the router name a server?";
 
-fn build(config: ResolverConfig) -> Result<TokioResolver, String> {
+/// With `anchors`, every signature is checked from there down.
+fn build(config: ResolverConfig, anchors: Option<proof::Anchors>) -> Result<TokioResolver, String> {
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     settings(builder.options_mut());
+    if let Some(anchors) = anchors {
+        builder = builder.with_trust_anchor(anchors);
+    }
     builder.build().map_err(|error| error.to_string())
 }
 
@@ -284,6 +292,50 @@ fn server(address: &SocketAddr) -> NameServerConfig {
 fn name(domain: &Domain) -> Result<Name, String> {
     Name::from_ascii(format!("{domain}."))
         .map_err(|error| format!("{domain} cannot be asked for: {error}"))
+}
+
+fn exchange(data: &RData) -> Option<Mx> {
+    match data {
+        RData::MX(mx) if mx.exchange.is_root() => {
+            Some(Mx { preference: mx.preference, host: None })
+        }
+        RData::MX(mx) => {
+            Some(Mx { preference: mx.preference, host: Some(to_domain(&mx.exchange)?) })
+        }
+        _ => None,
+    }
+}
+
+fn in_order(mut all: Vec<Mx>) -> Vec<Mx> {
+    all.sort();
+    // A root target beside real hosts is a mistake, not a refusal (RFC 7505 §3).
+    if all.iter().any(|mx| mx.host.is_some()) {
+        all.retain(|mx| mx.host.is_some());
+    }
+    all
+}
+
+fn address(data: &RData) -> Option<IpAddr> {
+    match data {
+        RData::A(a) => Some(IpAddr::V4(a.0)),
+        RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
+        _ => None,
+    }
+}
+
+/// What both families give together.
+fn both(v4: Answer<Vec<IpAddr>>, v6: Answer<Vec<IpAddr>>) -> Answer<Vec<IpAddr>> {
+    match (v4, v6) {
+        (Answer::Yes(mut all), Answer::Yes(more)) => {
+            all.extend(more);
+            Answer::Yes(all)
+        }
+        (Answer::Yes(all), _) | (_, Answer::Yes(all)) => Answer::Yes(all),
+        (Answer::CouldNotTell(why), _) | (_, Answer::CouldNotTell(why)) => {
+            Answer::CouldNotTell(why)
+        }
+        (Answer::No(a), Answer::No(b)) => Answer::No(a.max(b)),
+    }
 }
 
 fn to_domain(name: &Name) -> Option<Domain> {

@@ -91,7 +91,7 @@ async fn a_record_that_appears_is_seen() {
 async fn the_systems_servers_may_come_late_and_change() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("resolv.conf");
-    let system = Arc::new(System::new(&file));
+    let system = Arc::new(System::new(&file, proof::Anchors::default()));
     let resolver = Resolver { servers: Servers::System(Arc::clone(&system)) };
     for text in [None, Some("# no link yet\n")] {
         if let Some(text) = text {

@@ -2,6 +2,8 @@
 //! for tests. Zones are text; records can be replaced while it runs, so that the records a wizard
 //! asks for can "appear", and names can be made to fail.
 
+mod signing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
@@ -22,6 +24,7 @@ use hickory_server::zone_handler::MessageResponseBuilder;
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::mail::Domain;
+use signing::Signer;
 
 /// The running name server; stops when the last handle is dropped.
 #[derive(Clone)]
@@ -77,6 +80,32 @@ impl World {
             .retain(|key, _| key.name().to_string().trim_end_matches('.') != domain.as_str());
     }
 
+    /// Signs every answer from now on, as one zone with the key that follows from this seed.
+    /// Returns the text of a trust anchor file.
+    pub fn sign(&self, seed: [u8; 32]) -> Result<String, ZoneError> {
+        let fail = |reason| ZoneError { origin: ".".to_owned(), reason };
+        let signer = Signer::new(seed).map_err(fail)?;
+        let anchor = signer.anchor();
+        self.records.write().unwrap_or_else(PoisonError::into_inner).signer = Some(signer);
+        Ok(anchor)
+    }
+
+    /// Signs nothing at this name and below it, as in a zone without DNSSEC.
+    pub fn cut_off(&self, domain: &Domain) {
+        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signer) = &mut records.signer {
+            signer.cuts.insert(domain.to_string());
+        }
+    }
+
+    /// Signs wrongly at this name, as a forger would.
+    pub fn spoil(&self, domain: &Domain) {
+        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signer) = &mut records.signer {
+            signer.spoilt.insert(domain.to_string());
+        }
+    }
+
     /// Makes questions about a name fail (SERVFAIL) or work again.
     pub fn fail(&self, domain: &Domain, fails: bool) {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
@@ -115,6 +144,7 @@ pub struct ZoneError {
 struct Records {
     sets: BTreeMap<RrKey, Vec<Record>>,
     failing: BTreeSet<String>,
+    signer: Option<Signer>,
 }
 
 impl Records {
@@ -130,6 +160,11 @@ impl Records {
                 found.extend_from_slice(set);
                 break;
             }
+            let own = self.signer.as_ref().map(|signer| signer.own(&name, kind));
+            if let Some(own) = own.filter(|own| !own.is_empty()) {
+                found.extend(own);
+                break;
+            }
             let Some(alias) = self.sets.get(&RrKey::new(name.clone(), RecordType::CNAME)) else {
                 break;
             };
@@ -141,12 +176,35 @@ impl Records {
         }
         // A name exists when it, or anything below it, has a record (RFC 8020).
         let exists = || self.sets.keys().any(|key| name.zone_of(key.name()));
-        let code = if !found.is_empty() || exists() {
+        // A signed world says of every name that it exists: one kind of proof is enough.
+        let code = if !found.is_empty() || self.signer.is_some() || exists() {
             ResponseCode::NoError
         } else {
             ResponseCode::NXDomain
         };
+        if let Some(signer) = &self.signer {
+            found.extend(signer.sign(&found));
+        }
         (code, found)
+    }
+
+    /// What goes with an answer that there is no such record.
+    fn absence(&self, name: &LowerName) -> Vec<Record> {
+        let mut all = vec![soa()];
+        if let Some(signer) = &self.signer {
+            let mut types: Vec<RecordType> = self
+                .sets
+                .keys()
+                .filter(|key| key.name() == name)
+                .map(|key| key.record_type)
+                .collect();
+            let own =
+                [RecordType::NS].into_iter().filter(|kind| !signer.own(name, *kind).is_empty());
+            types.extend(own);
+            all.extend(signer.nothing_else(name, types));
+            all.extend(signer.sign(&all));
+        }
+        all
     }
 }
 
@@ -157,24 +215,21 @@ struct Answerer {
 impl Answerer {
     async fn respond<R: ResponseHandler>(&self, request: &Request, mut to: R) -> ResponseInfo {
         let mut metadata = Metadata::response_from_request(&request.metadata);
-        let (code, answers) = match request.request_info() {
+        let (code, answers, absence) = match request.request_info() {
             Ok(info) => {
                 let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
-                records.answer(info.query.name(), info.query.query_type())
+                let (code, answers) = records.answer(info.query.name(), info.query.query_type());
+                let empty = answers.is_empty();
+                let absence = if empty { records.absence(info.query.name()) } else { Vec::new() };
+                (code, answers, absence)
             }
-            Err(_) => (ResponseCode::FormErr, Vec::new()),
+            Err(_) => (ResponseCode::FormErr, Vec::new(), Vec::new()),
         };
         metadata.authoritative = true;
         metadata.recursion_available = true;
         metadata.response_code = code;
-        let negative = answers.is_empty().then(soa);
-        let response = MessageResponseBuilder::from_message_request(request).build(
-            metadata,
-            &answers,
-            None,
-            negative.as_ref(),
-            None,
-        );
+        let response = MessageResponseBuilder::from_message_request(request)
+            .build(metadata, &answers, &absence, None, None);
         match to.send_response(response).await {
             Ok(info) => info,
             Err(error) => {

@@ -46,6 +46,14 @@ impl LineBuffer {
         self.bytes.len()
     }
 
+    /// Gives back the memory of an empty buffer: a peer may be silent for minutes.
+    pub fn release(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+            self.scanned = 0;
+        }
+    }
+
     /// Throws away what was received and not given out: at STARTTLS, plaintext that came early
     /// must not be taken for something said under TLS (RFC 3207 §4.2).
     pub fn clear(&mut self) {

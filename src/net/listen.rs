@@ -1,12 +1,10 @@
-//! Accepting connections, never more than the box can carry: a number in all, a number from one
-//! network, and a pause when the system has no file descriptor left.
+//! Accepting connections, never more than the box can carry: as many as a [`Gate`] lets in, and a pause
+//! when the system has no file descriptor left.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::socket::{
@@ -17,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::limits::Gate;
+
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
@@ -26,33 +26,24 @@ pub struct Peer {
     pub local: SocketAddr,
 }
 
-/// How many connections at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// In all, on one listener.
-    pub total: usize,
-    /// From one network: an IPv4 address, or an IPv6 /64.
-    pub per_network: usize,
-}
-
 /// A bound port. Bound before it is served, so that an error shows at start and not later.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     local: SocketAddr,
-    limits: Limits,
+    gate: Gate,
 }
 
 impl Listener {
     /// Binds an address. IPv6 sockets take IPv6 only, so that both families can be bound.
-    pub fn bind(address: SocketAddr, limits: Limits) -> Result<Self, ListenError> {
+    pub fn bind(address: SocketAddr, gate: &Gate) -> Result<Self, ListenError> {
         let fail = |source| ListenError { address, source };
         let socket = open(address).map_err(|errno| fail(errno.into()))?;
         let socket = std::net::TcpListener::from(socket);
         socket.set_nonblocking(true).map_err(fail)?;
         let socket = TcpListener::from_std(socket).map_err(fail)?;
         let local = socket.local_addr().map_err(fail)?;
-        Ok(Self { socket, local, limits })
+        Ok(Self { socket, local, gate: gate.clone() })
     }
 
     /// The address bound, with the port the system chose when 0 was asked for.
@@ -67,7 +58,6 @@ impl Listener {
         F: Fn(TcpStream, Peer) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let book = Arc::new(Book::default());
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
@@ -83,9 +73,15 @@ impl Listener {
                 }
             };
             let peer = Peer { address: address.ip().to_canonical(), local: self.local };
-            let Some(entry) = Book::enter(&book, peer.address, self.limits) else {
-                tracing::debug!(peer = %peer.address, "too many connections; closed");
-                continue;
+            let now = tokio::time::Instant::now().into_std();
+            let entry = match self.gate.enter(peer.address, now) {
+                Ok(entry) => entry,
+                Err(reason) => {
+                    tracing::debug!(peer = %peer.address, %reason, "not let in");
+                    // What does not fit into an empty buffer at once is not worth waiting for.
+                    let _ = stream.try_write(self.gate.refusal());
+                    continue;
+                }
             };
             // Replies are small and awaited: waiting for more to send only delays them.
             if let Err(error) = stream.set_nodelay(true) {
@@ -106,58 +102,6 @@ impl Listener {
 pub struct ListenError {
     address: SocketAddr,
     source: io::Error,
-}
-
-/// Who is connected now, by network.
-#[derive(Debug, Default)]
-struct Book {
-    open: Mutex<(usize, HashMap<IpAddr, usize>)>,
-}
-
-impl Book {
-    fn enter(book: &Arc<Self>, address: IpAddr, limits: Limits) -> Option<Entry> {
-        let network = network(address);
-        let mut guard = book.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let (total, networks) = &mut *guard;
-        let here = networks.get(&network).copied().unwrap_or(0);
-        if *total >= limits.total || here >= limits.per_network {
-            return None;
-        }
-        *total += 1;
-        networks.insert(network, here + 1);
-        Some(Entry { book: Arc::clone(book), network })
-    }
-}
-
-/// One connection's place in the book; given back when dropped, a panic included.
-struct Entry {
-    book: Arc<Book>,
-    network: IpAddr,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let mut guard = self.book.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let (total, networks) = &mut *guard;
-        *total -= 1;
-        if let Some(here) = networks.get_mut(&self.network) {
-            *here -= 1;
-            if *here == 0 {
-                networks.remove(&self.network);
-            }
-        }
-    }
-}
-
-/// A household or host: an IPv4 address, or the /64 of an IPv6 address.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
 }
 
 fn open(address: SocketAddr) -> nix::Result<OwnedFd> {
@@ -181,3 +125,7 @@ fn hint(error: &io::Error) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "what cannot be set up is the failed test")]
+mod tests;

@@ -2,10 +2,12 @@
 //! of lines, and the certificates. Protocol servers get a [`Stream`] and a peer address and know
 //! nothing of how they came about.
 
+mod limits;
 mod line;
 mod listen;
 mod tls;
 
+pub use limits::{Conduct, Entry, Gate, Limits, Network, Rate, Refused, Width};
 pub use line::{Line, LineBuffer, LineError};
-pub use listen::{Limits, ListenError, Listener, Peer};
-pub use tls::{Stream, Tls, TlsError};
+pub use listen::{ListenError, Listener, Peer};
+pub use tls::{Bindings, Channel, Stream, Tls, TlsError};

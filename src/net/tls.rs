@@ -1,6 +1,8 @@
 //! TLS for every listener: one certificate, made at the first start when none is given, and one
 //! stream type so that a protocol server does not care when STARTTLS happens.
 
+mod channel;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -16,13 +18,22 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub use self::channel::{Bindings, Channel};
 use crate::files::{create_private_folder, write_private};
 use crate::mail::Domain;
 
 /// The box's certificate, ready to accept TLS connections; cheap to clone.
 #[derive(Clone)]
 pub struct Tls {
-    acceptor: Arc<RwLock<TlsAcceptor>>,
+    identity: Arc<RwLock<Identity>>,
+}
+
+/// What goes with one certificate.
+#[derive(Clone)]
+struct Identity {
+    acceptor: TlsAcceptor,
+    /// See [`Bindings::end_point`].
+    end_point: Option<Arc<[u8]>>,
 }
 
 impl Tls {
@@ -34,12 +45,13 @@ impl Tls {
             .map_err(|error| file(certificate, error.to_string()))?;
         let key =
             PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, error.to_string()))?;
+        let end_point = chain.first().and_then(|leaf| channel::end_point(leaf));
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(TlsError::Unusable)?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Self { acceptor: Arc::new(RwLock::new(acceptor)) })
+        Ok(Self { identity: Arc::new(RwLock::new(Identity { acceptor, end_point })) })
     }
 
     /// Loads the self-signed certificate in `folder`, making one for `name` when there is none.
@@ -67,14 +79,19 @@ impl Tls {
 
     /// Performs the server's side of the handshake.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Stream> {
-        let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Stream::Tls(Box::new(acceptor.accept(stream).await?)))
+        let Identity { acceptor, end_point } = self.identity();
+        let stream = acceptor.accept(stream).await?;
+        Ok(Stream::Tls(Box::new(Secured { stream, end_point })))
     }
 
     /// Takes another's certificate for all connections from now on, on every clone of this one.
     pub fn renew(&self, other: &Self) {
-        let new = other.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
-        *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = new;
+        let new = other.identity();
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -90,13 +107,31 @@ pub enum Stream {
     /// In the clear.
     Plain(TcpStream),
     /// Under TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Secured>),
+}
+
+/// A connection under TLS, and what the certificate it began with is known by.
+#[derive(Debug)]
+pub struct Secured {
+    stream: TlsStream<TcpStream>,
+    end_point: Option<Arc<[u8]>>,
 }
 
 impl Stream {
     /// Whether what is said can be overheard.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// What TLS came about; nothing in the clear.
+    pub fn channel(&self) -> Option<Channel> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(secured) => {
+                let (_, connection) = secured.stream.get_ref();
+                Some(Channel::of(connection, secured.end_point.clone()))
+            }
+        }
     }
 
     /// STARTTLS: turns a plain connection into one under TLS.
@@ -116,7 +151,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_read(context, buffer),
         }
     }
 }
@@ -129,21 +164,21 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(secured) => Pin::new(&mut secured.stream).poll_shutdown(context),
         }
     }
 }

@@ -1,44 +1,38 @@
 //! One attempt at one record: its recipients are grouped by where they go, each group is handed to
 //! the first host that takes it, and what was heard is written down group by group, so that nobody
-//! whose host said yes is ever sent it twice.
+//! whose host said yes is ever sent it twice. Who was refused on the direct way because of where
+//! this box stands is tried by the relay for such cases in the same attempt.
 
 use std::collections::BTreeMap;
-use std::io::{self, Cursor, Read};
-use std::net::SocketAddr;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::runner::LONGEST_WAIT;
+use super::note::{Heard, Outcome};
 use super::states::{Origin, Problem, Recipient, State};
-use super::{AcceptError, Incoming, Inner, QueueError, Source, bounce, route};
+use super::ways::Way;
+use super::{AcceptError, Incoming, Inner, QueueError, Source, bounce};
 use crate::clock::ClockTrust;
-use crate::config::{OutboundMode, Relay, RelayTls};
-use crate::mail::{Address, Domain, Envelope, ReversePath};
+use crate::mail::{self, Domain, Envelope, MailRequests, ReversePath};
 use crate::policy::dkim::SignError;
-use crate::smtp::client::{Fault, Mail, Security, Target, Trouble, Verdict};
-use crate::store::{Batch, Body, Content, QueueId, StoreError};
+use crate::store::{Batch, Body, BodyWriter, Content, QueueId, StoreError};
 
 /// A message on its way: what goes on the wire before its stored bytes, and those.
-struct Outgoing {
-    id: QueueId,
-    from: ReversePath,
-    signature: Vec<u8>,
-    content: Content,
-}
-
-/// What was heard about one recipient.
-enum Heard {
-    Delivered,
-    Problem { problem: Problem, last: bool },
+pub(super) struct Outgoing {
+    pub(super) id: QueueId,
+    pub(super) from: ReversePath,
+    pub(super) asked: MailRequests,
+    pub(super) signature: Vec<u8>,
+    pub(super) content: Content,
 }
 
 impl Inner {
     /// Tries a record once and writes down what came of it.
     pub(super) async fn attempt(self: &Arc<Self>, id: QueueId) -> Result<(), QueueError> {
         let (record, state) = self.load(id)?;
-        let groups = self.groups(&state);
+        let groups = self.groups(&state, |_| true);
         if !groups.is_empty() {
             // Nothing goes out while nothing can be written down: it would go out again and again.
             self.store.alive().await?;
@@ -46,43 +40,66 @@ impl Inner {
             let outgoing = Arc::new(Outgoing {
                 id,
                 from: state.from.clone(),
+                asked: state.asked.clone(),
                 signature,
                 content: record.content.clone(),
             });
-            let mut running = JoinSet::new();
-            for (domain, to) in groups {
-                let (inner, outgoing) = (Arc::clone(self), Arc::clone(&outgoing));
-                running.spawn(async move {
-                    let heard = Box::pin(inner.try_group(&outgoing, domain.as_ref(), &to)).await;
-                    inner.note_surely(outgoing.id, &to, &heard).await;
-                });
-            }
-            // All of them end: what one host took must be written down whatever befell another.
-            let mut failure = None;
-            while let Some(ended) = running.join_next().await {
-                failure = failure.or(ended.err());
-            }
-            if let Some(error) = failure {
-                return Err(QueueError::Stopped(error.to_string()));
-            }
+            self.try_groups(&outgoing, groups).await?;
+            let before = |recipient: &Recipient| {
+                state.recipients.iter().any(|r| r.address == recipient.address && r.detour)
+            };
+            let second_round = match self.load(id) {
+                Ok((_, now)) => self.groups(&now, |r| r.detour && !before(r)),
+                Err(QueueError::Missing(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            self.try_groups(&outgoing, second_round).await?;
         }
         self.conclude(id).await
     }
 
-    /// Recipients by domain; all in one group for a relay. Without key: the relay.
-    fn groups(&self, state: &State) -> Vec<(Option<Domain>, Vec<Address>)> {
-        let mut by_domain: BTreeMap<Option<Domain>, Vec<Address>> = BTreeMap::new();
-        for recipient in state.open() {
-            let address = &recipient.address;
-            let relayed = matches!(self.outbound.mode, OutboundMode::Relay(_))
-                && !self.accounts.is_ours(address.domain());
-            let key = (!relayed).then(|| address.domain().clone());
-            by_domain.entry(key).or_default().push(address.clone());
+    async fn try_groups(
+        self: &Arc<Self>,
+        outgoing: &Arc<Outgoing>,
+        groups: Vec<(Way, Vec<mail::Recipient>)>,
+    ) -> Result<(), QueueError> {
+        let mut running = JoinSet::new();
+        for (way, to) in groups {
+            let (inner, outgoing) = (Arc::clone(self), Arc::clone(outgoing));
+            running.spawn(async move {
+                let outcome = Box::pin(inner.try_group(&outgoing, &way, &to)).await;
+                inner.note_surely(outgoing.id, &way, &to, &outcome).await;
+            });
+        }
+        // All of them end: what one host took must be written down whatever befell another.
+        let mut failure = None;
+        while let Some(ended) = running.join_next().await {
+            failure = failure.or(ended.err());
+        }
+        failure.map_or(Ok(()), |error| Err(QueueError::Stopped(error.to_string())))
+    }
+
+    /// Open recipients by the way they go.
+    fn groups(
+        &self,
+        state: &State,
+        which: impl Fn(&Recipient) -> bool,
+    ) -> Vec<(Way, Vec<mail::Recipient>)> {
+        let mut by_way: BTreeMap<Way, Vec<mail::Recipient>> = BTreeMap::new();
+        for recipient in state.open().filter(|recipient| which(recipient)) {
+            let domain = recipient.address.domain();
+            // It became ours while the message waited.
+            let way = if self.accounts.is_ours(domain) {
+                Way::Direct(domain.clone())
+            } else {
+                Way::of(&self.outbound, &state.from, recipient)
+            };
+            by_way.entry(way).or_default().push(recipient.outward());
         }
         // A host need take no more than 100 recipients at once (RFC 5321 §4.5.3.1.8).
-        let chunks = by_domain.into_iter().flat_map(|(key, to)| {
-            let chunks: Vec<Vec<Address>> = to.chunks(100).map(<[Address]>::to_vec).collect();
-            chunks.into_iter().map(move |chunk| (key.clone(), chunk))
+        let chunks = by_way.into_iter().flat_map(|(way, to)| {
+            let chunks: Vec<_> = to.chunks(100).map(<[mail::Recipient]>::to_vec).collect();
+            chunks.into_iter().map(move |chunk| (way.clone(), chunk))
         });
         chunks.collect()
     }
@@ -107,159 +124,53 @@ impl Inner {
         }
     }
 
-    async fn try_group(
-        &self,
-        outgoing: &Outgoing,
-        domain: Option<&Domain>,
-        to: &[Address],
-    ) -> Vec<Heard> {
-        // The domain's turn first: those who wait for a slow host take no place from others.
-        let turns = domain.map(|domain| self.turns(domain));
+    async fn try_group(&self, outgoing: &Outgoing, way: &Way, to: &[mail::Recipient]) -> Outcome {
+        // The host's turn first: those who wait for a slow one take no place from others.
+        let relay = way.relay(&self.outbound);
+        let turns = match (way, relay) {
+            (Way::Direct(domain), _) => Some(self.turns(domain)),
+            (_, Some(relay)) => Some(self.turns(&relay.host)),
+            _ => None,
+        };
         let _turn = match &turns {
             Some(turns) => turns.acquire().await.ok(),
             None => None,
         };
         let _place = self.marks.places.acquire().await;
-        let result = match (domain, &self.outbound.mode) {
-            // It became ours while the message waited.
-            (Some(domain), _) if self.accounts.is_ours(domain) => {
-                self.keep_here(outgoing, to).await
+        match (way, relay) {
+            (Way::Direct(domain), _) if self.accounts.is_ours(domain) => {
+                let kept = self.keep_here(outgoing, to).await;
+                let heard = kept.unwrap_or_else(|problem| Heard::all(to, &problem, false));
+                Outcome { heard, ..Outcome::default() }
             }
-            (None, OutboundMode::Relay(relay)) => self.try_relay(outgoing, relay, to).await,
-            (None, _) => Err((Problem::new("4.3.5", "the relay's settings are gone"), false)),
-            (Some(domain), _) => self.try_domain(outgoing, domain, to).await,
-        };
-        result.unwrap_or_else(|(problem, last)| {
-            to.iter().map(|_| Heard::Problem { problem: problem.clone(), last }).collect()
-        })
-    }
-
-    async fn try_domain(
-        &self,
-        outgoing: &Outgoing,
-        domain: &Domain,
-        to: &[Address],
-    ) -> Result<Vec<Heard>, (Problem, bool)> {
-        let hosts = route::hosts(&self.resolver, domain, &self.hostname, super::random)
-            .await
-            .map_err(route::NoRoute::into_problem)?;
-        let target = |address, name: &Domain| Target {
-            address,
-            name: name.clone(),
-            security: Security::Opportunistic,
-            login: None,
-        };
-        self.try_hosts(outgoing, domain, &hosts, self.outbound.mx_port, to, target).await
-    }
-
-    async fn try_relay(
-        &self,
-        outgoing: &Outgoing,
-        relay: &Relay,
-        to: &[Address],
-    ) -> Result<Vec<Heard>, (Problem, bool)> {
-        let target = |address, name: &Domain| Target {
-            address,
-            name: name.clone(),
-            security: match relay.tls {
-                RelayTls::Implicit => Security::Implicit,
-                RelayTls::StartTls => Security::StartTls,
-                RelayTls::None => Security::None,
-            },
-            login: relay.login.clone(),
-        };
-        let hosts = std::slice::from_ref(&relay.host);
-        let heard = self.try_hosts(outgoing, &relay.host, hosts, relay.port, to, target).await;
-        // A wrong relay setting is for the owner to mend: mail waits for that.
-        heard.map_err(|(problem, _)| (problem, false))
-    }
-
-    /// Tries hosts one after the other until one holds a conversation to its end.
-    async fn try_hosts(
-        &self,
-        outgoing: &Outgoing,
-        domain: &Domain,
-        hosts: &[Domain],
-        port: u16,
-        to: &[Address],
-        target: impl Fn(SocketAddr, &Domain) -> Target,
-    ) -> Result<Vec<Heard>, (Problem, bool)> {
-        let mut heard = None;
-        // Final only when every host is without a way for good.
-        let mut last = true;
-        let mut room = MAX_CONNECTIONS;
-        for host in hosts {
-            let addresses = match route::addresses(&self.resolver, host).await {
-                Ok(addresses) => addresses,
-                Err(none) => {
-                    let (problem, final_here) = none.into_problem();
-                    heard = Some(problem);
-                    last &= final_here;
-                    continue;
-                }
-            };
-            let others = addresses.into_iter().map(|address| SocketAddr::new(address, port));
-            for address in others.filter(|address| !route::is_own(*address, &self.listens)) {
-                if room == 0 {
-                    break;
-                }
-                room -= 1;
-                let fault = match self.try_host(outgoing, &target(address, host), to).await {
-                    Ok(heard) => return Ok(heard),
-                    Err(fault) => fault,
-                };
-                tracing::info!(id = outgoing.id.0, %host, %address, %fault, "not sent");
-                heard = Some(faulty(host, &fault));
-                last = false;
+            (Way::Direct(domain), _) => self.try_domain(outgoing, domain, to).await,
+            (_, Some(relay)) => self.try_relay(outgoing, relay, to).await,
+            (_, None) => {
+                let gone = Problem::new("4.3.5", "the relay's settings are gone");
+                Outcome { heard: Heard::all(to, &gone, false), ..Outcome::default() }
             }
         }
-        // Nothing heard, and nothing tried: every address is our own.
-        let problem = heard.unwrap_or_else(|| route::loops(domain).into_problem().0);
-        Err((problem, last))
-    }
-
-    async fn try_host(
-        &self,
-        outgoing: &Outgoing,
-        target: &Target,
-        to: &[Address],
-    ) -> Result<Vec<Heard>, Fault> {
-        let size = outgoing.content.size() + outgoing.signature.len() as u64;
-        let mail = Mail { from: outgoing.from.clone(), to: to.to_vec(), size };
-        let store = self.store.clone();
-        let (signature, content) = (outgoing.signature.clone(), outgoing.content.clone());
-        let open = move || {
-            let stored = store.read(&content).map_err(io::Error::other)?;
-            Ok(Cursor::new(signature.clone()).chain(stored))
-        };
-        let report = self.client.send(target, &mail, open).await?;
-        let heard = to.iter().zip(report.verdicts).map(|(to, verdict)| match verdict {
-            Verdict::Deliver(reply) => {
-                tracing::info!(id = outgoing.id.0, %to, host = %target.name, %reply, "delivered");
-                Heard::Delivered
-            }
-            Verdict::Defer(trouble) => heard_from(target, trouble, false),
-            Verdict::Reject(trouble) => heard_from(target, trouble, true),
-        });
-        Ok(heard.collect())
     }
 
     /// Delivers to people here what was queued for elsewhere.
     async fn keep_here(
         &self,
         outgoing: &Outgoing,
-        to: &[Address],
-    ) -> Result<Vec<Heard>, (Problem, bool)> {
-        let fail =
-            |error: &dyn std::fmt::Display| (Problem::new("4.3.0", error.to_string()), false);
+        to: &[mail::Recipient],
+    ) -> Result<Vec<Heard>, Problem> {
+        let fail = |error: &dyn std::fmt::Display| Problem::new("4.3.0", error.to_string());
         let body = self.copy(&outgoing.content).await.map_err(|error| fail(&error))?;
         // Delivery and the end of waiting are one commit.
         let _turn = self.marks.edit.lock().await;
         let (_, mut state) = self.load(outgoing.id).map_err(|error| fail(&error))?;
-        let gone = |r: &Recipient| !r.failed && to.contains(&r.address);
+        let gone = |r: &Recipient| r.is_open() && to.iter().any(|to| to.address == r.address);
         state.recipients.retain(|recipient| !gone(recipient));
         let incoming = Incoming {
-            envelope: Envelope::new(outgoing.from.clone(), to.iter().cloned()),
+            envelope: Envelope {
+                from: outgoing.from.clone(),
+                to: to.to_vec(),
+                asked: outgoing.asked.clone(),
+            },
             trace: Vec::new(),
             body,
             source: match state.origin {
@@ -273,18 +184,28 @@ impl Inner {
         let settle = |batch: &mut Batch| {
             batch.update_queued(outgoing.id, settled.clone());
         };
-        self.take(&incoming, settle).await.map_err(|error| match error {
+        self.take(&incoming, false, settle).await.map_err(|error| match error {
             AcceptError::Store(StoreError::OverQuota) => {
-                (Problem::new("4.2.2", "the mailbox is full"), false)
+                Problem::new("4.2.2", "the mailbox is full")
             }
             error => fail(&error),
         })?;
-        Ok(to.iter().map(|_| Heard::Delivered).collect())
+        Ok(to.iter().map(|_| Heard::Kept).collect())
     }
 
     /// The bytes of a stored message as a new body, piece by piece.
     async fn copy(&self, content: &Content) -> Result<Body, StoreError> {
         let mut writer = self.store.new_body();
+        self.copy_into(&mut writer, content).await?;
+        writer.finish().await
+    }
+
+    /// Adds the bytes of a stored message to a body, piece by piece.
+    pub(super) async fn copy_into(
+        &self,
+        writer: &mut BodyWriter,
+        content: &Content,
+    ) -> Result<(), StoreError> {
         let mut reader = self.store.read(content)?;
         loop {
             let read = tokio::task::spawn_blocking(move || {
@@ -298,45 +219,10 @@ impl Inner {
                 read.await.map_err(|error| broken(io::Error::other(error)))?.map_err(broken)?;
             reader = back;
             if piece.is_empty() {
-                return writer.finish().await;
+                return Ok(());
             }
             writer.write(&piece).await?;
         }
-    }
-
-    /// Writes down what was heard, and does not give up: until it is written, the record is busy,
-    /// and nobody whose host said yes is sent it twice.
-    async fn note_surely(&self, id: QueueId, to: &[Address], heard: &[Heard]) {
-        while let Err(error) = self.note(id, to, heard).await {
-            tracing::error!(id = id.0, %error, "what became of a message cannot be written down");
-            tokio::time::sleep(LONGEST_WAIT).await;
-        }
-    }
-
-    /// Writes down what was heard about some recipients, durable before anything else is tried.
-    async fn note(&self, id: QueueId, to: &[Address], heard: &[Heard]) -> Result<(), QueueError> {
-        let _turn = self.marks.edit.lock().await;
-        let (_, mut state) = match self.load(id) {
-            // Dropped by the owner while it was tried.
-            Err(QueueError::Missing(_)) => return Ok(()),
-            other => other?,
-        };
-        for (address, heard) in to.iter().zip(heard) {
-            let of_address = |r: &Recipient| !r.failed && r.address == *address;
-            match heard {
-                Heard::Delivered => state.recipients.retain(|r| !of_address(r)),
-                Heard::Problem { problem, last } => {
-                    for recipient in state.recipients.iter_mut().filter(|r| of_address(r)) {
-                        recipient.last = Some(problem.clone());
-                        recipient.failed = *last;
-                    }
-                }
-            }
-        }
-        let mut batch = Batch::new();
-        batch.update_queued(id, state.encode());
-        self.store.commit(batch).await?;
-        Ok(())
     }
 
     /// The turns of one domain; unused ones of others are forgotten.
@@ -359,30 +245,5 @@ impl Inner {
     }
 }
 
-fn heard_from(target: &Target, trouble: Trouble, last: bool) -> Heard {
-    Heard::Problem { problem: Problem::heard(target.name.as_str(), trouble), last }
-}
-
-fn faulty(host: &Domain, fault: &Fault) -> Problem {
-    let status = match fault {
-        Fault::Connect(_) | Fault::Timeout => "4.4.1",
-        Fault::Broken(_) | Fault::Closed => "4.4.2",
-        Fault::Tls(_) | Fault::NoTls | Fault::Injection | Fault::Login(_) => "4.7.0",
-        Fault::Message(_) => "4.3.0",
-        _ => "4.5.0",
-    };
-    let reply = match fault {
-        Fault::Refused(reply) => Some(reply.to_string()),
-        _ => None,
-    };
-    let what = match fault {
-        Fault::Refused(_) => "the host refused the conversation".to_owned(),
-        other => other.to_string(),
-    };
-    Problem { status: status.to_owned(), host: Some(host.to_string()), reply, what }
-}
-
 /// Conversations with the hosts of one domain at once.
 const PER_DOMAIN: usize = 2;
-/// Connections tried for one group in one attempt.
-const MAX_CONNECTIONS: usize = 8;

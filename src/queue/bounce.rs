@@ -1,15 +1,16 @@
-//! Notices to the sender: returned to you, or still waiting (RFC 3464 in RFC 6522). The first part is
-//! for people: what happened, why, what to do next; the second for programs; the third is the
-//! header of the message it is about.
+//! Notices to the sender: returned to you, still waiting, or, where that was asked for, arrived
+//! (RFC 3464 in RFC 6522). The first part is for people: what happened, why, what to do next; the
+//! second for programs; the third is the header of the message it is about, or all of it.
 
 use std::fmt::Write;
 use std::io::{self, Read};
 
 use jiff::Timestamp;
 
+use super::advice::advice;
 use super::states::{Problem, Recipient};
 use crate::mail::headers::date;
-use crate::mail::{Address, Domain};
+use crate::mail::{Address, Domain, EnvelopeId};
 
 /// What a notice is about.
 pub(super) struct Notice<'a> {
@@ -19,9 +20,11 @@ pub(super) struct Notice<'a> {
     pub(super) from: Address,
     /// The box's name.
     pub(super) hostname: &'a Domain,
+    /// The sender's own name for the message.
+    pub(super) envid: Option<&'a EnvelopeId>,
     /// The recipients in question, and why.
     pub(super) recipients: &'a [Recipient],
-    /// Given up, or only late.
+    /// What became of them.
     pub(super) kind: Kind,
     /// When the message was taken.
     pub(super) received: Timestamp,
@@ -31,53 +34,75 @@ pub(super) struct Notice<'a> {
     pub(super) unique: String,
 }
 
-/// Given up, or only late.
+/// What became of the recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Returned.
     Failure,
     /// Tried further, until about this time.
     Delay(Timestamp),
+    /// As the sender asked to be told (RFC 3461 §5.2).
+    Success(Success),
+}
+
+/// In what way it went well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Success {
+    /// In a mailbox here.
+    Delivered,
+    /// Given to a host that tells nothing further.
+    Relayed,
+    /// Sent on to the several addresses behind this one.
+    Expanded,
+}
+
+/// What a notice brings back of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Enclosed {
+    Header,
+    /// All of it (`RET=FULL`).
+    Message,
 }
 
 impl Notice<'_> {
-    /// The whole message. `header` is that of the message it is about.
-    pub(super) fn compose(&self, header: &[u8]) -> Vec<u8> {
+    /// What comes before and after that which is brought back.
+    pub(super) fn frame(&self, enclosed: Enclosed) -> (Vec<u8>, Vec<u8>) {
         let Self { to, from, hostname, unique, .. } = self;
         let boundary = format!("=_pb_{unique}");
         let global = self.recipients.iter().any(|r| !r.address.to_string().is_ascii());
-        let (report, headers) = if global {
-            // RFC 6533: the forms for addresses beyond ASCII.
-            (
-                "message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit",
-                "message/global-headers",
-            )
+        // RFC 6533: the forms for addresses beyond ASCII.
+        let report = if global {
+            "message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit"
         } else {
-            ("message/delivery-status", "text/rfc822-headers")
+            "message/delivery-status"
         };
-        let mut text = format!(
+        let back = match (enclosed, global) {
+            (Enclosed::Header, false) => "text/rfc822-headers",
+            (Enclosed::Header, true) => "message/global-headers",
+            (Enclosed::Message, false) => "message/rfc822",
+            (Enclosed::Message, true) => "message/global",
+        };
+        let head = format!(
             "Date: {}\r\nFrom: Pillarbox <{from}>\r\nTo: <{to}>\r\nSubject: {}\r\n\
              Message-ID: <{unique}@{hostname}>\r\nAuto-Submitted: auto-replied\r\n\
              MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status;\r\n\
              \tboundary=\"{boundary}\"\r\n\r\n--{boundary}\r\n\
              Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{}\
              \r\n--{boundary}\r\nContent-Type: {report}\r\n\r\n\
-             {}\r\n--{boundary}\r\nContent-Type: {headers}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
+             {}\r\n--{boundary}\r\nContent-Type: {back}\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
             date(self.at),
             self.subject(),
             self.words(),
             self.report(),
-        )
-        .into_bytes();
-        text.extend_from_slice(header);
-        text.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-        text
+        );
+        (head.into_bytes(), format!("\r\n--{boundary}--\r\n").into_bytes())
     }
 
     fn subject(&self) -> &'static str {
         match self.kind {
             Kind::Failure => "Your message could not be delivered",
             Kind::Delay(_) => "Your message is still waiting",
+            Kind::Success(_) => "Your message was delivered",
         }
     }
 
@@ -97,13 +122,25 @@ impl Notice<'_> {
                     date(until)
                 ),
             ),
+            Kind::Success(how) => text.push_str(match how {
+                Success::Delivered => "Your message is in the mailbox of:\r\n",
+                Success::Relayed => {
+                    "Your message was taken over by the mail host of these recipients. Whether it\r\n\
+                     gets into the mailbox, that host does not tell:\r\n"
+                }
+                Success::Expanded => "Your message was sent on to everybody behind:\r\n",
+            }),
         }
         for recipient in self.recipients {
             put(&mut text, format_args!("\r\n  {}\r\n", recipient.address));
             if let Some(via) = recipient.via.as_ref().filter(|via| **via != recipient.address) {
                 put(&mut text, format_args!("    (you wrote to {via}, which leads there)\r\n"));
             }
-            let Some(problem) = &recipient.last else { continue };
+            if let Some(words) = &recipient.relayed {
+                put(&mut text, format_args!("    The host said: {words}\r\n"));
+            }
+            let problem = recipient.last.as_ref().filter(|_| !self.went_well());
+            let Some(problem) = problem else { continue };
             put(&mut text, format_args!("    What happened: {}", problem.what));
             if let Some(host) = &problem.host {
                 put(&mut text, format_args!(" ({host})"));
@@ -113,7 +150,7 @@ impl Notice<'_> {
                 put(&mut text, format_args!("    The host said: {reply}\r\n"));
             }
             if self.kind == Kind::Failure {
-                put(&mut text, format_args!("    What to do: {}\r\n", advice(&problem.status)));
+                put(&mut text, format_args!("    What to do: {}\r\n", advice(problem)));
             }
         }
         put(
@@ -134,17 +171,28 @@ impl Notice<'_> {
             self.hostname,
             date(self.received)
         );
+        if let Some(id) = self.envid {
+            // RFC 3464 §2.2.1.
+            put(&mut text, format_args!("Original-Envelope-Id: {}\r\n", id.as_str()));
+        }
         for recipient in self.recipients {
             text.push_str("\r\n");
-            if let Some(via) = &recipient.via {
+            // As the sender named it (RFC 3461 §5.2), or as it was written to us.
+            if let Some(original) = &recipient.asked.orcpt {
+                put(&mut text, format_args!("Original-Recipient: {original}\r\n"));
+            } else if let Some(via) = &recipient.via {
                 put(&mut text, format_args!("Original-Recipient: {}\r\n", typed(via)));
             }
             put(&mut text, format_args!("Final-Recipient: {}\r\n", typed(&recipient.address)));
-            let unknown = Problem::new("4.0.0", "");
-            let problem = recipient.last.as_ref().unwrap_or(&unknown);
+            let unknown = Problem::new(if self.went_well() { "2.0.0" } else { "4.0.0" }, "");
+            let last = recipient.last.as_ref().filter(|_| !self.went_well());
+            let problem = last.unwrap_or(&unknown);
             let action = match self.kind {
                 Kind::Failure => "failed",
                 Kind::Delay(_) => "delayed",
+                Kind::Success(Success::Delivered) => "delivered",
+                Kind::Success(Success::Relayed) => "relayed",
+                Kind::Success(Success::Expanded) => "expanded",
             };
             put(&mut text, format_args!("Action: {action}\r\nStatus: {}\r\n", problem.status));
             if let Some(host) = &problem.host {
@@ -162,6 +210,10 @@ impl Notice<'_> {
         }
         text
     }
+
+    fn went_well(&self) -> bool {
+        matches!(self.kind, Kind::Success(_))
+    }
 }
 
 /// The header of a message, at most [`MAX_HEADER`] bytes of it in whole lines.
@@ -176,32 +228,6 @@ pub(super) fn header_of(message: impl Read) -> io::Result<Vec<u8>> {
     // A boundary of ours cannot stand in it: it is random.
     head.extend_from_slice(b"\r\n");
     Ok(head)
-}
-
-/// What a person can do about a status (RFC 3463).
-fn advice(status: &str) -> &'static str {
-    let (_, detail) = status.split_once('.').unwrap_or_default();
-    match detail {
-        "1.1" | "1.0" | "1.3" => {
-            "look for a typing mistake in the address, or ask the recipient for the right one."
-        }
-        "1.2" | "4.4" => {
-            "look for a typing mistake after the @; if it is right, that domain takes no mail now."
-        }
-        "1.10" => "write to another address of the recipient: this one cannot take mail.",
-        "2.1" | "2.2" => "tell the recipient by other means that the mailbox is closed or full.",
-        "3.4" | "2.3" => "send it smaller: leave out attachments, or share a link instead.",
-        "4.7" | "4.1" | "4.2" | "4.3" => {
-            "send it again later, or tell the recipient that their mail host cannot be reached."
-        }
-        "4.6" => "tell the owner of this box: mail is sent in a circle, and a setting is wrong.",
-        "6.7" => "write to an address of plain letters: that host does not know others.",
-        _ if detail.starts_with("7.") => {
-            "the host does not trust the message or this box: ask the owner of this box to run \
-             the self-check, which tests reputation and DNS records."
-        }
-        _ => "send it again; if it comes back, show this message to the owner of this box.",
-    }
 }
 
 fn typed(address: &Address) -> String {
@@ -220,6 +246,7 @@ const MAX_HEADER: u64 = 64 << 10;
 #[allow(clippy::unwrap_used, reason = "a failed parse is the failed test")]
 mod tests {
     use super::*;
+    use crate::mail::RecipientRequests;
 
     fn recipient(address: &str, reply: &str) -> Recipient {
         let problem = Problem {
@@ -227,13 +254,17 @@ mod tests {
             host: Some("mx.example.net".into()),
             reply: Some(reply.into()),
             what: "the host refused the recipient".into(),
+            ours: false,
         };
         let via = Some("list@example.org".parse().unwrap());
-        Recipient { address: address.parse().unwrap(), via, last: Some(problem), failed: true }
+        let recipient = Recipient::new(address.parse().unwrap(), via, RecipientRequests::default());
+        Recipient { last: Some(problem), failed: true, ..recipient }
     }
 
     fn notice(recipients: &[Recipient], kind: Kind) -> String {
+        let envid = EnvelopeId::from_xtext("QQ+2B3").unwrap();
         let notice = Notice {
+            envid: Some(&envid),
             to: &"alice@example.org".parse().unwrap(),
             from: "postmaster@example.org".parse().unwrap(),
             hostname: &"box.example.org".parse().unwrap(),
@@ -243,7 +274,8 @@ mod tests {
             at: "2026-11-22T10:05:00Z".parse().unwrap(),
             unique: "0123456789abcdef".into(),
         };
-        String::from_utf8(notice.compose(b"Subject: hi\r\n")).unwrap()
+        let (head, end) = notice.frame(Enclosed::Header);
+        String::from_utf8([&head[..], b"Subject: hi\r\n", &end[..]].concat()).unwrap()
     }
 
     #[test]
@@ -257,6 +289,7 @@ mod tests {
         for part in [
             "Auto-Submitted: auto-replied\r\n",
             "report-type=delivery-status",
+            "Original-Envelope-Id: QQ+3\r\n",
             "What happened: the host refused the recipient (mx.example.net)\r\n",
             "The host said: 550 no such üser\r\n",
             "typing mistake",
@@ -280,6 +313,29 @@ mod tests {
         assert!(text.contains("Final-Recipient: utf-8; käthe@example.net\r\n"));
         assert!(text.contains("message/global-delivery-status"));
         assert!(!text.contains("What to do"));
+    }
+
+    #[test]
+    fn success_is_told_in_the_senders_own_names() {
+        let mut bob = recipient("bob@example.net", "550 forgotten");
+        bob.relayed = Some("250 ok".to_owned());
+        bob.asked.orcpt = Some("rfc822;Robert@example.com".parse().unwrap());
+        for (how, action) in [
+            (Success::Relayed, "relayed"),
+            (Success::Delivered, "delivered"),
+            (Success::Expanded, "expanded"),
+        ] {
+            let text = notice(std::slice::from_ref(&bob), Kind::Success(how));
+            for part in [
+                "Original-Envelope-Id: QQ+3\r\n",
+                "Original-Recipient: rfc822;Robert@example.com\r\n",
+                &format!("Action: {action}\r\nStatus: 2.0.0\r\n"),
+                "The host said: 250 ok\r\n",
+            ] {
+                assert!(text.contains(part), "{part} is not in {text}");
+            }
+            assert!(!text.contains("forgotten") && !text.contains("What to do"), "{text}");
+        }
     }
 
     #[test]

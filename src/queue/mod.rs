@@ -5,19 +5,33 @@
 //! reason, never in silence.
 
 mod accept;
+mod advice;
 mod attempt;
 mod bounce;
+mod ledger;
+mod note;
+mod providers;
+mod reports;
 mod route;
 mod runner;
 mod schedule;
+mod security;
+mod send;
+mod srs;
 mod states;
+mod sts;
+mod tally;
+mod ways;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -30,8 +44,11 @@ use crate::mail::{Address, Domain, Envelope};
 use crate::policy::dkim::SigningKeys;
 use crate::smtp::client::{Client, Timeouts};
 use crate::store::{AccountId, Batch, Body, Outcome, QueueId, QueueRecord, Store, StoreError};
+pub use ledger::LedgerEntry;
 pub use schedule::Schedule;
 use states::{Hold, State};
+use sts::{Fetcher, Policies};
+pub use tally::{TlsFailure, TlsTally};
 
 /// The queue; cheap to clone.
 #[derive(Clone)]
@@ -73,6 +90,9 @@ struct Inner {
     clock: SharedClock,
     schedule: Schedule,
     client: Client,
+    policies: Policies,
+    /// Whether this box's IPv6 addresses have its name in the DNS, and since when that is known.
+    six: Mutex<Option<(std::time::Instant, bool)>>,
     marks: Arc<Marks>,
 }
 
@@ -88,6 +108,8 @@ struct Marks {
     /// Conversations at once, in all and by domain.
     places: Semaphore,
     turns: Mutex<HashMap<Domain, Arc<Semaphore>>>,
+    /// Recipients under way to each large provider.
+    under_way: Mutex<HashMap<&'static str, u64>>,
 }
 
 impl Queue {
@@ -99,6 +121,7 @@ impl Queue {
             busy: Mutex::default(),
             places: Semaphore::new(PLACES),
             turns: Mutex::default(),
+            under_way: Mutex::default(),
         };
         Self::with(parts, Arc::new(marks))
     }
@@ -110,8 +133,12 @@ impl Queue {
     }
 
     fn with(parts: QueueParts, marks: Arc<Marks>) -> Result<Self, QueueError> {
-        let client = Client::new(parts.hostname.clone(), &[], Timeouts::default())
+        let roots = parts.outbound.ca.as_deref().map(authorities).transpose()?.unwrap_or_default();
+        let client = Client::new(parts.hostname.clone(), &roots, Timeouts::default())
             .map_err(QueueError::Tls)?;
+        let web = client.web().map_err(QueueError::Tls)?;
+        let fetcher = Fetcher::new(web, parts.outbound.https_port);
+        let policies = Policies::new(parts.store.clone(), parts.resolver.clone(), fetcher);
         let inner = Inner {
             store: parts.store,
             accounts: parts.accounts,
@@ -123,6 +150,8 @@ impl Queue {
             clock: parts.clock,
             schedule: parts.schedule,
             client,
+            policies,
+            six: Mutex::default(),
             marks,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -136,15 +165,79 @@ impl Queue {
     /// Takes a message for all recipients of its envelope, durable when this returns.
     /// Local ones are delivered at once; for the others one record is queued.
     pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, AcceptError> {
-        let (outcomes, delivered) = self.inner.take(&incoming, |_| ()).await?;
+        self.accept_on(incoming, &Terms::default()).await
+    }
+
+    /// The same, on terms.
+    pub async fn accept_on(
+        &self,
+        incoming: Incoming,
+        terms: &Terms,
+    ) -> Result<Accepted, AcceptError> {
+        let also = |batch: &mut Batch| {
+            for (key, value) in &terms.settings {
+                batch.put_setting(key, value.clone());
+            }
+        };
+        let (outcomes, planned) = self.inner.take(&incoming, terms.held, also).await?;
+        let delivered = planned.delivered;
         let queued = outcomes.into_iter().find_map(|outcome| match outcome {
             Outcome::Queued(id) => Some(id),
             _ => None,
         });
+        // The message is safe: what goes wrong from here on is no reason to refuse it.
+        if let Err(error) = self.inner.tell_of_success(&incoming, planned).await {
+            tracing::warn!(%error, "a sender is not told of success");
+        }
+        if delivered > 0 && self.inner.may_report(&incoming) {
+            let content = incoming.body.content(&incoming.trace);
+            let (inner, now) = (Arc::clone(&self.inner), incoming.received);
+            tokio::spawn(async move {
+                if let Err(error) = inner.learn(content, now).await {
+                    tracing::warn!(%error, "a report could not be read");
+                }
+            });
+        }
         if queued.is_some() {
             self.inner.marks.wake.notify_one();
         }
         Ok(Accepted { queued, delivered })
+    }
+
+    /// Whether this is an address of ours made for a sender whose mail an alias sent on: notices
+    /// to it are taken and sent back there. Only valid ones are.
+    pub fn sends_back(&self, to: &Address) -> bool {
+        self.inner.rewritten(to).is_some()
+    }
+
+    /// Why no mail is taken for an address elsewhere: its host said that it does not exist.
+    pub fn kept_back(&self, to: &Address) -> Result<Option<LedgerEntry>, StoreError> {
+        let entry = ledger::read(&self.inner.store, to)?;
+        let now = self.inner.clock.now();
+        Ok(entry.filter(|entry| entry.kept_back_until.is_some_and(|until| until > now)))
+    }
+
+    /// Addresses to which mail went badly, and how.
+    pub fn ledger(&self) -> Result<Vec<(String, LedgerEntry)>, StoreError> {
+        ledger::all(&self.inner.store)
+    }
+
+    /// Forgets what is held against an address, so that mail for it is taken again.
+    pub async fn lift(&self, address: &Address) -> Result<(), QueueError> {
+        let _turn = self.inner.marks.edit.lock().await;
+        if ledger::read(&self.inner.store, address)?.is_none() {
+            return Err(QueueError::Blameless(address.clone()));
+        }
+        let mut batch = Batch::new();
+        ledger::forget(&mut batch, address);
+        self.inner.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// What became of TLS on one day (days since 1970), by domain: for the reports of RFC 8460.
+    /// Kept for three days.
+    pub fn tls_results(&self, day: i64) -> Result<Vec<(Domain, TlsTally)>, StoreError> {
+        tally::of_day(&self.inner.store, day)
     }
 
     /// Whether mail for this address finds room, by the size its sender announced: not when all
@@ -175,6 +268,10 @@ impl Queue {
             let recipients = state.recipients.iter().map(|recipient| {
                 let said = match &recipient.last {
                     Some(problem) => problem.to_string(),
+                    None if state.hold == Hold::Limit => {
+                        "held: more was sent than the account may in a day; release it to send it"
+                            .to_owned()
+                    }
                     None if held => "held here; release it to send it".to_owned(),
                     None => "not tried yet".to_owned(),
                 };
@@ -279,6 +376,15 @@ pub struct Incoming {
     pub received: Timestamp,
 }
 
+/// What taking a message comes with.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// Its account has sent more than it may: what goes elsewhere waits for the owner.
+    pub held: bool,
+    /// Settings of the store, written in the same commit.
+    pub settings: Vec<(String, Vec<u8>)>,
+}
+
 /// Who handed a message in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -346,12 +452,30 @@ pub enum QueueError {
         "the queue record {0} cannot be read: update this box, or `pillarbox queue drop {0}` it"
     )]
     Damaged(u64),
+    /// Nothing is held against an address.
+    #[error("nothing is held against {0}; `pillarbox queue ledger` shows what is")]
+    Blameless(Address),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[source] rustls::Error),
+    /// The file of authorities cannot be used.
+    #[error("[outbound] ca: {} cannot be used: {reason}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A part of an attempt was stopped.
     #[error("an attempt was stopped: {0}")]
     Stopped(String),
+}
+
+/// The certificates in a PEM file.
+fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, QueueError> {
+    let fail = |reason: String| QueueError::Authorities { path: path.to_owned(), reason };
+    let all = CertificateDer::pem_file_iter(path).map_err(|error| fail(error.to_string()))?;
+    all.collect::<Result<_, _>>().map_err(|error| fail(error.to_string()))
 }
 
 /// Chance; zero should the system have none, which does no harm here.

@@ -16,14 +16,14 @@ pub(super) enum NoRoute {
     Reject(Problem),
 }
 
-/// The hosts of a domain. `random` orders hosts of one preference.
-pub(super) async fn hosts(
-    resolver: &Resolver,
+/// The hosts of a domain, by what the DNS said. `random` orders hosts of one preference.
+pub(super) fn hosts(
+    said: Answer<Vec<Mx>>,
     domain: &Domain,
     own: &Domain,
     random: impl FnMut() -> u32,
 ) -> Result<Vec<Domain>, NoRoute> {
-    match resolver.mx(domain).await {
+    match said {
         Answer::Yes(all) => order(domain, all, own, random),
         // The implicit MX; no address there is told when it is looked up.
         Answer::No(Absence::NoRecord) if domain == own => Err(loops(domain)),
@@ -41,7 +41,12 @@ pub(super) async fn addresses(resolver: &Resolver, host: &Domain) -> Result<Vec<
     if let Ok(address) = host.as_str().parse() {
         return Ok(vec![address]);
     }
-    match resolver.addresses(host).await {
+    usable(resolver.addresses(host).await, host)
+}
+
+/// The addresses of a host, by what the DNS said.
+pub(super) fn usable(said: Answer<Vec<IpAddr>>, host: &Domain) -> Result<Vec<IpAddr>, NoRoute> {
+    match said {
         Answer::Yes(all) => Ok(all),
         Answer::No(_) => Err(NoRoute::Reject(Problem::new(
             "5.4.4",

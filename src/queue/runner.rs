@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::bounce::{Kind, Notice};
-use super::states::{Origin, Problem, Recipient, State, signed};
+use super::bounce::{Enclosed, Kind, Notice, Success};
+use super::states::{Origin, Problem, Recipient, State, Wish, signed};
 use super::{AcceptError, Incoming, Inner, QueueError, Source, random};
 use crate::config::OutboundMode;
-use crate::mail::{Address, Domain, Envelope, LocalPart, ReversePath};
-use crate::store::{Batch, QueueId, QueueRecord, StoreError};
+use crate::mail::{Address, Domain, Envelope, LocalPart, MailRequests, Return, ReversePath};
+use crate::store::{Batch, Content, QueueId, QueueRecord, StoreError};
 
 impl Inner {
     /// Tries what is due until `stop`; attempts going on then have a moment to end.
@@ -106,13 +106,21 @@ impl Inner {
         state.age.count(now, self.clock.trust(), self.schedule.longest());
         state.attempts = state.attempts.saturating_add(1);
         if state.age.reached(self.schedule.expiry) {
-            state.recipients.iter_mut().filter(|r| !r.failed).for_each(expire);
+            // What we keep back ourselves is not returned for that.
+            let ours = |r: &Recipient| r.last.as_ref().is_some_and(|problem| problem.ours);
+            state.recipients.iter_mut().filter(|r| r.is_open() && !ours(r)).for_each(expire);
         }
-        let (failed, open): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut state.recipients).into_iter().partition(|r| r.failed);
+        let (open, settled): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.recipients).into_iter().partition(Recipient::is_open);
+        let (failed, relayed): (Vec<_>, Vec<_>) = settled.into_iter().partition(|r| r.failed);
+        let failed: Vec<_> = failed.into_iter().filter(|r| r.wants(Wish::Failure)).collect();
         let mut batch = Batch::new();
         if !failed.is_empty() {
             self.notify(&mut batch, record, &state, &failed, Kind::Failure).await?;
+        }
+        if !relayed.is_empty() && matches!(state.origin, Origin::Account(_)) {
+            let kind = Kind::Success(Success::Relayed);
+            self.notify(&mut batch, record, &state, &relayed, kind).await?;
         }
         if open.is_empty() {
             batch.dequeue(record.id);
@@ -121,8 +129,9 @@ impl Inner {
                 state.notified = true;
                 let rest = self.schedule.expiry.saturating_sub(self.schedule.notice);
                 let until = now.saturating_add(signed(rest)).unwrap_or(now);
-                if matches!(state.origin, Origin::Account(_)) {
-                    self.notify(&mut batch, record, &state, &open, Kind::Delay(until)).await?;
+                let told: Vec<_> = open.iter().filter(|r| r.wants(Wish::Delay)).cloned().collect();
+                if matches!(state.origin, Origin::Account(_)) && !told.is_empty() {
+                    self.notify(&mut batch, record, &state, &told, Kind::Delay(until)).await?;
                 }
             }
             state.next_attempt = later;
@@ -146,28 +155,52 @@ impl Inner {
             tracing::warn!(id = record.id.0, "a notice could not be delivered; it is dropped");
             return Ok(());
         };
+        let about =
+            About { content: &record.content, asked: &state.asked, received: state.received };
+        self.tell(batch, to, &about, recipients, kind).await
+    }
+
+    /// Adds to `batch` a notice to `to`.
+    pub(super) async fn tell(
+        &self,
+        batch: &mut Batch,
+        to: Address,
+        about: &About<'_>,
+        recipients: &[Recipient],
+        kind: Kind,
+    ) -> Result<(), QueueError> {
         let home = if self.accounts.is_ours(to.domain()) { to.domain() } else { &self.hostname };
         let Some(from) = postmaster(home) else { return Ok(()) };
-        let header = self.header(&record.content).await.unwrap_or_else(|error| {
-            // The card lost it: who sent it is told all the same.
-            tracing::warn!(id = record.id.0, %error, "a notice goes without the message's header");
-            Vec::new()
-        });
         let at: Timestamp = self.clock.now();
-        let unique = format!("{:08x}{:08x}{:08x}", random(), random(), random());
-        let text = Notice {
+        let notice = Notice {
             to: &to,
             from,
             hostname: &self.hostname,
+            envid: about.asked.envid.as_ref(),
             recipients,
             kind,
-            received: state.received,
+            received: about.received,
             at,
-            unique,
-        }
-        .compose(&header);
+            unique: format!("{:08x}{:08x}{:08x}", random(), random(), random()),
+        };
+        let whole = kind == Kind::Failure
+            && about.asked.ret == Some(Return::Full)
+            && about.content.size() <= MOST_RETURNED;
+        let enclosed = if whole { Enclosed::Message } else { Enclosed::Header };
+        let (head, end) = notice.frame(enclosed);
         let mut body = self.store.new_body();
-        body.write(&text).await?;
+        body.write(&head).await?;
+        if whole {
+            self.copy_into(&mut body, about.content).await?;
+        } else {
+            let header = self.header(about.content).await.unwrap_or_else(|error| {
+                // The card lost it: who sent it is told all the same.
+                tracing::warn!(%error, "a notice goes without the message's header");
+                Vec::new()
+            });
+            body.write(&header).await?;
+        }
+        body.write(&end).await?;
         let incoming = Incoming {
             envelope: Envelope::new(ReversePath::Null, [to]),
             trace: Vec::new(),
@@ -175,11 +208,11 @@ impl Inner {
             source: Source::Own,
             received: at,
         };
-        match self.plan(batch, &incoming).await {
+        match self.plan(batch, &incoming, false).await {
             Ok(_) => Ok(()),
             Err(AcceptError::Store(error)) => Err(error.into()),
             Err(error) => {
-                tracing::warn!(id = record.id.0, %error, "a notice could not be delivered");
+                tracing::warn!(%error, "a notice could not be delivered");
                 Ok(())
             }
         }
@@ -198,6 +231,13 @@ impl Inner {
             }
         }
     }
+}
+
+/// What a notice is about.
+pub(super) struct About<'a> {
+    pub(super) content: &'a Content,
+    pub(super) asked: &'a MailRequests,
+    pub(super) received: Timestamp,
 }
 
 /// Holds a record's place among those being tried; gives it back however the attempt ends.
@@ -240,5 +280,7 @@ fn postmaster(domain: &Domain) -> Option<Address> {
 pub(super) const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Time for attempts to end when the box stops; less than it waits for its services.
 const GRACE: Duration = Duration::from_secs(8);
+/// A message that its sender wants back whole is returned so up to this size.
+const MOST_RETURNED: u64 = 5 << 20;
 /// Records tried at once; connections are limited further.
 const MAX_RECORDS: usize = 200;

@@ -21,7 +21,7 @@ impl Default for Schedule {
         let minutes = Duration::from_mins;
         Self {
             delays: [5, 15, 30, 60, 120, 240].map(minutes).to_vec(),
-            expiry: minutes(3 * 24 * 60),
+            expiry: minutes(5 * 24 * 60),
             notice: minutes(4 * 60),
         }
     }

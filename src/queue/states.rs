@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Incoming, Schedule, Source};
 use crate::clock::ClockTrust;
-use crate::mail::{Address, ReversePath};
+use crate::mail::{self, Address, MailRequests, Notify, RecipientRequests, ReversePath};
 use crate::smtp::client::Trouble;
 use crate::store::AccountId;
 
@@ -27,6 +27,9 @@ pub(super) struct State {
     pub(super) age: Age,
     /// The sender knows that it waits.
     pub(super) notified: bool,
+    /// What the sender asked for the message.
+    #[serde(default)]
+    pub(super) asked: MailRequests,
 }
 
 /// [`Source`] as it is stored.
@@ -38,7 +41,7 @@ pub(super) enum Origin {
     Own,
 }
 
-/// A recipient not settled yet, or failed and its sender not told yet.
+/// A recipient not settled yet, or settled and its sender not told yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Recipient {
     pub(super) address: Address,
@@ -48,6 +51,53 @@ pub(super) struct Recipient {
     pub(super) last: Option<Problem>,
     /// [`Recipient::last`] is final.
     pub(super) failed: bool,
+    /// What the sender asked for this recipient.
+    #[serde(default)]
+    pub(super) asked: RecipientRequests,
+    /// The direct way was refused because of where this box stands: it goes by the relay for
+    /// such cases.
+    #[serde(default)]
+    pub(super) detour: bool,
+    /// Handed to this host, which does not tell the sender, who wants to know.
+    #[serde(default)]
+    pub(super) relayed: Option<String>,
+}
+
+impl Recipient {
+    /// Nothing was tried yet.
+    pub(super) fn new(address: Address, via: Option<Address>, asked: RecipientRequests) -> Self {
+        let (last, relayed) = (None, None);
+        Self { address, via, last, failed: false, asked, detour: false, relayed }
+    }
+
+    /// Still to be tried.
+    pub(super) fn is_open(&self) -> bool {
+        !self.failed && self.relayed.is_none()
+    }
+
+    /// As the next host shall see it.
+    pub(super) fn outward(&self) -> mail::Recipient {
+        mail::Recipient { address: self.address.clone(), asked: self.asked.clone() }
+    }
+
+    /// Whether the sender wants to hear of a failure, of a delay, of success (RFC 3461 §4.1).
+    pub(super) fn wants(&self, what: Wish) -> bool {
+        match (&self.asked.notify, what) {
+            (None, Wish::Failure | Wish::Delay) => true,
+            (None, Wish::Success) | (Some(Notify::Never), _) => false,
+            (Some(Notify::On { failure, .. }), Wish::Failure) => *failure,
+            (Some(Notify::On { delay, .. }), Wish::Delay) => *delay,
+            (Some(Notify::On { success, .. }), Wish::Success) => *success,
+        }
+    }
+}
+
+/// What a sender may want to hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Failure,
+    Delay,
+    Success,
 }
 
 /// What went wrong for a recipient.
@@ -61,6 +111,9 @@ pub(super) struct Problem {
     pub(super) reply: Option<String>,
     /// What happened, in plain words.
     pub(super) what: String,
+    /// It is we who keep it back: that is no reason to return it, however long it takes.
+    #[serde(default)]
+    pub(super) ours: bool,
 }
 
 /// Whether a record is kept back.
@@ -73,6 +126,8 @@ pub(super) enum Hold {
     Setting,
     /// The owner said so.
     Owner,
+    /// Its account had sent more than it may in a day.
+    Limit,
 }
 
 /// How long a record has been waiting, counted only while the clock could be believed and the box
@@ -100,6 +155,7 @@ impl State {
             hold,
             age: Age::default(),
             notified: false,
+            asked: incoming.envelope.asked.clone(),
         }
     }
 
@@ -115,7 +171,7 @@ impl State {
 
     /// Those to try.
     pub(super) fn open(&self) -> impl Iterator<Item = &Recipient> {
-        self.recipients.iter().filter(|recipient| !recipient.failed)
+        self.recipients.iter().filter(|recipient| recipient.is_open())
     }
 
     /// Whether to try it now.
@@ -131,7 +187,7 @@ impl State {
 
     /// `holding` is whether the box is set to hold.
     pub(super) fn is_held(&self, holding: bool) -> bool {
-        self.hold == Hold::Owner || (self.hold == Hold::Setting && holding)
+        matches!(self.hold, Hold::Owner | Hold::Limit) || (self.hold == Hold::Setting && holding)
     }
 }
 
@@ -156,12 +212,18 @@ impl Age {
 
 impl Problem {
     pub(super) fn new(status: &str, what: impl Into<String>) -> Self {
-        Self { status: status.to_owned(), host: None, reply: None, what: what.into() }
+        let status = status.to_owned();
+        Self { status, host: None, reply: None, what: what.into(), ours: false }
+    }
+
+    /// Kept back by ourselves.
+    pub(super) fn kept_back(what: String) -> Self {
+        Self { ours: true, ..Self::new("4.4.5", what) }
     }
 
     pub(super) fn heard(host: &str, trouble: Trouble) -> Self {
         let Trouble { status, reply, what } = trouble;
-        Self { status, host: Some(host.to_owned()), reply, what }
+        Self { status, host: Some(host.to_owned()), reply, what, ours: false }
     }
 }
 

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregate::Disposition;
 use crate::mail::Domain;
+use crate::policy::Authentication;
+use crate::policy::dkim::verify::Dkim;
+use crate::policy::dmarc::{Alignment, Dmarc, Policy, Verdict};
+use crate::policy::spf::Spf;
 use crate::store::{Batch, Store, StoreError};
 
 /// What DMARC made of one message that came from elsewhere.
@@ -77,6 +81,80 @@ pub struct TlsSeen {
     pub good: u64,
     /// The others: kind in the words of RFC 8460 §4.3, host, how many.
     pub failures: Vec<(String, Option<String>, u64)>,
+}
+
+impl DmarcSeen {
+    /// What there is to tell of a message: nothing when no domain asks about it, or when the DNS
+    /// could not tell. `disposition` is what was done with the message because of DMARC, which may
+    /// be less than what its author's domain asks for.
+    pub fn of(known: &Authentication, disposition: Disposition) -> Option<Self> {
+        let Dmarc { verdict, from, record, spf_aligned, dkim_aligned, .. } = &known.dmarc;
+        let ((domain, record), from) = (record.as_ref()?, from.as_ref()?);
+        // What nobody wants to hear costs no room.
+        if !matches!(verdict, Verdict::Pass | Verdict::Fail) || record.reports.is_empty() {
+            return None;
+        }
+        let origin = &known.origin;
+        let sender = origin.peer.mail_from.address();
+        let spf = origin.spf().map(|(domain, spf)| (domain, sender.is_some(), spf_word(spf)));
+        let dkim = known.dkim.iter().filter_map(|signed| {
+            let selector = signed.selector.as_ref()?.to_string();
+            Some((signed.domain.clone()?, selector, dkim_word(&signed.verdict)))
+        });
+        Some(Self {
+            domain: domain.clone(),
+            published: Published {
+                policy: record.own.map_or(Disposition::None, asked),
+                subdomains: record.subdomains.map(asked),
+                missing: record.missing.map(asked),
+                strict_dkim: record.dkim == Alignment::Strict,
+                strict_spf: record.spf == Alignment::Strict,
+                testing: record.testing,
+            },
+            checked: Checked {
+                source: origin.peer.ip.to_canonical(),
+                from: from.clone(),
+                envelope_from: sender.map(|sender| sender.domain().clone()),
+                spf_aligned: *spf_aligned,
+                dkim_aligned: *dkim_aligned,
+                disposition,
+                spf,
+                dkim: dkim.take(MOST_SIGNATURES).collect(),
+            },
+        })
+    }
+}
+
+fn asked(policy: Policy) -> Disposition {
+    match policy {
+        Policy::None => Disposition::None,
+        Policy::Quarantine => Disposition::Quarantine,
+        Policy::Reject => Disposition::Reject,
+    }
+}
+
+fn spf_word(spf: &Spf) -> String {
+    let word = match spf {
+        Spf::Pass => "pass",
+        Spf::Fail => "fail",
+        Spf::SoftFail => "softfail",
+        Spf::Neutral => "neutral",
+        Spf::None => "none",
+        Spf::PermError(_) => "permerror",
+        Spf::TempError(_) => "temperror",
+    };
+    word.to_owned()
+}
+
+fn dkim_word(verdict: &Dkim) -> String {
+    let word = match verdict {
+        Dkim::Pass => "pass",
+        Dkim::Fail(_) => "fail",
+        Dkim::Policy(_) => "policy",
+        Dkim::PermError(_) => "permerror",
+        Dkim::TempError(_) => "temperror",
+    };
+    word.to_owned()
 }
 
 /// Days that a count waits when no report can be sent.

@@ -18,74 +18,10 @@ mod kept;
 mod sent;
 
 /// The facts of the example in RFC 9990, appendix B.
-const DMARC: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>
-<feedback xmlns=\"urn:ietf:params:xml:ns:dmarc-2.0\">
-  <version>1.0</version>
-  <report_metadata>
-    <org_name>Sample Reporter &amp; Sons</org_name>
-    <email>report_sender@example-reporter.com</email>
-    <extra_contact_info>...</extra_contact_info>
-    <report_id>3v98abbp8ya9n3va8yr8oa3ya</report_id>
-    <date_range><begin>1793404800</begin><end>1793491199</end></date_range>
-    <generator>Example DMARC Aggregate Reporter v1.2</generator>
-  </report_metadata>
-  <policy_published>
-    <domain>example.org</domain><p>quarantine</p><sp>none</sp><np>none</np>
-    <testing>n</testing><discovery_method>treewalk</discovery_method>
-  </policy_published>
-  <record>
-    <row>
-      <source_ip>192.0.2.123</source_ip><count>123</count>
-      <policy_evaluated>
-        <disposition>pass</disposition><dkim>pass</dkim><spf>fail</spf>
-      </policy_evaluated>
-    </row>
-    <identifiers>
-      <envelope_from>example.org</envelope_from><header_from>example.org</header_from>
-    </identifiers>
-    <auth_results>
-      <dkim><domain>example.org</domain><result>pass</result><selector>abc123</selector></dkim>
-      <spf><domain>example.org</domain><result>fail</result></spf>
-    </auth_results>
-  </record>
-  <record>
-    <row>
-      <source_ip>2001:db8::9</source_ip><count>2</count>
-      <policy_evaluated>
-        <disposition>quarantine</disposition><dkim>fail</dkim><spf>fail</spf>
-        <reason><type>other</type><comment>]]&gt;</comment></reason>
-      </policy_evaluated>
-    </row>
-    <identifiers><header_from>news.example.org</header_from></identifiers>
-    <auth_results/>
-  </record>
-  <extension><other:thing xmlns:other=\"urn:x\"><count>9</count></other:thing></extension>
-</feedback>
-";
+const DMARC: &str = include_str!("../../tests/fuzz/seeds/dmarc/report.xml");
 
 /// The facts of the example in RFC 8460, appendix B.
-const TLS: &str = r#"{
-  "organization-name": "Company-X",
-  "date-range": {
-    "start-datetime": "2026-10-31T00:00:00Z", "end-datetime": "2026-10-31T23:59:59Z" },
-  "contact-info": "sts-reporting@company-x.example",
-  "report-id": "5065427c-23d3-47ca-b6e0-946ea0e8c4be",
-  "policies": [{
-    "policy": {
-      "policy-type": "sts",
-      "policy-string": ["version: STSv1", "mode: testing", "mx: *.mail.example.org", "max_age: 86400"],
-      "policy-domain": "example.org", "mx-host": "*.mail.example.org" },
-    "summary": { "total-successful-session-count": 5326, "total-failure-session-count": 303 },
-    "failure-details": [
-      { "result-type": "certificate-expired", "sending-mta-ip": "2001:db8:abcd:12::1",
-        "receiving-mx-hostname": "mx1.mail.example.org", "failed-session-count": 100 },
-      { "result-type": "starttls-not-supported", "sending-mta-ip": "2001:db8:abcd:13::1",
-        "receiving-mx-hostname": "mx2.mail.example.org", "receiving-ip": "203.0.113.56",
-        "failed-session-count": 200, "additional-information": null },
-      { "result-type": "certificate-expired", "receiving-mx-hostname": "mx1.mail.example.org",
-        "failed-session-count": 3, "failure-reason-code": "X509_V_ERR_PROXY_PATH_LENGTH_EXCEEDED" }
-    ] }, { "policy": { "policy-type": "no-policy-found", "policy-domain": "elsewhere.test" } }]
-}"#;
+const TLS: &str = include_str!("../../tests/fuzz/seeds/tlsrpt/report.json");
 
 const NOON: &str = "2026-11-01T12:00:00Z";
 
@@ -239,7 +175,7 @@ fn what_is_broken_is_no_report_and_harms_nobody() {
     for cut in 0..DMARC.trim_end().len() {
         assert!(unpack(&DMARC.as_bytes()[..cut]).is_err(), "cut at {cut}");
     }
-    for cut in 0..TLS.len() {
+    for cut in 0..TLS.trim_end().len() {
         assert!(unpack(&TLS.as_bytes()[..cut]).is_err(), "cut at {cut}");
     }
     let packed = gzip(DMARC.as_bytes());

@@ -590,7 +590,7 @@ impl Clock for At {
 
 fn through(host: &str) -> OutboundMode {
     let host = domain(host);
-    OutboundMode::Relay(Relay { host, port: 465, login: None, tls: RelayTls::Implicit })
+    OutboundMode::Relay(Relay { host, port: 465, login: None, tls: RelayTls::Implicit, spf: None })
 }
 
 fn word(finding: &Finding) -> String {

@@ -101,6 +101,86 @@ enum Place {
     DotCr,
 }
 
+/// Reads one message in the pieces of BDAT (RFC 3030): no dots, no end to find, but the same idea of
+/// a line end. The last line is completed when its end is missing, so that all inside is lines.
+#[derive(Debug)]
+pub(crate) struct ChunkReader {
+    place: ChunkPlace,
+    bare: bool,
+    size: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ChunkPlace {
+    LineStart,
+    Line,
+    Cr,
+}
+
+impl ChunkReader {
+    pub(crate) fn new() -> Self {
+        Self { place: ChunkPlace::LineStart, bare: false, size: 0 }
+    }
+
+    /// Takes bytes from the wire and appends the message's own bytes to `out`. A CR waits for what
+    /// follows it, which may come with the next piece.
+    pub(crate) fn read(&mut self, input: &[u8], out: &mut Vec<u8>) {
+        let before = out.len();
+        let mut rest = input;
+        while let Some((&byte, after)) = rest.split_first() {
+            if self.place != ChunkPlace::Cr {
+                let text = rest.iter().position(|b| matches!(b, b'\r' | b'\n'));
+                let (text, after) = rest.split_at(text.unwrap_or(rest.len()));
+                if !text.is_empty() {
+                    out.extend_from_slice(text);
+                    self.place = ChunkPlace::Line;
+                    rest = after;
+                    continue;
+                }
+            }
+            rest = after;
+            self.place = match (self.place, byte) {
+                (ChunkPlace::Cr, b'\n') => {
+                    out.extend_from_slice(b"\r\n");
+                    ChunkPlace::LineStart
+                }
+                (place, b'\r') => {
+                    self.bare |= place == ChunkPlace::Cr;
+                    ChunkPlace::Cr
+                }
+                (_, byte) => {
+                    self.bare = true;
+                    out.push(byte);
+                    ChunkPlace::Line
+                }
+            };
+        }
+        self.size += (out.len() - before) as u64;
+    }
+
+    /// There will be no more.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        match self.place {
+            ChunkPlace::LineStart => return,
+            ChunkPlace::Line => {}
+            ChunkPlace::Cr => self.bare = true,
+        }
+        out.extend_from_slice(b"\r\n");
+        self.size += 2;
+    }
+
+    /// Whether a CR stood without LF, or an LF without CR. The bytes given out are then not the
+    /// message's any more.
+    pub(crate) fn has_bare_line_end(&self) -> bool {
+        self.bare
+    }
+
+    /// Bytes of the message so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

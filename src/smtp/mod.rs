@@ -5,13 +5,14 @@
 pub mod client;
 mod command;
 mod data;
+mod held;
 mod reply;
 mod server;
 mod session;
 
 pub use reply::Reply;
 pub use server::{House, Server, ServerSettings};
-pub use session::{Effect, Handover, Question, Role, Session, SessionSettings, Timeouts};
+pub use session::{Answer, Effect, Handover, Question, Role, Session, SessionSettings, Timeouts};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a script that cannot be read is the failed test")]

@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use super::command::CommandError;
 use crate::accounts::AuthError;
 use crate::accounts::sasl::SaslError;
+use crate::mail::Address;
 use crate::net::LineError;
-use crate::queue::AcceptError;
+use crate::queue::{AcceptError, LedgerEntry};
 use crate::store::StoreError;
 
 /// One reply, of one or more lines.
@@ -36,6 +37,11 @@ impl Reply {
     /// The three-digit code.
     pub fn code(&self) -> u16 {
         self.code
+    }
+
+    /// Whether the same may work later (RFC 5321 §4.2.1).
+    pub fn is_transient(&self) -> bool {
+        self.code / 100 == 4
     }
 
     /// Appends the reply as it goes on the wire (RFC 5321 §4.2.1).
@@ -67,7 +73,7 @@ pub(crate) const NOT_VERIFIED: Reply =
 pub(crate) const HELP: Reply = Reply::new(
     214,
     "2.0.0",
-    "EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP QUIT VRFY HELP\n\
+    "EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY HELP\n\
      Mail programs send on port 465 or 587 after a login; port 25 is for other servers",
 );
 
@@ -77,6 +83,11 @@ pub(crate) const SHUTTING_DOWN: Reply =
     Reply::new(421, "4.3.2", "This post office is restarting; please try again in a minute");
 pub(crate) const TOO_MANY_ERRORS: Reply =
     Reply::new(421, "4.7.0", "Too many commands that lead nowhere; closing");
+pub(crate) const UNWELCOME: Reply = Reply::new(
+    421,
+    "4.7.0",
+    "Your network made too many errors here; please come back in an hour or two",
+);
 pub(crate) const NOT_HTTP: Reply =
     Reply::new(421, "4.7.0", "This is a mail server, not a web server; closing");
 pub(crate) const TOO_MANY_RECIPIENTS: Reply = Reply::new(
@@ -89,6 +100,8 @@ pub(crate) const HELLO_FIRST: Reply = Reply::new(503, "5.5.1", "Say EHLO first")
 pub(crate) const MAIL_FIRST: Reply = Reply::new(503, "5.5.1", "Say MAIL FROM first");
 pub(crate) const NESTED_MAIL: Reply =
     Reply::new(503, "5.5.1", "A message is under way already; RSET drops it");
+pub(crate) const CHUNKS_UNDER_WAY: Reply =
+    Reply::new(503, "5.5.1", "BDAT is under way: end the message with BDAT LAST, or say RSET");
 pub(crate) const NO_RECIPIENTS: Reply =
     Reply::new(554, "5.5.1", "No recipient was accepted, so there is no one to send to");
 pub(crate) const TLS_ALREADY: Reply = Reply::new(503, "5.5.1", "TLS is on already");
@@ -127,6 +140,11 @@ pub(crate) const BARE_LINE_END: Reply = Reply::new(
 );
 pub(crate) const LOOP: Reply =
     Reply::new(554, "5.4.6", "The message has been passed on over 50 times: it goes in a circle");
+pub(crate) const BACK_AGAIN: Reply = Reply::new(
+    554,
+    "5.4.6",
+    "This message was delivered to the same address here before: it goes in a circle",
+);
 pub(crate) const NO_FROM: Reply =
     Reply::new(554, "5.6.0", "The message has no From: field, and no sender to make one of");
 pub(crate) const BAD_FROM: Reply =
@@ -186,9 +204,14 @@ impl From<CommandError> for Reply {
                 "5.6.7",
                 "An address with characters beyond ASCII needs SMTPUTF8 in MAIL FROM",
             ),
-            CommandError::Mechanism => {
-                Self::new(504, "5.5.4", "Login is by PLAIN or LOGIN; set it to normal password")
+            CommandError::Chunk => {
+                Self::new(501, "5.5.4", "The command needs a size: BDAT 1000, or BDAT 1000 LAST")
             }
+            CommandError::Mechanism => Self::new(
+                504,
+                "5.5.4",
+                "Login is by SCRAM-SHA-256, PLAIN or LOGIN; set it to normal password",
+            ),
         }
     }
 }
@@ -254,6 +277,20 @@ impl From<&AcceptError> for Reply {
             AcceptError::Alias(_) => Self::worded(550, "5.4.6", &error.to_string()),
         }
     }
+}
+
+/// An address elsewhere whose host said that it does not exist.
+pub(crate) fn kept_back(to: &Address, entry: &LedgerEntry) -> Reply {
+    let day = |at: jiff::Timestamp| at.strftime("%Y-%m-%d").to_string();
+    let until = entry.kept_back_until.map(day).unwrap_or_default();
+    let words: String = entry.words.chars().take(200).collect();
+    let text = format!(
+        "Mail for {to} was returned by its host on {}\nin these words: {words}\n\
+         Until {until} none is taken for it. If the address is right, the owner of this\n\
+         post office may lift that: pillarbox queue lift {to}",
+        day(entry.last),
+    );
+    Reply::worded(550, "5.1.1", &text)
 }
 
 #[cfg(test)]

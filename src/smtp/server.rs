@@ -1,24 +1,29 @@
 //! SMTP on sockets: carries out what a session wants. Every connection is one task with one
 //! session and at most one message under way; replies that belong together leave together.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::held::Notice;
 use super::reply::{self, Reply};
-use super::session::{self, Effect, Handover, Question, Role, Session, Timeouts};
+use super::session::{self, Answer, Effect, Handover, Question, Role, Session, Timeouts};
 use crate::accounts::sasl::Credentials;
 use crate::accounts::{Accounts, AuthError, Login, Lookup};
 use crate::clock::SharedClock;
-use crate::mail::{Address, Domain};
-use crate::net::{Peer, Stream, Tls};
-use crate::queue::{AcceptError, Incoming, Queue, Source};
+use crate::mail::{Address, Domain, Envelope, ReversePath};
+use crate::net::{Conduct, Peer, Stream, Tls};
+use crate::policy::allowance::{Allowance, Over, Spent};
+use crate::queue::{AcceptError, Incoming, Queue, Source, Terms};
 use crate::store::{BodyWriter, Store, StoreError};
 
 /// Serves SMTP connections of every role.
@@ -26,6 +31,9 @@ use crate::store::{BodyWriter, Store, StoreError};
 pub struct Server {
     settings: ServerSettings,
     house: House,
+    /// How those on port 25 have behaved. The other ports are for our people: there a wrong login
+    /// waits (see `accounts`), and a cloud of phones that share addresses is not hindered.
+    conduct: Conduct,
 }
 
 /// What the owner decided.
@@ -51,6 +59,8 @@ pub struct House {
     pub queue: Queue,
     /// Takes the bytes while they come in.
     pub store: Store,
+    /// How much accounts may send away.
+    pub allowance: Allowance,
     /// Dates the trace fields.
     pub clock: SharedClock,
 }
@@ -58,13 +68,22 @@ pub struct House {
 impl Server {
     /// A server that asks this house.
     pub fn new(settings: ServerSettings, house: House) -> Self {
-        Self { settings, house }
+        Self { settings, house, conduct: Conduct::default() }
     }
 
     /// Serves one connection to its end. On `stop` the peer is told to come back; a message whose
     /// end was already received is still made safe and acknowledged.
     pub async fn serve(&self, stream: TcpStream, peer: Peer, role: Role, stop: CancellationToken) {
         let served = async {
+            let now = tokio::time::Instant::now().into_std();
+            if role == Role::Mx && self.conduct.is_unwelcome(peer.address, now) {
+                tracing::debug!(peer = %peer.address, "not served after so many errors");
+                let mut refusal = Vec::new();
+                reply::UNWELCOME.write(&mut refusal);
+                let mut stream = Stream::Plain(stream);
+                timeout(WRITE_TIMEOUT, stream.write_all(&refusal)).await??;
+                return hang_up(stream).await;
+            }
             let stream = match role {
                 Role::Submissions => handshake(self.house.tls.accept(stream)).await?,
                 Role::Mx | Role::Submission => Stream::Plain(stream),
@@ -81,6 +100,8 @@ impl Server {
 /// One connection.
 struct Connection<'a> {
     house: &'a House,
+    settings: &'a ServerSettings,
+    conduct: &'a Conduct,
     stream: Stream,
     peer: Peer,
     role: Role,
@@ -111,12 +132,15 @@ impl<'a> Connection<'a> {
             hostname,
             postmaster,
             peer: peer.address,
+            channel: stream.channel(),
             number: u64::from_be_bytes(number),
             message_size,
             timeouts,
         };
         Ok(Self {
             house: &server.house,
+            settings: &server.settings,
+            conduct: &server.conduct,
             stream,
             peer,
             role,
@@ -128,20 +152,32 @@ impl<'a> Connection<'a> {
     }
 
     async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
-        let mut input = BytesMut::with_capacity(READ_SIZE);
         loop {
             match self.session.poll(Instant::now()) {
                 Effect::Reply(reply) => reply.write(&mut self.out),
+                Effect::Misstep if self.role == Role::Mx => {
+                    let now = tokio::time::Instant::now().into_std();
+                    let late = self.conduct.misstep(self.peer.address, now);
+                    if !late.is_zero() {
+                        self.flush().await?;
+                        tokio::select! {
+                            () = stop.cancelled() => {}
+                            () = tokio::time::sleep(late) => {}
+                        }
+                    }
+                }
+                Effect::Misstep => {}
                 Effect::Read { until } => {
                     self.flush().await?;
-                    input.clear();
-                    let read = timeout_at(until.into(), self.stream.read_buf(&mut input));
+                    let Self { stream, session, .. } = &mut self;
+                    let read = poll_fn(|context| read_some(stream, session, context));
+                    let read = timeout_at(until.into(), read);
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => self.session.shut_down(),
                         read = read => match read {
                             Ok(Ok(0)) => return Ok(()),
-                            Ok(Ok(_)) => self.session.receive(&input),
+                            Ok(Ok(_)) => {}
                             Ok(Err(error)) => return Err(error),
                             Err(_) => self.session.time_out(),
                         },
@@ -150,7 +186,8 @@ impl<'a> Connection<'a> {
                 Effect::StartTls => {
                     self.flush().await?;
                     self.stream = handshake(self.stream.start_tls(&self.house.tls)).await?;
-                    self.session.tls_started(Instant::now());
+                    let channel = self.stream.channel().ok_or(io::ErrorKind::NotConnected)?;
+                    self.session.tls_started(channel, Instant::now());
                 }
                 Effect::Ask(question) => {
                     let verdict = self.find_out(question).await;
@@ -173,16 +210,26 @@ impl<'a> Connection<'a> {
         }
     }
 
-    async fn find_out(&mut self, question: Question) -> Result<(), Reply> {
+    async fn find_out(&mut self, question: Question) -> Result<Answer, Reply> {
         let accounts = &self.house.accounts;
-        match question {
-            Question::Login(credentials) => {
-                let login = self.authenticate(credentials).await.map_err(|error| {
-                    tracing::info!(peer = %self.peer.address, %error, "login refused");
-                    Reply::from(&error)
-                })?;
-                self.login = Some(login);
+        let peer = self.peer.address;
+        let refused = |error: AuthError| {
+            tracing::info!(%peer, %error, "login refused");
+            Reply::from(&error)
+        };
+        let verdict = match question {
+            Question::Login(Credentials { login, password }) => {
+                let login = accounts.authenticate(&login, password, peer).await;
+                self.login = Some(login.map_err(refused)?);
                 Ok(())
+            }
+            Question::Salt(login) => {
+                return accounts.salt(&login, peer).await.map(Answer::Salt).map_err(refused);
+            }
+            Question::Proof(proof) => {
+                let (login, signature) = accounts.prove(&proof, peer).await.map_err(refused)?;
+                self.login = Some(login);
+                return Ok(Answer::Proven(signature));
             }
             Question::Sender(from) => match (&self.login, self.role) {
                 (Some(login), _) if accounts.may_send_as(login.account, &from) => Ok(()),
@@ -205,16 +252,18 @@ impl<'a> Connection<'a> {
                     let full = self.house.queue.has_room(&to, size).is_ok_and(|room| !room);
                     if full { Err(reply::MAILBOX_FULL) } else { Ok(()) }
                 }
+                // Notices for those whose mail an alias of ours sent on.
+                Lookup::NoSuchUser if self.house.queue.sends_back(&to) => Ok(()),
                 Lookup::NoSuchUser => Err(reply::NO_SUCH_USER),
-                Lookup::NotOurs if self.login.is_some() => Ok(()),
+                Lookup::NotOurs if self.login.is_some() => match self.house.queue.kept_back(&to) {
+                    Ok(Some(entry)) => Err(reply::kept_back(&to, &entry)),
+                    // What cannot be looked up now is no reason to refuse.
+                    Ok(None) | Err(_) => Ok(()),
+                },
                 Lookup::NotOurs => Err(reply::NO_RELAY),
             },
-        }
-    }
-
-    async fn authenticate(&self, credentials: Credentials) -> Result<Login, AuthError> {
-        let Credentials { login, password } = credentials;
-        self.house.accounts.authenticate(&login, password, self.peer.address).await
+        };
+        verdict.map(Answer::from)
     }
 
     async fn take(&mut self, bytes: &[u8]) {
@@ -250,6 +299,7 @@ impl<'a> Connection<'a> {
         };
         let size = body.size();
         let received = self.house.clock.now();
+        let message_id = handover.received.id.clone();
         let incoming = Incoming {
             trace: handover.trace(received),
             envelope: handover.envelope,
@@ -260,8 +310,53 @@ impl<'a> Connection<'a> {
             },
             received,
         };
-        self.house.queue.accept(incoming).await?;
+        let Spent { settings, over } = self.spend(&incoming)?;
+        let id = over.filter(|over| over.is_new).map(|_| message_id);
+        let terms = Terms { held: over.is_some(), settings };
+        self.house.queue.accept_on(incoming, &terms).await?;
+        if let (Some(over), Some(id)) = (over, id) {
+            self.tell(over, &id).await;
+        }
         Ok(size)
+    }
+
+    /// Counts what an account sends away.
+    fn spend(&self, incoming: &Incoming) -> Result<Spent, StoreError> {
+        let Some(login) = &self.login else { return Ok(Spent::default()) };
+        let House { accounts, allowance, .. } = self.house;
+        let elsewhere =
+            incoming.envelope.addresses().filter(|to| accounts.lookup(to) == Lookup::NotOurs);
+        allowance.spend(login.account, elsewhere, incoming.received)
+    }
+
+    /// Tells account and owner that mail is being held.
+    async fn tell(&self, over: Over, id: &str) {
+        let (House { store, queue, clock, .. }, Some(login)) = (self.house, &self.login) else {
+            return;
+        };
+        let mut to = vec![login.address.clone()];
+        if self.settings.postmaster != login.address {
+            to.push(self.settings.postmaster.clone());
+        }
+        let hostname = &self.settings.hostname;
+        let (account, at) = (&login.address, clock.now());
+        tracing::warn!(%account, "an account has sent more than it may in a day; its mail is held");
+        let text = Notice { account, over, hostname, to: &to, id }.compose(at);
+        let told = async {
+            let mut body = store.new_body();
+            body.write(text.as_bytes()).await?;
+            let incoming = Incoming {
+                envelope: Envelope::new(ReversePath::Null, to),
+                trace: Vec::new(),
+                body: body.finish().await?,
+                source: Source::Own,
+                received: at,
+            };
+            queue.accept(incoming).await
+        };
+        if let Err(error) = told.await {
+            tracing::warn!(%account, %error, "nobody could be told of the mail that is held");
+        }
     }
 
     async fn flush(&mut self) -> io::Result<()> {
@@ -273,7 +368,8 @@ impl<'a> Connection<'a> {
             self.stream.flush().await
         };
         timeout(WRITE_TIMEOUT, sent).await.map_err(|_| io::ErrorKind::TimedOut)??;
-        self.out.clear();
+        // Most connections wait for most of their time; what they do not need is given back.
+        self.out = Vec::new();
         Ok(())
     }
 }
@@ -286,6 +382,20 @@ impl std::fmt::Debug for House {
 
 async fn handshake(accept: impl Future<Output = io::Result<Stream>>) -> io::Result<Stream> {
     timeout(HANDSHAKE_TIMEOUT, accept).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+/// Reads what is there. The buffer is on the stack and the bytes go to the session at once: while
+/// nothing comes, a connection holds no buffer at all.
+fn read_some(
+    stream: &mut Stream,
+    session: &mut Session,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut bytes = [0; READ_SIZE];
+    let mut buffer = ReadBuf::new(&mut bytes);
+    ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
+    session.receive(buffer.filled());
+    Poll::Ready(Ok(buffer.filled().len()))
 }
 
 /// Closes so that the last reply arrives: a socket closed with bytes unread sends a reset, which

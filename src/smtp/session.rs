@@ -5,19 +5,28 @@
 //! before the answer to [`Effect::Accept`].
 
 mod handover;
+mod login;
+mod receiving;
 mod stages;
+mod transaction;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use self::handover::Handover;
-use self::stages::{Challenged, Receiving, Stage, Waiting};
+use self::login::Challenged;
+use self::receiving::{Discarding, Receiving};
+use self::stages::Stage;
+use self::transaction::Mail;
+use self::waiting::Waiting;
 use super::command::{Command, CommandError};
 use super::reply::{self, Reply};
+use crate::accounts::sasl::scram::{Proof, Salted, Signature};
 use crate::accounts::sasl::{Credentials, Exchange};
 use crate::mail::{Address, Domain};
-use crate::net::LineBuffer;
+use crate::net::{Channel, LineBuffer};
 
 /// What a port is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +50,8 @@ pub struct SessionSettings {
     pub postmaster: Address,
     /// Who connected.
     pub peer: IpAddr,
+    /// The TLS that is up, on port 465 from the start.
+    pub channel: Option<Channel>,
     /// A number no other session of this box ever had: message ids are made from it.
     pub number: u64,
     /// Largest message in bytes.
@@ -76,6 +87,9 @@ impl Default for Timeouts {
 pub enum Effect {
     /// Send a reply; it may wait for others until the next [`Effect::Read`].
     Reply(Reply),
+    /// The peer did what no sound client does, or guesses; the reply to it comes next, and may be
+    /// late.
+    Misstep,
     /// Send what there is, read, and call [`Session::receive`]; when nothing comes until then,
     /// [`Session::time_out`].
     Read {
@@ -98,12 +112,17 @@ pub enum Effect {
     Close,
 }
 
-/// What a session has to ask the rest of the house. The answer is yes, or the reply that says no.
+/// What a session has to ask the rest of the house. The answer is yes, or what was asked for, or
+/// the reply that says no.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Question {
     /// Are name and password right?
     Login(Credentials),
+    /// Which salt belongs to this login? Answered by [`Answer::Salt`].
+    Salt(String),
+    /// Is this proof right? Answered by [`Answer::Proven`].
+    Proof(Proof),
     /// May the peer, or the account logged in, send as this address?
     Sender(Address),
     /// Does mail for this address go through here, and is there room for it?
@@ -117,6 +136,23 @@ pub enum Question {
     Authors(Vec<Address>),
 }
 
+/// What the house answers when it does not refuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Yes, or done.
+    Yes,
+    /// The salt for a login.
+    Salt(Salted),
+    /// The proof is right; this is ours.
+    Proven(Signature),
+}
+
+impl From<()> for Answer {
+    fn from((): ()) -> Self {
+        Self::Yes
+    }
+}
+
 /// One connection's conversation.
 #[derive(Debug)]
 pub struct Session {
@@ -126,11 +162,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts with the greeting. For [`Role::Submissions`] TLS is taken to be up.
+    /// Starts with the greeting.
     pub fn new(settings: SessionSettings, now: Instant) -> Self {
         let greeting = format!("{} ESMTP Pillarbox", settings.hostname);
         let mut desk = Desk {
-            tls: settings.role == Role::Submissions,
             settings,
             effects: VecDeque::new(),
             logged_in: false,
@@ -170,6 +205,17 @@ impl Session {
                         self.state = State::Command(stage);
                     }
                 },
+                State::Discarding(mut discarding) => {
+                    if self.line.pending() == 0 {
+                        let until = discarding.deadline(&self.desk);
+                        self.state = State::Discarding(discarding);
+                        return Effect::Read { until };
+                    }
+                    self.desk.since = now;
+                    let used = discarding.take(self.line.pending(), now);
+                    self.line.take(used);
+                    self.state = discarding.next(&mut self.desk);
+                }
                 State::Challenged(challenged) => match self.line.next_line(Exchange::LINE_MAX) {
                     Ok(None) => return self.read(State::Challenged(challenged)),
                     line => {
@@ -198,10 +244,10 @@ impl Session {
     }
 
     /// Answers [`Effect::Ask`] or [`Effect::Accept`]: yes, or the reply that says no.
-    pub fn answer(&mut self, verdict: Result<(), Reply>, now: Instant) {
+    pub fn answer(&mut self, verdict: Result<impl Into<Answer>, Reply>, now: Instant) {
         self.desk.since = now;
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
-            State::Waiting(waiting) => waiting.answered(verdict, &mut self.desk),
+            State::Waiting(waiting) => waiting.answered(verdict.map(Into::into), &mut self.desk),
             // Nothing was asked: this session cannot be trusted to go on.
             _ => State::Closed,
         };
@@ -209,10 +255,10 @@ impl Session {
 
     /// The handshake after [`Effect::StartTls`] succeeded. What was sent in the clear before it is
     /// forgotten, commands and names alike (RFC 3207 §4.2).
-    pub fn tls_started(&mut self, now: Instant) {
+    pub fn tls_started(&mut self, channel: Channel, now: Instant) {
         self.line.clear();
         self.desk.since = now;
-        self.desk.tls = true;
+        self.desk.settings.channel = Some(channel);
         self.state = State::Command(Stage::Fresh);
     }
 
@@ -240,6 +286,7 @@ impl Session {
     }
 
     fn read(&mut self, state: State) -> Effect {
+        self.line.release();
         self.state = state;
         Effect::Read { until: self.desk.deadline() }
     }
@@ -253,7 +300,9 @@ enum State {
     /// A line of a login is expected.
     Challenged(Challenged),
     /// A message is coming in.
-    Receiving(Receiving),
+    Receiving(Box<Receiving>),
+    /// Bytes are coming in that nobody wants.
+    Discarding(Discarding),
     /// Somebody has to answer first.
     Waiting(Waiting),
     Closed,
@@ -264,7 +313,6 @@ enum State {
 struct Desk {
     settings: SessionSettings,
     effects: VecDeque<Effect>,
-    tls: bool,
     logged_in: bool,
     /// The peer has shown that it has business here.
     proven: bool,
@@ -283,7 +331,12 @@ impl Desk {
         let command = match Command::parse(line) {
             Ok(command) => command,
             Err(CommandError::Http) => {
-                self.say(reply::NOT_HTTP);
+                self.misstep(reply::NOT_HTTP);
+                return State::Closed;
+            }
+            // Nobody knows how much of what follows is the message: nothing after it is read.
+            Err(CommandError::Chunk) => {
+                self.misstep(CommandError::Chunk.into());
                 return State::Closed;
             }
             Err(error) => {
@@ -296,14 +349,36 @@ impl Desk {
                 self.say(reply::BYE);
                 return State::Closed;
             }
-            (_, Command::Ehlo(name)) => return self.ehlo(name),
-            (_, Command::Helo(name)) => return self.helo(name),
+            (stage, Command::Ehlo(name)) => {
+                stage.reset(self);
+                return self.ehlo(name);
+            }
+            (stage, Command::Helo(name)) => {
+                stage.reset(self);
+                return self.helo(name);
+            }
             (stage, Command::Noop) => (stage, self.idle(reply::OK)),
             (stage, Command::Verify) => (stage, self.idle(reply::NOT_VERIFIED)),
             (stage, Command::Help) => (stage, self.idle(reply::HELP)),
-            (stage, Command::Rset) => (stage.reset(), self.idle(reply::OK)),
+            (stage, Command::Rset) => (stage.reset(self), self.idle(reply::OK)),
+            (Stage::Chunks(receiving), Command::Bdat(chunk)) => {
+                return receiving.chunk(chunk, self);
+            }
+            (Stage::Rcpt(rcpt), Command::Bdat(chunk)) => return rcpt.bdat(chunk, self),
+            (stage, Command::Bdat(chunk)) => {
+                let refusal = match stage {
+                    Stage::Fresh => reply::HELLO_FIRST,
+                    Stage::Mail(_) => reply::NO_RECIPIENTS,
+                    _ => reply::MAIL_FIRST,
+                };
+                return Discarding::begin(stage, chunk, refusal, self);
+            }
             (Stage::Fresh, _) => (Stage::Fresh, self.early(reply::HELLO_FIRST)),
-            (stage, Command::StartTls) if self.tls => (stage, self.idle(reply::TLS_ALREADY)),
+            // Above all DATA: a message comes in one of the two ways (RFC 3030 §2).
+            (stage @ Stage::Chunks(_), _) => (stage, self.early(reply::CHUNKS_UNDER_WAY)),
+            (stage, Command::StartTls) if self.settings.channel.is_some() => {
+                (stage, self.idle(reply::TLS_ALREADY))
+            }
             (_, Command::StartTls) => {
                 self.say(reply::READY_FOR_TLS);
                 self.effects.push_back(Effect::StartTls);
@@ -314,7 +389,9 @@ impl Desk {
                 return ready.auth(mechanism, initial, self);
             }
             (stage, Command::Auth { .. }) => (stage, self.early(reply::LOGIN_IN_TRANSACTION)),
-            (Stage::Ready(ready), Command::Mail(mail)) => return ready.mail(mail, self),
+            (Stage::Ready(ready), Command::Mail(mail)) => {
+                return Mail::begin(ready, mail, self);
+            }
             (stage, Command::Mail(_)) => (stage, self.early(reply::NESTED_MAIL)),
             (Stage::Ready(ready), Command::Rcpt(_) | Command::Data) => {
                 (Stage::Ready(ready), self.early(reply::MAIL_FIRST))
@@ -334,10 +411,20 @@ impl Desk {
         self.effects.push_back(Effect::Reply(reply));
     }
 
+    fn ask(&mut self, question: Question) {
+        self.effects.push_back(Effect::Ask(question));
+    }
+
     /// Refuses what no sound client says.
     fn fault(&mut self, reply: impl Into<Reply>) {
         self.wasted += FAULT;
-        self.say(reply.into());
+        self.misstep(reply.into());
+    }
+
+    /// Refuses, and lets the house know that this peer is up to something.
+    fn misstep(&mut self, reply: Reply) {
+        self.effects.push_back(Effect::Misstep);
+        self.say(reply);
     }
 
     /// Passes on the answer to a command that is right but moves nothing.
@@ -356,7 +443,8 @@ impl Desk {
     /// The longest line taken now. Only a login needs more than a path and its parameters
     /// (RFC 5321 §4.5.3.1.4 and the extensions; RFC 4954 §4.4).
     fn line_limit(&self) -> usize {
-        let may_log_in = self.settings.role != Role::Mx && self.tls && !self.logged_in;
+        let may_log_in =
+            self.settings.role != Role::Mx && self.settings.channel.is_some() && !self.logged_in;
         if may_log_in { Exchange::LINE_MAX } else { COMMAND_LINE }
     }
 

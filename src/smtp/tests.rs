@@ -10,7 +10,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::accounts::sasl::Exchange;
-use crate::mail::Envelope;
+use crate::mail::{BodyKind, Envelope, Recipient};
+use crate::net::{Bindings, Channel};
 
 #[test]
 fn every_dialog_goes_as_written_however_its_bytes_arrive() {
@@ -237,6 +238,7 @@ struct House {
     dropped: bool,
     wants_tls: bool,
     closed: bool,
+    missteps: u32,
 }
 
 impl House {
@@ -247,6 +249,7 @@ impl House {
             hostname: "mail.example.org".parse().unwrap(),
             postmaster: "postmaster@example.org".parse().unwrap(),
             peer: "192.0.2.7".parse().unwrap(),
+            channel: (role == Role::Submissions).then(channel),
             number: 1,
             message_size: 1_000_000,
             timeouts: Timeouts::default(),
@@ -263,6 +266,7 @@ impl House {
             dropped: false,
             wants_tls: false,
             closed: false,
+            missteps: 0,
         };
         house.run();
         house
@@ -291,7 +295,7 @@ impl House {
 
     fn start_tls(&mut self) {
         assert!(std::mem::take(&mut self.wants_tls), "no handshake was asked for");
-        self.session.tls_started(self.now);
+        self.session.tls_started(channel(), self.now);
         self.run();
     }
 
@@ -304,6 +308,7 @@ impl House {
                     let wire = String::from_utf8(wire).unwrap();
                     self.replies.extend(wire.lines().map(str::to_owned));
                 }
+                Effect::Misstep => self.missteps += 1,
                 Effect::Read { until } => {
                     self.until = until;
                     return;
@@ -351,9 +356,17 @@ impl House {
     }
 }
 
+fn channel() -> Channel {
+    let suite = "TLS_AES_128_GCM_SHA256".to_owned();
+    let bindings = Bindings { exporter: Some([7; 32]), end_point: None };
+    Channel { version: "TLSv1.3", suite, bindings }
+}
+
 /// Alice lives here; the card is full for one address, another has room for 1000 bytes.
-fn answer(question: &Question, role: Role) -> Result<(), Reply> {
-    match question {
+fn answer(question: &Question, role: Role) -> Result<Answer, Reply> {
+    let verdict = match question {
+        // SCRAM has tests with a real directory.
+        Question::Salt(_) | Question::Proof(_) => Err(reply::WRONG_LOGIN),
         Question::Login(credentials) => {
             let right = credentials.login == "alice@example.org"
                 && credentials.password.expose() == "wonderland-7";
@@ -375,7 +388,8 @@ fn answer(question: &Question, role: Role) -> Result<(), Reply> {
             _ if role == Role::Mx => Err(reply::NO_RELAY),
             _ => Ok(()),
         },
-    }
+    };
+    verdict.map(Answer::from)
 }
 
 /// Plays one script, its client's bytes in pieces of at most `piece`.
@@ -384,6 +398,7 @@ fn play(name: &str, script: &str, piece: usize) {
     let mut house = None;
     let mut pending = Vec::new();
     let mut message = VecDeque::new();
+    let mut asked = VecDeque::new();
     for (number, line) in script.lines().enumerate() {
         let at = format!("{name}:{} (pieces of {piece})", number + 1);
         let (word, text) = line.split_once(' ').unwrap_or((line, ""));
@@ -430,7 +445,9 @@ fn play(name: &str, script: &str, piece: usize) {
                 let whole = [taken.trace.as_bytes(), &taken.body].concat();
                 let whole = String::from_utf8_lossy(&whole).into_owned();
                 message = whole.split("\r\n").map(str::to_owned).collect();
+                asked = requests(&taken.envelope).into();
             }
+            "A:" => assert_eq!(asked.pop_front().as_deref(), Some(text), "{at}"),
             "M|" => {
                 assert_eq!(message.pop_front().as_deref(), Some(text), "{at}");
             }
@@ -448,6 +465,31 @@ fn play(name: &str, script: &str, piece: usize) {
     house.send(&pending, piece);
     assert_eq!(house.replies, [""; 0], "{name}: replies nobody expected at the end");
     assert!(house.messages.is_empty(), "{name}: a message nobody expected");
+}
+
+/// What was asked for a message, and for each recipient, as the wire has it.
+fn requests(envelope: &Envelope) -> Vec<String> {
+    let asked = &envelope.asked;
+    let word = |word: &str, asked: bool| asked.then(|| word.to_owned());
+    let body = asked.body.map(|body| match body {
+        BodyKind::SevenBit => "BODY=7BIT".to_owned(),
+        BodyKind::EightBitMime => "BODY=8BITMIME".to_owned(),
+    });
+    let whole = [
+        asked.ret.map(|ret| format!("RET={ret}")),
+        asked.envid.as_ref().map(|id| format!("ENVID={}", id.xtext())),
+        body,
+        word("SMTPUTF8", asked.utf8),
+        word("REQUIRETLS", asked.require_tls),
+    ];
+    let mut all = vec![whole.into_iter().flatten().collect::<Vec<_>>().join(" ")];
+    for Recipient { address, asked } in &envelope.to {
+        let mut line = format!("<{address}>");
+        line.extend(asked.notify.map(|notify| format!(" NOTIFY={notify}")));
+        line.extend(asked.orcpt.as_ref().map(|orcpt| format!(" ORCPT={}", orcpt.xtext())));
+        all.push(line);
+    }
+    all
 }
 
 /// `\r`, `\n`, `\0` and `\\` in a raw line.

@@ -268,8 +268,9 @@ impl Body {
     }
 
     /// The content of a message that has this prefix. The first prefix is stored with the body,
-    /// where it is compressed with it, when the beginning was not written yet.
-    pub(super) fn content(&self, prefix: &[u8]) -> Content {
+    /// where it is compressed with it, when the beginning was not written yet. To be read once a
+    /// batch that names the body is committed.
+    pub fn content(&self, prefix: &[u8]) -> Content {
         self.parts(|parts| {
             let movable = matches!(parts.chunks[..], [] | [Lump::Raw(_)]);
             let first = if movable { prefix } else { &[] };

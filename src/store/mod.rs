@@ -49,6 +49,8 @@ pub use body::{Body, BodyWriter};
 pub use changes::{Changes, Entry};
 pub use error::{OpenError, StoreError};
 pub use keeper::{Background, Compacted, Keeper};
+#[cfg(test)]
+pub(crate) use plug::Plug;
 pub use quota::{Quota, Usage};
 pub use reader::MessageReader;
 pub use threads::ThreadId;
@@ -66,6 +68,9 @@ mod golden;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
 mod model;
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "a failed test")]
+mod plug;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed test")]
 mod power;

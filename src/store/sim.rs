@@ -38,7 +38,7 @@ impl Rng {
 #[derive(Debug, Clone)]
 pub(super) struct SimDisk(Arc<Mutex<World>>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct World {
     rng: Rng,
     files: Vec<State>,
@@ -146,6 +146,12 @@ impl SimDisk {
             new.names.clone_from(&world.names);
         }
         copy
+    }
+
+    /// Another disk with the same on it, and chances of its own.
+    pub(super) fn twin(&self, seed: u64) -> Self {
+        let world = World { rng: Rng(seed), ..self.0.lock().unwrap().clone() };
+        Self(Arc::new(Mutex::new(world)))
     }
 
     /// Changes bytes behind everybody's back.

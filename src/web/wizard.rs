@@ -202,17 +202,19 @@ impl Change {
                 (file, replaces)
             }
             Self::Sending { way, password } => {
-                let ports = file.outbound.take().and_then(|outbound| outbound.ports);
                 let (mode, relay) = match way {
                     Way::Direct => ("direct", None),
                     Way::Hold => ("hold", None),
                     Way::Relay { host, port, user } => {
                         let host = Some(host.to_string());
                         let (port, user) = (Some(port), Some(user));
-                        ("relay", Some(RelayTable { host, port, user, password, tls: None }))
+                        let relay =
+                            RelayTable { host, port, user, password, ..RelayTable::default() };
+                        ("relay", Some(relay))
                     }
                 };
-                file.outbound = Some(OutboundTable { mode: Some(mode.to_owned()), relay, ports });
+                let rest = file.outbound.take().unwrap_or_default();
+                file.outbound = Some(OutboundTable { mode: Some(mode.to_owned()), relay, ..rest });
                 (file, None)
             }
         }

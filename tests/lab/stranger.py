@@ -9,14 +9,14 @@ compatibility_level = 3.6
 queue_directory = {work}/queue
 data_directory = {work}/data
 mail_owner = postfix
-myhostname = mx1.far.test
+myhostname = mx1.{domain}
 mydestination =
 inet_interfaces = {addresses}
 inet_protocols = all
 smtp_address_preference = ipv4
-virtual_mailbox_domains = far.test
+virtual_mailbox_domains = {domain}
 virtual_mailbox_base = {work}/mail
-virtual_mailbox_maps = inline:{{ stranger@far.test=stranger/ }}
+virtual_mailbox_maps = inline:{{ stranger@{domain}=stranger/ }}
 virtual_minimum_uid = 1
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
@@ -33,6 +33,7 @@ alias_database =
 minimal_backoff_time = 5s
 maximal_backoff_time = 10s
 queue_run_delay = 5s
+{more}
 """
 
 MASTER = """\
@@ -62,7 +63,7 @@ postlog   unix-dgram n - n - 1 postlogd
 
 
 class Stranger:
-    def __init__(self, host, work, addresses):
+    def __init__(self, host, work, addresses, domain="far.test", more=""):
         self.host, self.work = host, work
         postfix = subprocess.run(["id", "-u", "postfix"], capture_output=True, text=True, check=True)
         group = subprocess.run(["id", "-g", "postfix"], capture_output=True, text=True, check=True)
@@ -72,12 +73,13 @@ class Stranger:
         for folder in ("data", "mail"):
             os.chown(f"{work}/{folder}", int(uid), int(gid))
         with open(f"{work}/conf/main.cf", "w") as conf:
-            conf.write(MAIN.format(work=work, uid=uid, gid=gid, addresses=", ".join(addresses)))
+            conf.write(MAIN.format(work=work, uid=uid, gid=gid, addresses=", ".join(addresses),
+                                   domain=domain, more=more))
         with open(f"{work}/conf/master.cf", "w") as conf:
             conf.write(MASTER)
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj",
-             "/CN=mx1.far.test", "-keyout", f"{work}/key.pem", "-out", f"{work}/cert.pem"],
+             f"/CN=mx1.{domain}", "-keyout", f"{work}/key.pem", "-out", f"{work}/cert.pem"],
             check=True, capture_output=True)
 
     def start(self):

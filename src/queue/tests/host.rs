@@ -1,10 +1,13 @@
 //! A receiving host on loopback that does as it is told and keeps what it gets.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Got {
@@ -12,28 +15,63 @@ pub(super) struct Got {
     pub(super) to: Vec<String>,
     /// As on the wire, without the final dot.
     pub(super) data: String,
+    /// MAIL and RCPT as they were said.
+    pub(super) said: Vec<String>,
+    pub(super) tls: bool,
 }
 
 pub(super) struct Host {
     port: u16,
-    told: Arc<Mutex<HashMap<String, String>>>,
-    got: Arc<Mutex<Vec<Got>>>,
+    shared: Arc<Shared>,
     serving: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    told: Mutex<HashMap<String, String>>,
+    got: Mutex<Vec<Got>>,
+    connections: AtomicUsize,
+    ehlo: Vec<&'static str>,
+    tls: Option<TlsAcceptor>,
+}
+
+/// A certificate for this name, signed by itself, and what serves it.
+pub(super) fn certified(name: &str) -> (CertificateDer<'static>, TlsAcceptor) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.into())
+        .unwrap();
+    (certificate, TlsAcceptor::from(Arc::new(tls)))
 }
 
 impl Host {
     pub(super) async fn start(address: &str) -> Self {
+        Self::with(address, &[], None).await
+    }
+
+    /// A host that offers these extensions.
+    pub(super) async fn with(
+        address: &str,
+        ehlo: &[&'static str],
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let told = Arc::new(Mutex::new(HashMap::new()));
-        let got = Arc::new(Mutex::new(Vec::new()));
-        let (replies, kept) = (Arc::clone(&told), Arc::clone(&got));
+        let shared = Arc::new(Shared { ehlo: ehlo.to_vec(), tls, ..Shared::default() });
+        let all = Arc::clone(&shared);
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&replies), Arc::clone(&kept)));
+                all.connections.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(serve(Box::new(stream), Arc::clone(&all)));
             }
         });
-        Self { port, told, got, serving }
+        Self { port, shared, serving }
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -42,11 +80,15 @@ impl Host {
 
     /// The reply to a recipient; to the connection for the empty one.
     pub(super) fn answer(&self, recipient: &str, reply: &str) {
-        self.told.lock().unwrap().insert(recipient.to_owned(), reply.to_owned());
+        self.shared.told.lock().unwrap().insert(recipient.to_owned(), reply.to_owned());
     }
 
     pub(super) fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
+        self.shared.got.lock().unwrap().clone()
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 }
 
@@ -56,14 +98,14 @@ impl Drop for Host {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    told: Arc<Mutex<HashMap<String, String>>>,
-    got: Arc<Mutex<Vec<Got>>>,
-) {
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+async fn serve(stream: Box<dyn Io>, all: Arc<Shared>) {
     let mut stream = BufReader::new(stream);
-    let reply_to = |recipient: &str| told.lock().unwrap().get(recipient).cloned();
+    let reply_to = |recipient: &str| all.told.lock().unwrap().get(recipient).cloned();
     let mut mail = Got::default();
+    let mut tls = false;
     let mut reply = reply_to("").unwrap_or_else(|| "220 ready".into());
     loop {
         if stream.write_all(format!("{reply}\r\n").as_bytes()).await.is_err() {
@@ -76,22 +118,54 @@ async fn serve(
         let inside = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
         "250 ok".clone_into(&mut reply);
         match line.get(..4).unwrap_or_default() {
-            "MAIL" => mail = Got { from: inside(), ..Got::default() },
-            "RCPT" => match reply_to(&inside()) {
-                Some(told) if !told.starts_with('2') => reply = told,
-                _ => mail.to.push(inside()),
-            },
+            "EHLO" => {
+                let starttls = (all.tls.is_some() && !tls).then_some("STARTTLS");
+                let lines = all.ehlo.iter().copied().chain(starttls);
+                reply = lines
+                    .fold("250-mx\r\n".to_owned(), |text, line| text + "250-" + line + "\r\n")
+                    + "250 HELP";
+            }
+            "STAR" => {
+                stream.write_all(b"220 go\r\n").await.unwrap();
+                let acceptor = all.tls.clone().unwrap();
+                let Ok(secured) = acceptor.accept(stream.into_inner()).await else { return };
+                stream = BufReader::new(Box::new(secured));
+                tls = true;
+                let mut hello = String::new();
+                if stream.read_line(&mut hello).await.unwrap_or(0) == 0 {
+                    return;
+                }
+                reply = all
+                    .ehlo
+                    .iter()
+                    .fold("250-mx\r\n".to_owned(), |text, line| text + "250-" + line + "\r\n")
+                    + "250 HELP";
+            }
+            "MAIL" => {
+                mail = Got { from: inside(), tls, ..Got::default() };
+                mail.said.push(line.trim_end().to_owned());
+            }
+            "RCPT" => {
+                mail.said.push(line.trim_end().to_owned());
+                match reply_to(&inside()) {
+                    Some(told) if !told.starts_with('2') => reply = told,
+                    _ => mail.to.push(inside()),
+                }
+            }
             "DATA" => {
                 stream.write_all(b"354 go\r\n").await.unwrap();
                 loop {
                     let mut line = String::new();
-                    stream.read_line(&mut line).await.unwrap();
-                    if line == ".\r\n" || line.is_empty() {
+                    // Who hangs up before the dot has sent nothing.
+                    if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                    if line == ".\r\n" {
                         break;
                     }
                     mail.data.push_str(&line);
                 }
-                got.lock().unwrap().push(std::mem::take(&mut mail));
+                all.got.lock().unwrap().push(std::mem::take(&mut mail));
             }
             _ => {}
         }

@@ -1,19 +1,24 @@
 //! The sending end of SMTP: hands one message to one host and says what became of each recipient.
-//! [`session`] knows the order of commands and no socket, [`connect`] knows sockets and TLS and no
-//! command, [`reply`] reads what a host says, however hostile.
+//! [`session`] knows the order of commands and no socket; [`connect`] holds the conversation over a
+//! [`wire`], under the [`tls`] that is asked for; [`pool`] keeps connections for the next message;
+//! [`reply`] reads what a host says, however hostile.
 //!
 //! A [`Fault`] means that nothing was delivered and another host may do better; a [`Report`] is
 //! final for this attempt.
 
 mod connect;
 mod data;
+mod pool;
 mod reply;
 mod session;
+mod tls;
+mod wire;
 
-pub use connect::{Client, Security, Target, Timeouts};
+pub use connect::{Client, Target, Timeouts};
 pub use reply::{Reply, ReplyError};
+pub use tls::{CertificateFault, Encryption, Security};
 
-use crate::mail::{Address, ReversePath};
+use crate::mail::{MailRequests, Recipient, ReversePath};
 
 /// What to send, without its bytes.
 #[derive(Debug, Clone)]
@@ -21,9 +26,18 @@ pub struct Mail {
     /// The envelope sender.
     pub from: ReversePath,
     /// The recipients at this host.
-    pub to: Vec<Address>,
+    pub to: Vec<Recipient>,
     /// Length of the message in bytes, for the SIZE extension (RFC 1870).
     pub size: u64,
+    /// What its sender asked for.
+    pub asked: MailRequests,
+}
+
+/// Where a message has characters beyond ASCII.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Beyond {
+    header: bool,
+    body: bool,
 }
 
 /// What became of each recipient, in the order of [`Mail::to`].
@@ -31,6 +45,11 @@ pub struct Mail {
 pub struct Report {
     /// One for each recipient.
     pub verdicts: Vec<Verdict>,
+    /// The host itself tells the sender what becomes of the message, where that was asked for
+    /// (DSN, RFC 3461).
+    pub tells: bool,
+    /// What became of TLS.
+    pub tls: Encryption,
 }
 
 /// What became of one recipient.
@@ -83,6 +102,12 @@ pub enum Fault {
     /// TLS is required and not offered.
     #[error("the host offers no TLS, which is required here")]
     NoTls,
+    /// The message demands protection all the way (RFC 8689), and the host does not promise it.
+    #[error(
+        "the message must travel under TLS all the way (REQUIRETLS), and the host does not promise \
+         that"
+    )]
+    NoRequireTls,
     /// Something came between the reply to STARTTLS and the handshake: somebody on the way put it
     /// there.
     #[error("somebody on the way put words into the conversation before TLS")]

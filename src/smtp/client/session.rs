@@ -4,9 +4,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{Fault, Mail, Reply, Report, Trouble, Verdict};
+use super::{Beyond, Encryption, Fault, Mail, Reply, Report, Trouble, Verdict};
 use crate::accounts::Password;
-use crate::mail::{Address, Domain};
+use crate::mail::{Address, BodyKind, Domain};
 
 /// One conversation with one host.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Session {
     verdicts: Vec<Option<Verdict>>,
     /// Recipients named in RCPT, as places in [`Mail::to`].
     asked: Vec<usize>,
+    /// No reply to this message is outstanding.
+    clean: bool,
     state: State,
 }
 
@@ -42,6 +44,8 @@ pub(super) enum Action {
     Wait,
     /// Do the TLS handshake, then call [`Session::secured`].
     StartTls,
+    /// Look what characters the message has, then call [`Session::scanned`].
+    Scan,
     /// Send the message, then wait for a reply.
     SendMessage,
     /// It is over: say QUIT and take the report.
@@ -69,6 +73,9 @@ enum State {
     LoginName,
     LoginPassword,
     LoginEnd,
+    /// Between two messages.
+    Reset,
+    Scan,
     Mail,
     /// This many RCPT were answered.
     Recipients(usize),
@@ -85,6 +92,8 @@ struct Offers {
     pipelining: bool,
     eight_bit: bool,
     utf8: bool,
+    dsn: bool,
+    require_tls: bool,
     /// `Some(0)` is no limit.
     size: Option<u64>,
     plain: bool,
@@ -108,8 +117,23 @@ impl Session {
             offers: Offers::default(),
             verdicts,
             asked: Vec::new(),
+            clean: false,
             state: State::Greeting,
         }
+    }
+
+    /// Another message on the same connection, after [`Session::may_go_on`].
+    pub(super) fn again(&mut self, mail: Mail) -> Action {
+        self.verdicts = vec![None; mail.to.len()];
+        self.mail = mail;
+        self.asked.clear();
+        self.state = State::Reset;
+        Action::Send(b"RSET\r\n".to_vec())
+    }
+
+    /// Whether the host has answered everything, and may be given another message.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.clean && self.state == State::Over
     }
 
     /// Takes the host's reply to what was done last.
@@ -150,7 +174,8 @@ impl Session {
                 let password = self.login.as_ref().map(|(_, word)| word.expose().as_bytes());
                 Ok(base64_line("", password.unwrap_or_default()))
             }
-            State::Plain | State::LoginEnd if reply.is_positive() => Ok(self.begin()),
+            State::Plain | State::LoginEnd | State::Reset if reply.is_positive() => self.begin(),
+            State::Reset => Err(Fault::Refused(reply)),
             State::Plain | State::LoginName | State::LoginPassword | State::LoginEnd => {
                 Err(Fault::Login(reply.to_string()))
             }
@@ -168,11 +193,36 @@ impl Session {
                 } else {
                     refusal(&reply, "the host did not take the message")
                 });
+                self.clean = true;
                 self.state = State::Over;
                 Ok(Action::Finish)
             }
-            State::Over => Ok(Action::Finish),
+            State::Scan | State::Over => Ok(Action::Finish),
         }
+    }
+
+    /// Takes what was asked for by [`Action::Scan`]: whether a host without the extensions can be
+    /// given the message.
+    pub(super) fn scanned(&mut self, beyond: Beyond) -> Action {
+        let refused = if beyond.header && !self.offers.utf8 && self.mail.asked.utf8 {
+            // RFC 6531 §3.2: there is no other form of such a header.
+            Some(("5.6.7", "the host does not take headers with characters beyond ASCII"))
+        } else if (beyond.header || beyond.body) && !self.offers.eight_bit {
+            // RFC 6152 §3: to rewrite the message would break its signatures.
+            Some((
+                "5.6.3",
+                "the host takes plain ASCII alone, and the message has other characters",
+            ))
+        } else {
+            None
+        };
+        if let Some((status, what)) = refused {
+            self.settle_rest(&local_refusal(status, what.to_owned()));
+            self.clean = true;
+            self.state = State::Over;
+            return Action::Finish;
+        }
+        self.mail_from()
     }
 
     /// TLS is there: what was said before counts for nothing (RFC 3207 §4.2).
@@ -192,7 +242,7 @@ impl Session {
     }
 
     /// What became of each recipient.
-    pub(super) fn report(self) -> Report {
+    pub(super) fn report(&self) -> Report {
         let unanswered = || {
             Verdict::Defer(Trouble {
                 status: "4.4.2".to_owned(),
@@ -200,13 +250,17 @@ impl Session {
                 what: "the host gave no answer for this recipient".to_owned(),
             })
         };
-        let verdicts = self.verdicts.into_iter();
-        Report { verdicts: verdicts.map(|v| v.unwrap_or_else(unanswered)).collect() }
+        let verdicts = self.verdicts.iter().cloned();
+        Report {
+            verdicts: verdicts.map(|v| v.unwrap_or_else(unanswered)).collect(),
+            tells: self.offers.dsn,
+            tls: Encryption::None,
+        }
     }
 
     /// The conversation broke. Before any of the message was sent nothing can have been delivered,
     /// and another host may be tried at once; later the answer may just have been lost.
-    pub(super) fn broken(mut self, fault: Fault) -> Result<Report, Fault> {
+    pub(super) fn broken(&mut self, fault: Fault) -> Result<Report, Fault> {
         if self.state != State::Message {
             return Err(fault);
         }
@@ -232,7 +286,7 @@ impl Session {
             Tls::Required => return Err(Fault::NoTls),
             Tls::Wanted | Tls::Settled => {}
         }
-        let Some((name, password)) = &self.login else { return Ok(self.begin()) };
+        let Some((name, password)) = &self.login else { return self.begin() };
         if self.offers.plain {
             self.state = State::Plain;
             let word = zeroize::Zeroizing::new(format!("\0{name}\0{}", password.expose()));
@@ -246,7 +300,11 @@ impl Session {
     }
 
     /// Settles what this host cannot take, and names the rest.
-    fn begin(&mut self) -> Action {
+    fn begin(&mut self) -> Result<Action, Fault> {
+        self.clean = false;
+        if self.mail.asked.require_tls && !self.offers.require_tls {
+            return Err(Fault::NoRequireTls);
+        }
         if let Some(limit) = self.offers.size.filter(|limit| (1..self.mail.size).contains(limit)) {
             self.settle_rest(&local_refusal(
                 "5.3.4",
@@ -260,7 +318,7 @@ impl Session {
         if !self.offers.utf8 {
             // RFC 6531 §3.2: there is no other form of such an address.
             for (recipient, verdict) in self.mail.to.iter().zip(&mut self.verdicts) {
-                if verdict.is_none() && (sender || needs_utf8(recipient)) {
+                if verdict.is_none() && (sender || needs_utf8(&recipient.address)) {
                     *verdict = Some(local_refusal(
                         "5.6.7",
                         "the host does not take addresses with characters beyond ASCII".to_owned(),
@@ -272,9 +330,22 @@ impl Session {
             .filter(|at| self.verdicts.get(*at).is_some_and(Option::is_none))
             .collect();
         if self.asked.is_empty() {
+            self.clean = true;
             self.state = State::Over;
-            return Action::Finish;
+            return Ok(Action::Finish);
         }
+        // Many programs ask for the extensions whatever the message holds: it is looked at before
+        // it is refused.
+        let utf8 = self.mail.asked.utf8 && !self.offers.utf8;
+        let eight_bit = !self.offers.eight_bit && self.mail.asked.body != Some(BodyKind::SevenBit);
+        if utf8 || eight_bit {
+            self.state = State::Scan;
+            return Ok(Action::Scan);
+        }
+        Ok(self.mail_from())
+    }
+
+    fn mail_from(&mut self) -> Action {
         self.state = State::Mail;
         let mut bytes = self.mail_command().into_bytes();
         if self.offers.pipelining {
@@ -291,14 +362,27 @@ impl Session {
             command.push_str(" SIZE=");
             command.push_str(&self.mail.size.to_string());
         }
-        // Without it a message with 8-bit content is sent all the same: hosts that do not take it
-        // are long gone, and changing it would break its signature.
-        if self.offers.eight_bit {
+        // Declared as such by its sender, or not at all: then it may hold anything.
+        if self.offers.eight_bit && self.mail.asked.body != Some(BodyKind::SevenBit) {
             command.push_str(" BODY=8BITMIME");
         }
         let asked = self.asked.iter().filter_map(|at| self.mail.to.get(*at));
-        if self.mail.from.address().into_iter().chain(asked).any(needs_utf8) {
+        let addresses = asked.map(|recipient| &recipient.address);
+        let wide = self.mail.from.address().into_iter().chain(addresses).any(needs_utf8);
+        if wide || (self.mail.asked.utf8 && self.offers.utf8) {
             command.push_str(" SMTPUTF8");
+        }
+        if self.mail.asked.require_tls {
+            command.push_str(" REQUIRETLS");
+        }
+        // RFC 3461 §4.3 and §4.4: passed on as they came.
+        if self.offers.dsn {
+            if let Some(ret) = &self.mail.asked.ret {
+                command.push_str(&format!(" RET={ret}"));
+            }
+            if let Some(id) = &self.mail.asked.envid {
+                command.push_str(&format!(" ENVID={}", id.xtext()));
+            }
         }
         command.push_str("\r\n");
         command
@@ -306,7 +390,18 @@ impl Session {
 
     fn recipient_command(&self, at: usize) -> String {
         let recipient = self.asked.get(at).and_then(|place| self.mail.to.get(*place));
-        recipient.map(|recipient| format!("RCPT TO:<{recipient}>\r\n")).unwrap_or_default()
+        let Some(recipient) = recipient else { return String::new() };
+        let mut command = format!("RCPT TO:<{}>", recipient.address);
+        if self.offers.dsn {
+            if let Some(notify) = &recipient.asked.notify {
+                command.push_str(&format!(" NOTIFY={notify}"));
+            }
+            if let Some(original) = &recipient.asked.orcpt {
+                command.push_str(&format!(" ORCPT={}", original.xtext()));
+            }
+        }
+        command.push_str("\r\n");
+        command
     }
 
     fn after_mail(&mut self, reply: &Reply) -> Action {
@@ -314,6 +409,7 @@ impl Session {
         if !reply.is_positive() {
             self.settle_rest(&refusal(reply, "the host refused the sender"));
             // With pipelining the answers to RCPT are still on their way, and of no interest.
+            self.clean = !self.offers.pipelining;
             self.state = State::Over;
             return Action::Finish;
         }
@@ -328,9 +424,11 @@ impl Session {
         let place = self.asked.get(answered).and_then(|place| self.verdicts.get_mut(*place));
         if let Some(verdict) = place.filter(|_| !reply.is_positive()) {
             let refused = refusal(reply, "the host refused the recipient");
-            // 552 to RCPT means too many recipients: the others go another time (§4.5.3.1.10).
+            // 552 to RCPT means too many recipients, unless the status says what it is: the others
+            // go another time (§4.5.3.1.10).
+            let crowded = reply.code() == 552 && ["5.0.0", "5.5.3"].contains(&&*reply.status());
             *verdict = Some(match refused {
-                Verdict::Reject(trouble) if reply.code() == 552 => Verdict::Defer(trouble),
+                Verdict::Reject(trouble) if crowded => Verdict::Defer(trouble),
                 other => other,
             });
         }
@@ -344,6 +442,7 @@ impl Session {
             };
         }
         if self.verdicts.iter().all(Option::is_some) {
+            self.clean = true;
             self.state = State::Over;
             return Action::Finish;
         }
@@ -370,6 +469,8 @@ impl Offers {
                 "PIPELINING" => offers.pipelining = true,
                 "8BITMIME" => offers.eight_bit = true,
                 "SMTPUTF8" => offers.utf8 = true,
+                "DSN" => offers.dsn = true,
+                "REQUIRETLS" => offers.require_tls = true,
                 "SIZE" => {
                     let limit = words.next().and_then(|n| n.parse().ok());
                     offers.size = Some(limit.unwrap_or(0));

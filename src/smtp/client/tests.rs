@@ -9,6 +9,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::accounts::Password;
+use crate::mail::Address;
 
 const MESSAGE: &[u8] = b"From: a@example.org\r\n\r\n.hidden\r\nlast";
 
@@ -88,15 +89,17 @@ async fn play(stream: TcpStream, script: &str, tls: TlsAcceptor, heard: &mut Vec
 async fn send_with(host: &Host, to: &[&str], client: Client) -> Result<Report, Fault> {
     let mail = Mail {
         from: "a@example.org".parse().unwrap(),
-        to: to.iter().map(|to| to.parse().unwrap()).collect(),
+        to: to.iter().map(|to| to.parse::<Address>().unwrap().into()).collect(),
         size: MESSAGE.len() as u64,
+        asked: MailRequests::default(),
     };
     client.send(&host.target, &mail, || Ok(MESSAGE)).await
 }
 
 fn client(host: &Host) -> Client {
     let short = Duration::from_millis(500);
-    let timeouts = Timeouts { command: short, data_end: short, ..Timeouts::default() };
+    let timeouts =
+        Timeouts { command: short, data_end: short, idle: short / 2, ..Timeouts::default() };
     let roots = std::slice::from_ref(&host.certificate);
     Client::new("box.example.org".parse().unwrap(), roots, timeouts).unwrap()
 }
@@ -121,7 +124,7 @@ async fn each_recipient_has_a_verdict_of_its_own() {
         "S:220-mx\\n220 ready\nC:EHLO box.example.org\nS:250-mx\\n250-SIZE 1000\\n250 8BITMIME\n\
          C:MAIL FROM:<a@example.org> SIZE=36 BODY=8BITMIME\nS:250 ok\nC:RCPT TO:<b@example.net>\n\
          S:250 ok\nC:RCPT TO:<c@example.net>\nS:550 5.1.1 nobody\nC:RCPT TO:<d@example.net>\n\
-         S:450 4.2.1 full\nC:DATA\nS:354 go\n*\nS:250 2.0.0 taken as 1\nC:QUIT\nS:221 bye\n",
+         S:450 4.2.1 full\nC:DATA\nS:354 go\n*\nS:250 2.0.0 taken as 1\n",
     )
     .await;
     let report = send(&host, &["b@example.net", "c@example.net", "d@example.net"]).await.unwrap();
@@ -136,7 +139,7 @@ async fn commands_go_together_where_that_is_offered_and_an_old_host_gets_helo() 
         Security::Opportunistic,
         "S:220 mx\nC:EHLO box.example.org\nS:250-mx\\n250 PIPELINING\nC:MAIL FROM:<a@example.org>\n\
          C:RCPT TO:<b@example.net>\nC:RCPT TO:<c@example.net>\nS:250 ok\\n250 ok\\n550 no\nC:DATA\n\
-         S:354 go\n*\nS:250 ok\nC:QUIT\n",
+         S:354 go\n*\nS:250 ok\n",
     )
     .await;
     let report = send(&modern, &["b@example.net", "c@example.net"]).await.unwrap();
@@ -146,7 +149,7 @@ async fn commands_go_together_where_that_is_offered_and_an_old_host_gets_helo() 
         Security::Opportunistic,
         "S:220 mx\nC:EHLO box.example.org\nS:500 what?\nC:HELO box.example.org\nS:250 hi\n\
          C:MAIL FROM:<a@example.org>\nS:250 ok\nC:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\n\
-         S:354 go\n*\nS:552 5.3.4 too large\nC:QUIT\n",
+         S:354 go\n*\nS:552 5.3.4 too large\n",
     )
     .await;
     assert_eq!(words(&send(&old, &["b@example.net"]).await.unwrap()), ["never 5.3.4"]);
@@ -159,7 +162,7 @@ async fn tls_is_used_when_it_works_and_mail_flows_when_it_does_not() {
         Security::Opportunistic,
         "S:220 mx\nC:EHLO box.example.org\nS:250-mx\\n250 STARTTLS\nC:STARTTLS\nS:220 go\n!t\n\
          C:EHLO box.example.org\nS:250 mx\nC:MAIL FROM:<a@example.org>\nS:250 ok\n\
-         C:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\nS:354 go\n*\nS:250 ok\nC:QUIT\n",
+         C:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\nS:354 go\n*\nS:250 ok\n",
     )
     .await;
     assert_eq!(words(&send(&works, &["b@example.net"]).await.unwrap()), ["delivered"]);
@@ -168,7 +171,7 @@ async fn tls_is_used_when_it_works_and_mail_flows_when_it_does_not() {
         Security::Opportunistic,
         "S:220 mx\nC:EHLO box.example.org\nS:250-mx\\n250 STARTTLS\nC:STARTTLS\nS:220 go\n!b\n\
          ---\nS:220 mx\nC:EHLO box.example.org\nS:250-mx\\n250 STARTTLS\nC:MAIL FROM:<a@example.org>\n\
-         S:250 ok\nC:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\nS:354 go\n*\nS:250 ok\nC:QUIT\n",
+         S:250 ok\nC:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\nS:354 go\n*\nS:250 ok\n",
     )
     .await;
     assert_eq!(words(&send(&broken, &["b@example.net"]).await.unwrap()), ["delivered"]);
@@ -192,7 +195,7 @@ async fn a_relay_gets_the_password_under_verified_tls_alone() {
     let script = "S:220 mx\nC:EHLO box.example.org\nS:250-mx\\n250 STARTTLS\nC:STARTTLS\nS:220 go\n!t\n\
          C:EHLO box.example.org\nS:250-mx\\n250 AUTH LOGIN\nC:AUTH LOGIN\nS:334 VXNlcm5hbWU6\nC:bWU=\n\
          S:334 UGFzc3dvcmQ6\nC:c2VjcmV0IHdvcmQ=\nS:235 ok\nC:MAIL FROM:<a@example.org>\nS:250 ok\n\
-         C:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\nS:354 go\n*\nS:250 ok\nC:QUIT\n";
+         C:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\nS:354 go\n*\nS:250 ok\n";
     let mut relay = host(Security::StartTls, script).await;
     relay.target.login.clone_from(&login);
     assert_eq!(words(&send(&relay, &["b@example.net"]).await.unwrap()), ["delivered"]);
@@ -218,17 +221,15 @@ async fn a_relay_gets_the_password_under_verified_tls_alone() {
 
 #[tokio::test]
 async fn what_a_host_cannot_take_is_not_offered_to_it() {
-    let small = host(
-        Security::Opportunistic,
-        "S:220 mx\nC:EHLO box.example.org\nS:250-mx\\n250 SIZE 20\nC:QUIT\n",
-    )
-    .await;
+    let small =
+        host(Security::Opportunistic, "S:220 mx\nC:EHLO box.example.org\nS:250-mx\\n250 SIZE 20\n")
+            .await;
     assert_eq!(words(&send(&small, &["b@example.net"]).await.unwrap()), ["never 5.3.4"]);
     small.played.await.unwrap();
     let ascii = host(
         Security::Opportunistic,
         "S:220 mx\nC:EHLO box.example.org\nS:250 mx\nC:MAIL FROM:<a@example.org>\nS:250 ok\n\
-         C:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\nS:354 go\n*\nS:250 ok\nC:QUIT\n",
+         C:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\nS:354 go\n*\nS:250 ok\n",
     )
     .await;
     let report = send(&ascii, &["käthe@example.net", "b@example.net"]).await.unwrap();
@@ -238,11 +239,98 @@ async fn what_a_host_cannot_take_is_not_offered_to_it() {
         Security::Opportunistic,
         "S:220 mx\nC:EHLO box.example.org\nS:250-mx\\n250 SMTPUTF8\n\
          C:MAIL FROM:<a@example.org> SMTPUTF8\nS:250 ok\nC:RCPT TO:<käthe@example.net>\nS:250 ok\n\
-         C:DATA\nS:354 go\n*\nS:250 ok\nC:QUIT\n",
+         C:DATA\nS:354 go\n*\nS:250 ok\n",
     )
     .await;
     assert_eq!(words(&send(&utf8, &["käthe@example.net"]).await.unwrap()), ["delivered"]);
     utf8.played.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_carries_the_next_message_and_says_goodbye_when_there_is_none() {
+    let talk = "C:MAIL FROM:<a@example.org>\nS:250 ok\nC:RCPT TO:<b@example.net>\nS:250 ok\n\
+         C:DATA\nS:354 go\n*\n";
+    let script = format!(
+        "S:220 mx\nC:EHLO box.example.org\nS:250 mx\n{talk}S:250 one\nC:RSET\nS:250 ok\n{talk}\
+         S:450 not two\nC:RSET\nS:421 enough\n---\nS:220 mx\nC:EHLO box.example.org\nS:250 mx\n\
+         {talk}S:250 three\nC:QUIT\nS:221 bye\n"
+    );
+    let host = host(Security::Opportunistic, Box::leak(script.into_boxed_str())).await;
+    let client = client(&host);
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let report = send_with(&host, &["b@example.net"], client.clone()).await.unwrap();
+        all.extend(words(&report));
+    }
+    assert_eq!(all, ["delivered", "later 4.0.0", "delivered"]);
+    host.played.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_sender_asked_for_is_passed_on_where_it_is_understood() {
+    let script = "S:220 mx\nC:EHLO box.example.org\nS:250-mx\\n250-DSN\\n250 8BITMIME\n\
+         C:MAIL FROM:<a@example.org> RET=HDRS ENVID=QQ+2B1\nS:250 ok\n\
+         C:RCPT TO:<b@example.net> NOTIFY=SUCCESS ORCPT=rfc822;x+2By@example.org\nS:250 ok\nC:DATA\n\
+         S:354 go\n*\nS:250 ok\n";
+    let host = host(Security::Opportunistic, script).await;
+    let mut mail = asked();
+    mail.asked.body = Some(crate::mail::BodyKind::SevenBit);
+    mail.asked.ret = Some(crate::mail::Return::Headers);
+    mail.asked.envid = crate::mail::EnvelopeId::from_xtext("QQ+2B1").ok();
+    mail.to[0].asked.notify = "SUCCESS".parse().ok();
+    mail.to[0].asked.orcpt = "rfc822;x+2By@example.org".parse().ok();
+    let report = client(&host).send(&host.target, &mail, || Ok(MESSAGE)).await.unwrap();
+    assert_eq!((words(&report).as_slice(), report.tells), (&["delivered".to_owned()][..], true));
+    host.played.await.unwrap();
+}
+
+#[tokio::test]
+async fn wide_characters_stop_only_where_they_are_and_the_host_takes_none() {
+    let takes = "C:MAIL FROM:<a@example.org>\nS:250 ok\nC:RCPT TO:<b@example.net>\nS:250 ok\n\
+         C:DATA\nS:354 go\n*\nS:250 ok\n";
+    for (message, wish, expected) in [
+        ("A: b\r\n\r\nplain\r\n", true, "delivered"),
+        ("A: b\r\n\r\nwide ä\r\n", false, "never 5.6.3"),
+        ("A: ä\r\n\r\nplain\r\n", true, "never 5.6.7"),
+    ] {
+        let end = if expected == "delivered" { takes } else { "" };
+        let script = format!("S:220 mx\nC:EHLO box.example.org\nS:250 mx\n{end}");
+        let host = host(Security::Opportunistic, Box::leak(script.into_boxed_str())).await;
+        let mut mail = asked();
+        mail.asked.utf8 = wish;
+        let open = move || Ok(message.as_bytes());
+        let report = client(&host).send(&host.target, &mail, open).await.unwrap();
+        assert_eq!(words(&report), [expected], "{message:?}");
+        host.played.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_must_travel_under_tls_goes_to_hosts_that_promise_it() {
+    let begin = "S:220 mx\nC:EHLO box.example.org\nS:250-mx\\n250 STARTTLS\nC:STARTTLS\nS:220 go\n!t\n\
+         C:EHLO box.example.org\n";
+    let script = format!(
+        "{begin}S:250-mx\\n250 REQUIRETLS\nC:MAIL FROM:<a@example.org> REQUIRETLS\nS:250 ok\n\
+         C:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\nS:354 go\n*\nS:250 ok\n"
+    );
+    let promises = host(Security::StartTls, Box::leak(script.into_boxed_str())).await;
+    let mut mail = asked();
+    mail.asked.require_tls = true;
+    let report = client(&promises).send(&promises.target, &mail, || Ok(MESSAGE)).await.unwrap();
+    assert_eq!(
+        (words(&report).as_slice(), report.tls),
+        (&["delivered".to_owned()][..], Encryption::Proved)
+    );
+    let script = format!("{begin}S:250 mx\n");
+    let silent = host(Security::StartTls, Box::leak(script.into_boxed_str())).await;
+    let sent = client(&silent).send(&silent.target, &mail, || Ok(MESSAGE)).await;
+    assert!(matches!(sent, Err(Fault::NoRequireTls)), "{sent:?}");
+}
+
+fn asked() -> Mail {
+    let to = "b@example.net".parse::<Address>().unwrap().into();
+    let (from, asked) = ("a@example.org".parse().unwrap(), MailRequests::default());
+    Mail { from, to: vec![to], size: MESSAGE.len() as u64, asked }
 }
 
 #[tokio::test]

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, BufStream};
+use tokio::io::{AsyncBufReadExt, AsyncWrite, BufReader, BufStream};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::accounts::Password;
+use crate::accounts::sasl::scram;
 use crate::clock::SystemClock;
-use crate::config::{Outbound, OutboundMode};
+use crate::config::{DailyLimits, Outbound, OutboundMode};
 use crate::dns::Resolver;
 use crate::mail::MailboxName;
 use crate::policy::dkim::SigningKeys;
@@ -57,15 +60,18 @@ async fn our_own_sending_end_submits_over_starttls_and_over_tls() {
         let message = b"From: <alice@example.org>\r\nBcc: <secret@example.net>\r\n\r\nHello\r\n";
         let mail = client::Mail {
             from: "alice@example.org".parse().unwrap(),
-            to: vec!["alice@example.org".parse().unwrap(), "bob@example.net".parse().unwrap()],
+            to: ["alice@example.org", "bob@example.net"]
+                .map(|to| to.parse::<Address>().unwrap().into())
+                .to_vec(),
             size: message.len() as u64,
+            asked: crate::mail::MailRequests::default(),
         };
         let target = target(address, security, "correct horse");
         let report = post.client().send(&target, &mail, || Ok(message.as_slice())).await;
         let verdicts = report.unwrap().verdicts;
         assert!(matches!(verdicts.as_slice(), [Verdict::Deliver(_), Verdict::Deliver(_)]));
         let stored = post.inbox().pop().unwrap();
-        assert!(stored.contains(" with ESMTPSA id "), "{stored}");
+        assert!(stored.contains(" with ESMTPSA (TLSv1.3 TLS_"), "{stored}");
         assert!(!stored.contains("secret"), "{stored}");
         assert!(stored.contains("Message-ID: <") && stored.contains("Date: "), "{stored}");
     }
@@ -78,8 +84,9 @@ async fn a_wrong_password_sends_nothing() {
     let address = post.listen(Role::Submission).await;
     let mail = client::Mail {
         from: "alice@example.org".parse().unwrap(),
-        to: vec!["bob@example.net".parse().unwrap()],
+        to: vec!["bob@example.net".parse::<Address>().unwrap().into()],
         size: 3,
+        asked: crate::mail::MailRequests::default(),
     };
     let target = target(address, Security::StartTls, "wrong horse");
     let sent = post.client().send(&target, &mail, || Ok(b"x\r\n".as_slice())).await;
@@ -106,7 +113,7 @@ async fn a_full_mailbox_is_told_at_rcpt_and_what_does_not_fit_after_data() {
     batch.set_quota(post.alice, crate::store::Quota { bytes: Some(1000), messages: None });
     post.store.commit(batch).await.unwrap();
     let mut stranger = post.call(Role::Mx).await;
-    stranger.say("EHLO x\r\n", 10).await;
+    stranger.say("EHLO x\r\n", 12).await;
     let to = "RCPT TO:<alice@example.org>\r\n";
     let mail = |size: &str| format!("RSET\r\nMAIL FROM:<b@example.net>{size}\r\n{to}");
     for (size, answer) in [(" SIZE=1001", "452 4.2.2"), (" SIZE=1000", "250"), ("", "250")] {
@@ -145,6 +152,96 @@ async fn who_says_nothing_and_who_says_it_slowly_are_told_and_hung_up_on() {
 }
 
 #[tokio::test]
+async fn a_login_by_proof_is_bound_to_its_connection() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    for (bound, code) in [(true, "235 2.7.0"), (false, "535 5.7.8")] {
+        let mut phone = post.call_under_tls().await;
+        let offered = phone.say("EHLO phone\r\n", 12).await.concat();
+        assert!(offered.contains("AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 "), "{offered}");
+        let (_, connection) = phone.0.get_ref().get_ref();
+        let mut binding =
+            connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).unwrap();
+        // Somebody in the middle has another connection to the phone than to us.
+        binding[0] ^= u8::from(!bound);
+        let login = scram::client::Client {
+            login: "alice@example.org",
+            password: "correct horse",
+            flag: "p=tls-exporter,,",
+            binding: &binding,
+        };
+        let first = format!("AUTH SCRAM-SHA-256-PLUS {}\r\n", login.first());
+        let challenge = phone.say(&first, 1).await.concat();
+        let challenge = challenge.strip_prefix("334 ").unwrap().trim_end();
+        let (last, signature) = login.last(challenge);
+        let reply = phone.say(&format!("{last}\r\n"), 1).await.concat();
+        if bound {
+            assert_eq!(reply, format!("334 {signature}\r\n"));
+            assert!(phone.say("\r\n", 1).await.concat().starts_with(code));
+            let sent = phone.say("MAIL FROM:<alice@example.org>\r\n", 1).await.concat();
+            assert!(sent.starts_with("250 2.1.0"), "{sent}");
+        } else {
+            assert!(reply.starts_with(code), "{reply}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_logged_in_before_the_client_has_seen_our_proof() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    for (answer, code) in [("*", "501 5.7.0"), ("eA==", "501 5.5.2")] {
+        let mut phone = post.call_under_tls().await;
+        phone.say("EHLO phone\r\n", 12).await;
+        let login = scram::client::Client {
+            login: "alice@example.org",
+            password: "correct horse",
+            flag: "n,,",
+            binding: b"",
+        };
+        assert_eq!(phone.say("AUTH SCRAM-SHA-256\r\n", 1).await, ["334 \r\n"]);
+        let challenge = phone.say(&format!("{}\r\n", login.first()), 1).await.concat();
+        let (last, _) = login.last(challenge.strip_prefix("334 ").unwrap().trim_end());
+        phone.say(&format!("{last}\r\n"), 1).await;
+        let reply = phone.say(&format!("{answer}\r\n"), 1).await.concat();
+        assert!(reply.starts_with(code), "{reply}");
+        let reply = phone.say("MAIL FROM:<alice@example.org>\r\n", 1).await.concat();
+        assert!(reply.starts_with("530 5.7.0"), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn mail_over_the_days_allowance_is_held_and_told_of_once() {
+    let daily = DailyLimits { messages: 2, new_recipients: 200 };
+    let post = PostOffice::open_with(Options::default(), Timeouts::default(), daily).await;
+    let mut phone = post.call_under_tls().await;
+    phone.say("EHLO phone\r\n", 12).await;
+    let plain = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUub3JnAGNvcnJlY3QgaG9yc2U=\r\n";
+    assert!(phone.say(plain, 1).await.concat().starts_with("235"));
+    for _ in 0..5 {
+        let letter = "MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n";
+        phone.say(letter, 3).await;
+        let reply = phone.say("From: <alice@example.org>\r\n\r\nHello\r\n.\r\n", 1).await;
+        assert!(reply.concat().starts_with("250 2.0.0"), "{reply:?}");
+    }
+    let queue = post.queue.list().unwrap();
+    let held = |item: &&crate::queue::Item| {
+        item.recipients.iter().all(|(_, said)| said.contains("more was sent than the account may"))
+    };
+    assert_eq!((queue.len(), queue.iter().filter(held).count()), (5, 3));
+    let inbox = post.inbox();
+    let notice = inbox.first().unwrap();
+    assert_eq!(inbox.len(), 1);
+    assert!(notice.contains("Subject: Mail of alice@example.org is being held\r\n"), "{notice}");
+    assert!(notice.contains("has sent more than 2 messages.\r\n"), "{notice}");
+    // What stays in the house is not counted, and the owner's word ends the hold.
+    phone.say("MAIL FROM:<alice@example.org>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n", 3).await;
+    phone.say("From: <alice@example.org>\r\n\r\nHello\r\n.\r\n", 1).await;
+    assert_eq!(post.inbox().len(), 2);
+    let last = queue.iter().find(held).unwrap().id;
+    post.queue.release(last).await.unwrap();
+    assert_eq!(post.queue.list().unwrap().iter().filter(held).count(), 2);
+}
+
+#[tokio::test]
 async fn a_stop_is_told_to_everyone_connected() {
     let post = PostOffice::open(Options::default(), Timeouts::default()).await;
     let mut idle = post.call(Role::Mx).await;
@@ -168,8 +265,12 @@ struct PostOffice {
 
 impl PostOffice {
     async fn open(options: Options, timeouts: Timeouts) -> Self {
+        Self::open_with(options, timeouts, DailyLimits::default()).await
+    }
+
+    async fn open_with(options: Options, timeouts: Timeouts, daily: DailyLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::open_in(folder, options, timeouts).await
+        Self::open_in(folder, options, timeouts, daily).await
     }
 
     /// Closes and opens the same folder with other options.
@@ -177,10 +278,15 @@ impl PostOffice {
         let Self { folder, server, store, queue, .. } = self;
         drop((server, queue));
         store.close().await.unwrap();
-        Self::open_in(folder, options, Timeouts::default()).await
+        Self::open_in(folder, options, Timeouts::default(), DailyLimits::default()).await
     }
 
-    async fn open_in(folder: TempDir, options: Options, timeouts: Timeouts) -> Self {
+    async fn open_in(
+        folder: TempDir,
+        options: Options,
+        timeouts: Timeouts,
+        daily: DailyLimits,
+    ) -> Self {
         let domain: Domain = "example.org".parse().unwrap();
         let hostname: Domain = "localhost".parse().unwrap();
         let alice: Address = "alice@example.org".parse().unwrap();
@@ -198,7 +304,7 @@ impl PostOffice {
             resolver: Resolver::new(&["127.0.0.1:9".parse().unwrap()]).unwrap(),
             keys: SigningKeys::open_or_create(&path("keys"), &[domain]).unwrap(),
             hostname: hostname.clone(),
-            outbound: Outbound { mode: OutboundMode::Hold, mx_port: 25 },
+            outbound: Outbound::from(OutboundMode::Hold),
             listens: Vec::new(),
             clock: Arc::clone(&clock),
             schedule: Schedule::default(),
@@ -208,7 +314,10 @@ impl PostOffice {
         let Lookup::Account(account) = accounts.lookup(&alice) else { panic!("no alice") };
         let settings =
             ServerSettings { hostname, postmaster: alice, message_size: 1 << 20, timeouts };
-        let house = House { tls, accounts, queue: queue.clone(), store: store.clone(), clock };
+        let allowance = Allowance::new(store.clone(), daily);
+        let (queue, store) = (queue.clone(), store.clone());
+        let house =
+            House { tls, accounts, queue: queue.clone(), store: store.clone(), allowance, clock };
         Self {
             folder,
             server: Arc::new(Server::new(settings, house)),
@@ -241,9 +350,32 @@ impl PostOffice {
         Caller(BufStream::new(TcpStream::connect(address).await.unwrap()))
     }
 
-    fn client(&self) -> Client {
+    /// Calls port 465 as a phone does.
+    async fn call_under_tls(&self) -> Caller<TlsStream<TcpStream>> {
+        let address = self.listen(Role::Submissions).await;
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = TcpStream::connect(address).await.unwrap();
+        let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+        let mut caller = Caller(BufStream::new(stream));
+        assert!(caller.say("", 1).await.concat().starts_with("220"));
+        caller
+    }
+
+    fn certificate(&self) -> CertificateDer<'static> {
         let certificate = self.folder.path().join("tls/certificate.pem");
-        let root = CertificateDer::from_pem_file(certificate).unwrap();
+        CertificateDer::from_pem_file(certificate).unwrap()
+    }
+
+    fn client(&self) -> Client {
+        let root = self.certificate();
         let hello = "client.example.net".parse().unwrap();
         Client::new(hello, &[root], client::Timeouts::default()).unwrap()
     }
@@ -261,9 +393,11 @@ impl PostOffice {
 }
 
 /// Someone who speaks SMTP by hand.
-struct Caller(BufStream<TcpStream>);
+struct Caller<S = TcpStream>(BufStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin;
 
-impl Caller {
+impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     /// Sends text, then reads so many lines.
     async fn say(&mut self, text: &str, lines: usize) -> Vec<String> {
         self.0.write_all(text.as_bytes()).await.unwrap();
