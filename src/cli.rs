@@ -15,7 +15,7 @@ use crate::accounts::Password;
 use crate::appliance::{self, RunOptions};
 use crate::archive::ArchiveError;
 use crate::control::{self, AccountCommand, QueueCommand, Request};
-use crate::mail::Address;
+use crate::mail::{Address, Domain};
 use crate::selfcheck;
 use crate::selfcheck::records::Record;
 use crate::store::{OpenError, StoreError};
@@ -53,9 +53,12 @@ enum Command {
                       Example:\n  pillarbox check --only dns.mx --only auth.spf"
     )]
     Check(CheckArgs),
-    /// Show the DNS records to publish
-    #[command(after_help = "Example:\n  pillarbox dns --format zone")]
+    /// Show the DNS records to publish; change the signing keys
+    #[command(after_help = "Examples:\n  pillarbox dns --format zone\n  pillarbox dns rotate")]
     Dns(DnsArgs),
+    /// Show what other mail providers reported about mail in your name
+    #[command(after_help = "Example:\n  pillarbox reports --days 7")]
+    Reports(ReportsArgs),
     /// Accounts, their devices and aliases
     #[command(after_help = "Example:\n  pillarbox account add bob@example.org --password-stdin")]
     Account {
@@ -165,6 +168,29 @@ struct DnsArgs {
     /// How to write the records
     #[arg(long, value_enum, default_value = "table")]
     format: DnsFormat,
+    #[command(subcommand)]
+    command: Option<KeysArgs>,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysArgs {
+    /// Show how the signing keys (DKIM) stand, and what to do next
+    Keys,
+    /// Make the next signing keys; they sign once their records are published
+    #[command(after_help = "Example:\n  pillarbox dns rotate example.org")]
+    Rotate {
+        /// The domain; all when left out
+        domain: Option<Domain>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ReportsArgs {
+    #[command(flatten)]
+    at: At,
+    /// How many days to look back
+    #[arg(long, value_name = "N", default_value = "30", value_parser = clap::value_parser!(u16).range(1..=366))]
+    days: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -333,6 +359,7 @@ impl Cli {
             Command::Setup(args) => setup(&args),
             Command::Check(args) => check(args),
             Command::Dns(args) => dns(&args),
+            Command::Reports(args) => ask(&args.at, &Request::MailReports { days: args.days }),
             Command::Account { at, command } => account(&at, command),
             Command::Queue { at, command } => queue(&at, &command),
             Command::Store { at, command } => store::store(&at, &command),
@@ -398,6 +425,13 @@ fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
 }
 
 fn dns(args: &DnsArgs) -> Result<ExitCode, Failure> {
+    match &args.command {
+        None => {}
+        Some(KeysArgs::Keys) => return ask(&args.at, &Request::Keys),
+        Some(KeysArgs::Rotate { domain }) => {
+            return ask(&args.at, &Request::RotateKeys { domain: domain.clone() });
+        }
+    }
     let value = control::ask(&args.at.data, &Request::Records)?;
     let records: Vec<Record> =
         serde_json::from_value(value.clone()).map_err(control::ControlError::from)?;
