@@ -27,6 +27,7 @@ use crate::files::create_private_folder;
 use crate::mail::Domain;
 use crate::net::{Limits, ListenError, Listener, Tls, TlsError};
 use crate::office::{NEW_NAME, Office, OfficeError};
+use crate::policy::junk;
 use crate::search;
 use crate::store::{Store, StoreError};
 use crate::web::{self, ClaimCode, Stage};
@@ -177,6 +178,7 @@ impl Appliance {
         tasks.spawn(keep_house(office.store().clone(), stop.clone()));
         let (index, mail) = (Arc::clone(office.search()), office.store().clone());
         tasks.spawn(search::follow(index, mail, stop.clone()));
+        tasks.spawn(junk::follow(office.learning(), stop.clone()));
         tasks.spawn(check_regularly(Arc::clone(&office), Arc::clone(&recheck), stop.clone()));
         if let Some(folder) = options.seed.as_deref().and_then(Path::parent) {
             tasks.spawn(banner::keep(

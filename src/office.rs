@@ -16,6 +16,9 @@ use crate::dns::{Resolver, ResolverError};
 use crate::mail::Address;
 use crate::net::Tls;
 use crate::policy::dkim::{KeyError, SigningKeys};
+use crate::policy::greylist::Greylist;
+use crate::policy::junk::{self, Junk};
+use crate::policy::notes::Notes;
 use crate::queue::{Queue, QueueError, QueueParts, Schedule};
 use crate::search::Index;
 use crate::selfcheck::records::{Record, records};
@@ -29,6 +32,8 @@ pub struct Office {
     config_file: PathBuf,
     store: Store,
     search: Arc<Index>,
+    junk: Arc<Junk>,
+    greylist: Arc<Greylist>,
     accounts: Accounts,
     clock: SharedClock,
     /// What exists once the box is set up.
@@ -70,6 +75,9 @@ impl Office {
         let config = config::load(&config_file)?;
         let store = Store::open(data, store_options(&config))?;
         let search = Arc::new(Index::open(data, &store));
+        let notes = Arc::new(Notes::open(data));
+        let junk = Arc::new(Junk::open(Arc::clone(&notes)));
+        let greylist = Arc::new(Greylist::open(notes));
         let domains = config.site.as_ref().map(|site| site.domains.clone()).unwrap_or_default();
         let accounts = Accounts::open(store.clone(), domains)?;
         let office = Self {
@@ -77,6 +85,8 @@ impl Office {
             config_file,
             store,
             search,
+            junk,
+            greylist,
             accounts,
             clock,
             site: RwLock::default(),
@@ -101,6 +111,27 @@ impl Office {
     /// The full-text index over the mail.
     pub fn search(&self) -> &Arc<Index> {
         &self.search
+    }
+
+    /// Tells junk from mail, and learns to.
+    pub fn junk(&self) -> &Arc<Junk> {
+        &self.junk
+    }
+
+    /// What learns from what people do with their mail.
+    pub fn learning(&self) -> junk::Parts {
+        junk::Parts {
+            junk: Arc::clone(&self.junk),
+            greylist: Arc::clone(&self.greylist),
+            store: self.store.clone(),
+            accounts: self.accounts.clone(),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    /// Who was asked to come back.
+    pub fn greylist(&self) -> &Arc<Greylist> {
+        &self.greylist
     }
 
     /// The people.

@@ -46,6 +46,9 @@ pub struct ConfigFile {
     /// `[limits]`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsTable>,
+    /// `[junk]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub junk: Option<JunkTable>,
     /// `[board]`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub board: Option<BoardTable>,
@@ -249,6 +252,21 @@ pub struct LimitsTable {
     /// Connections at once from one address to a port for people's own programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_address: Option<u64>,
+}
+
+/// `[junk]`: what is taken for junk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JunkTable {
+    /// Points from which on a message is filed in Junk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<i32>,
+    /// Points from which on it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refuse: Option<i32>,
+    /// Block lists to ask, by their zones; an empty list asks none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lists: Option<Vec<String>>,
 }
 
 /// `[board]`: parts of the panel; each is `auto`, `none`, or a part's own name.

@@ -17,8 +17,9 @@ use std::path::PathBuf;
 
 pub use disk::{FILE_NAME, load, load_file, save};
 pub use file::{
-    BoardTable, ConfigFile, DnsTable, DomainTable, LimitsTable, ListenTable, MachineTable,
-    OutboundTable, OwnerTable, PortsTable, RelayTable, StoreTable, TlsTable, WifiTable,
+    BoardTable, ConfigFile, DnsTable, DomainTable, JunkTable, LimitsTable, ListenTable,
+    MachineTable, OutboundTable, OwnerTable, PortsTable, RelayTable, StoreTable, TlsTable,
+    WifiTable,
 };
 pub use questions::{QUESTIONS, Question};
 pub use resolve::ConfigError;
@@ -47,6 +48,8 @@ pub struct Config {
     pub message_size: u64,
     /// Connections at once from one address (IPv6: one /64) to one port of submission, IMAP or POP3.
     pub per_address: usize,
+    /// What is taken for junk.
+    pub junk: Junk,
     /// The wireless network to join; a cable needs nothing.
     pub wifi: Option<Wifi>,
     /// The parts of the panel.
@@ -66,6 +69,17 @@ pub struct Site {
     pub owner: Address,
     /// IANA time zone, for dates in notices.
     pub timezone: String,
+}
+
+/// What the owner decided about junk; what is missing is left to the filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Junk {
+    /// Points from which on a message is filed in Junk.
+    pub mark: Option<i32>,
+    /// Points from which on it is refused.
+    pub refuse: Option<i32>,
+    /// Zones of the block lists to ask.
+    pub lists: Option<Vec<Domain>>,
 }
 
 /// How mail for elsewhere leaves.

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    Board, BoardTable, Config, ConfigFile, Listen, ListenTable, MOST_CONNECTIONS, Outbound,
-    OutboundMode, OutboundTable, Part, Relay, RelayTable, RelayTls, Site, StoreTable, TlsMode,
-    TlsTable, Wifi, WifiTable,
+    Board, BoardTable, Config, ConfigFile, Junk, JunkTable, Listen, ListenTable, MOST_CONNECTIONS,
+    Outbound, OutboundMode, OutboundTable, Part, Relay, RelayTable, RelayTls, Site, StoreTable,
+    TlsMode, TlsTable, Wifi, WifiTable,
 };
 use crate::mail::{Address, Domain};
 
@@ -36,6 +36,7 @@ impl ConfigFile {
                 .collect::<Result<_, _>>()?,
             message_size: MESSAGE_SIZE,
             per_address: per_address(self.limits.as_ref().and_then(|table| table.per_address))?,
+            junk: junk(self.junk.as_ref())?,
             wifi: self.wifi.as_ref().map(wifi).transpose()?,
             board: board(self.board.as_ref())?,
             segment_size: segment_size(self.store.as_ref())?,
@@ -297,6 +298,26 @@ fn per_address(given: Option<u64>) -> Result<usize, Wrong> {
         let reason = format!("{given} is out of range; write 1 to {MOST_CONNECTIONS}");
         Wrong::new("[limits] per_address", reason)
     })
+}
+
+/// Marks that would file everything, or refuse what is not even junk, are mistakes.
+fn junk(table: Option<&JunkTable>) -> Result<Junk, Wrong> {
+    let Some(table) = table else { return Ok(Junk::default()) };
+    if table.mark.is_some_and(|mark| mark < 10) {
+        return wrong(
+            "[junk] mark",
+            "files nearly all mail in Junk; write 10 or more, 50 as a rule",
+        );
+    }
+    if let (Some(mark), Some(refuse)) = (table.mark, table.refuse)
+        && refuse < mark
+    {
+        let reason = format!("is less than the mark of {mark} for junk; write more, 150 as a rule");
+        return wrong("[junk] refuse", reason);
+    }
+    let zone = |zone: &String| host("[junk] lists", zone);
+    let lists = table.lists.as_ref().map(|lists| lists.iter().map(zone).collect());
+    Ok(Junk { mark: table.mark, refuse: table.refuse, lists: lists.transpose()? })
 }
 
 fn dns_server(text: &str) -> Result<SocketAddr, Wrong> {

@@ -62,6 +62,26 @@ impl List {
         DEFAULTS.iter().filter_map(List::of_row).collect()
     }
 
+    /// The lists the owner named, or the usual ones. A list that is not in our table is asked about
+    /// addresses, and any answer of it counts a little.
+    pub fn chosen(zones: Option<&[Domain]>) -> Vec<Self> {
+        let known = Self::defaults();
+        let Some(zones) = zones else { return known };
+        let chosen = zones.iter().map(|zone| {
+            let row = known.iter().find(|list| list.zone == *zone).cloned();
+            row.unwrap_or_else(|| Self {
+                zone: zone.clone(),
+                about: About::Addresses,
+                codes: vec![Code {
+                    answers: (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 255, 254)),
+                    meaning: format!("on the block list {zone}"),
+                    points: UNKNOWN,
+                }],
+            })
+        });
+        chosen.collect()
+    }
+
     fn of_row((zone, about, codes): &(&str, About, &[Row])) -> Option<Self> {
         let code = |(first, last, points, meaning): &Row| Code {
             answers: (Ipv4Addr::from(*first), Ipv4Addr::from(*last)),
@@ -332,6 +352,9 @@ fn is_public(address: IpAddr) -> bool {
         }
     }
 }
+
+/// Points of a list that is not in the table.
+const UNKNOWN: i32 = 20;
 
 /// First and last answer, points, meaning.
 type Row = ([u8; 4], [u8; 4], i32, &'static str);

@@ -129,6 +129,9 @@ fn each_complaint_names_its_place_and_the_way_out() {
             site("[store]\nsegment_size = 4096\n"),
             "[store] segment_size: write a number of bytes from 65536 to 1073741824",
         ),
+        (site("[junk]\nmark = 0\n"), "[junk] mark: files nearly all mail in Junk"),
+        (site("[junk]\nmark = 60\nrefuse = 50\n"), "[junk] refuse: is less than the mark of 60"),
+        (site("[junk]\nlists = [\"zen\"]\n"), "[junk] lists: \"zen\" has no dot"),
         (site("[outbound]\nmode = \"pigeon\"\n"), "[outbound] mode: \"pigeon\" is no way out"),
         (site("[outbound]\nmode = \"relay\"\n"), "[outbound] relay: is missing"),
         (

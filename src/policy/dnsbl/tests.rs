@@ -137,6 +137,18 @@ async fn names_have_lists_of_their_own() {
 }
 
 #[test]
+fn the_owner_chooses_the_lists() {
+    assert_eq!(List::chosen(None), List::defaults());
+    assert_eq!(List::chosen(Some(&[])), []);
+    let zones = ["zen.spamhaus.org", "bl.example.org"].map(|zone| zone.parse().unwrap());
+    let chosen = List::chosen(Some(&zones));
+    assert_eq!(chosen.first(), List::defaults().first());
+    let own = chosen.last().unwrap().read(&[Ipv4Addr::new(127, 0, 0, 5)]);
+    let meaning = "on the block list bl.example.org".to_owned();
+    assert_eq!(own, Listing::Listed { points: 20, meaning });
+}
+
+#[test]
 fn the_default_lists_can_be_asked() {
     let lists = List::defaults();
     assert_eq!(lists.len(), DEFAULTS.len());

@@ -155,3 +155,63 @@ impl Turn {
         !stop.is_cancelled()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is the failed test")]
+mod tests {
+    use super::*;
+    use crate::accounts::Password;
+    use crate::clock::SystemClock;
+    use crate::mail::{Flags, MailboxName};
+    use crate::policy::junk::{Lessons, Tokens};
+    use crate::policy::notes::Notes;
+    use crate::store::{Batch, Options, Outcome};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_task_learns_what_was_moved_before_and_while_it_runs_and_ends_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Options::default()).unwrap();
+        let domains = vec!["x.org".parse().unwrap()];
+        let accounts = Accounts::open(store.clone(), domains).unwrap();
+        let address = "alice@x.org".parse().unwrap();
+        let password = Password::new("correct horse battery".to_owned());
+        accounts.add(address, password).await.unwrap();
+        let account = accounts.list().first().unwrap().id;
+        let notes = Arc::new(Notes::open(folder.path()));
+        let junk = Arc::new(Junk::open(Arc::clone(&notes)));
+        let greylist = Arc::new(Greylist::open(notes));
+        let clock: SharedClock = Arc::new(SystemClock);
+        let parts =
+            Parts { junk: Arc::clone(&junk), greylist, store: store.clone(), accounts, clock };
+        let into_junk = async |text: &str| {
+            let name: MailboxName = "Junk".parse().unwrap();
+            let mailbox = store.find_mailbox(account, &name).unwrap().unwrap().id;
+            let mut body = store.new_body();
+            body.write(text.as_bytes()).await.unwrap();
+            let body = body.finish().await.unwrap();
+            let mut batch = Batch::new();
+            let now = jiff::Timestamp::UNIX_EPOCH;
+            batch.add_message(mailbox, b"", &body, Flags::none(), now);
+            let outcomes = store.commit(batch).await.unwrap();
+            assert!(matches!(outcomes.as_slice(), [Outcome::Added { .. }]));
+        };
+        into_junk("Subject: one\r\n\r\none\r\n").await;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(follow(parts, stop.clone()));
+        let learned = async |spam: u32| {
+            for _ in 0..400 {
+                let (_, lessons) = junk.opinion(account, &Tokens::default()).unwrap();
+                if lessons == (Lessons { spam, ham: 0 }) {
+                    return;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+            panic!("not learned");
+        };
+        learned(1).await;
+        into_junk("Subject: two\r\n\r\ntwo\r\n").await;
+        learned(2).await;
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
+    }
+}

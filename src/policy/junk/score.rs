@@ -6,6 +6,8 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config;
+
 /// Name of the field that holds the score. What strangers send under this name is to be taken out
 /// or renamed on arrival.
 pub const FIELD: &str = "X-Pillarbox-Junk";
@@ -47,6 +49,15 @@ pub struct Marks {
 impl Default for Marks {
     fn default() -> Self {
         Self { junk: 50, refuse: 150 }
+    }
+}
+
+impl From<&config::Junk> for Marks {
+    /// With the usual marks where the owner set none.
+    fn from(set: &config::Junk) -> Self {
+        let usual = Self::default();
+        let junk = set.mark.unwrap_or(usual.junk);
+        Self { junk, refuse: set.refuse.unwrap_or(usual.refuse).max(junk) }
     }
 }
 
