@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::words::TextFacts;
+use super::words::{TextFacts, home_of};
+use crate::mail::Domain;
 
 /// Most hosts of links kept, to ask domain lists about.
 pub(super) const HOSTS: usize = 16;
@@ -100,6 +101,14 @@ pub struct LinkFacts {
     pub misleading: u32,
     /// Where they lead; the first of them.
     pub hosts: BTreeSet<String>,
+}
+
+impl LinkFacts {
+    /// The domains that links lead to, as lists of names know them; at most so many.
+    pub fn domains(&self, most: usize) -> Vec<Domain> {
+        let homes: BTreeSet<&str> = self.hosts.iter().map(|host| home_of(host)).collect();
+        homes.into_iter().filter_map(|home| home.parse().ok()).take(most).collect()
+    }
 }
 
 /// What harm an attachment can do.

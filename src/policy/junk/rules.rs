@@ -8,7 +8,7 @@ use super::facts::{Facts, Harm};
 use super::phrases::Topic;
 use super::score::Score;
 use super::signals::{Dkim, Dmarc, Helo, Rdns, Signals, Spf, Wish};
-use crate::policy::dnsbl::Listing;
+use crate::policy::dnsbl::{Finding, Listing};
 
 /// What is known of the sender by the account the message is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub(super) fn judge(case: &Case<'_>, score: &mut Score) {
     }
     for (topic, few, many, reason) in TOPICS {
         let text = &case.facts.text;
-        let found = text.phrases.of(*topic) + 2 * case.facts.subject_text.phrases.of(*topic);
+        let subject = case.facts.subject_text.phrases.of(*topic).saturating_mul(2);
+        let found = text.phrases.of(*topic).saturating_add(subject);
         // A long text meets some by chance.
         let chance = u16::try_from(text.words / 200).unwrap_or(u16::MAX);
         match found.saturating_sub(chance) {
@@ -45,13 +46,18 @@ pub(super) fn judge(case: &Case<'_>, score: &mut Score) {
             _ => score.add(*many, *reason),
         }
     }
-    let mut lists = 0;
-    for finding in &case.signals.lists {
+    listed(&case.signals.lists, "the sender is", score);
+    listed(&case.signals.link_lists, "a link leads to a name that is", score);
+}
+
+/// What lists say. They copy from each other: the first counts wholly, others by half.
+fn listed(findings: &[Finding], whose: &str, score: &mut Score) {
+    let mut before = false;
+    for finding in findings {
         if let Listing::Listed { points, meaning } = &finding.listing {
-            // Lists copy from each other.
-            let points = if lists == 0 { *points } else { points / 2 };
-            lists += 1;
-            score.add(points, format!("the sender is {meaning}"));
+            let again = before && *points > 0;
+            before |= *points > 0;
+            score.add(if again { points / 2 } else { *points }, format!("{whose} {meaning}"));
         }
     }
 }

@@ -20,8 +20,10 @@ pub struct Signals {
     pub rdns: Rdns,
     /// The name it says it has.
     pub helo: Helo,
-    /// What block lists say of its address, and of the hosts of links.
+    /// What block lists say of its address.
     pub lists: Vec<Finding>,
+    /// What lists of names say of the domains of links ([`super::LinkFacts::domains`]).
+    pub link_lists: Vec<Finding>,
     /// Now, when the clock can be trusted.
     pub now: Option<Timestamp>,
 }

@@ -74,6 +74,7 @@ fn a_message_is_seen_as_a_reader_sees_it() {
     assert_eq!((facts.images, facts.pixels), (0, 1));
     assert_eq!((facts.links.all, facts.links.misleading), (1, 1));
     assert!(facts.links.hosts.contains("evil.example"));
+    assert_eq!(facts.links.domains(5), ["evil.example".parse().unwrap()]);
     assert_eq!(facts.attachments.iter().collect::<Vec<_>>(), [&Harm::Disguised]);
     assert!(!facts.malformed && !facts.raw_bytes);
 }
@@ -255,6 +256,25 @@ fn people_the_account_writes_to_are_welcome_but_not_forgers() {
     assert!(points(ALICE, &Signals::default(), &answer) <= stranger - 80);
     assert!(junk.has_written_to(ALICE, &to[0]).unwrap());
     assert!(!junk.has_written_to(BOB, &to[0]).unwrap());
+}
+
+#[test]
+fn lists_that_copy_from_each_other_count_once_and_a_half() {
+    let (_folder, notes) = notes();
+    let junk = Junk::open(notes);
+    let finding = |points| crate::policy::dnsbl::Finding {
+        zone: "l.example".parse().unwrap(),
+        listing: crate::policy::dnsbl::Listing::Listed { points, meaning: "known".to_owned() },
+    };
+    let points = |lists: &[i32]| {
+        let lists = lists.iter().copied().map(finding).collect();
+        let signals = Signals { lists, ..Signals::default() };
+        junk.judge(ALICE, &signals, &look(&ham(1))).points
+    };
+    let none = points(&[]);
+    assert_eq!(points(&[60]) - none, 60);
+    assert_eq!(points(&[60, 20]) - none, 70);
+    assert_eq!(points(&[-15, 60]) - none, 45);
 }
 
 #[test]
