@@ -318,21 +318,6 @@ pub struct JunkTable {
     pub lists: Option<Vec<String>>,
 }
 
-/// `[junk]`: what is taken for junk.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JunkTable {
-    /// Points from which on a message is filed in Junk.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mark: Option<i32>,
-    /// Points from which on it is refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refuse: Option<i32>,
-    /// Block lists to ask, by their zones; an empty list asks none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lists: Option<Vec<String>>,
-}
-
 /// `[board]`: parts of the panel; each is `auto`, `none`, or a part's own name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -152,12 +152,16 @@ impl Visit {
         let parts = guard.parts;
         let trusted = parts.clock.trust() != ClockTrust::Unknown;
         let now = trusted.then(|| parts.clock.now());
-        let found = authenticate(&parts.resolver, now, origin, inspector.finish()).await;
+        let seen = reader.finish();
+        let (found, link_lists) = tokio::join!(
+            authenticate(&parts.resolver, now, origin, inspector.finish()),
+            links(&parts.lists, seen.facts.links.domains(MOST_LINKS)),
+        );
         Judged {
             field: found.field(&parts.hostname),
             wish: Wish::of(&found),
-            signals: signals::of(&found, lists, now),
-            seen: reader.finish(),
+            signals: signals::of(&found, lists, link_lists, now),
+            seen,
             parts,
         }
     }
@@ -171,6 +175,15 @@ impl Visit {
         self.search = Search::Done(found.clone());
         found
     }
+}
+
+/// What lists of names say of these, asked one after the other: most mail leads to one or two.
+async fn links(lists: &Dnsbl, domains: Vec<Domain>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for domain in &domains {
+        findings.extend(lists.ask_name(domain).await);
+    }
+    findings
 }
 
 /// What makes a stranger suspicious, in words for the owner; nothing when he shows who he is.
@@ -286,5 +299,7 @@ impl Wish {
     }
 }
 
+/// Domains of links that lists are asked about.
+const MOST_LINKS: usize = 4;
 /// No account has this number: it knows nobody and has learned nothing.
 const NOBODY: AccountId = AccountId(0);

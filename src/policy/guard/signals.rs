@@ -10,7 +10,12 @@ use super::super::rdns::{self, Reverse, generic};
 use super::super::{Authentication, spf};
 
 /// The signals of a message.
-pub(super) fn of(found: &Authentication, lists: Vec<Finding>, now: Option<Timestamp>) -> Signals {
+pub(super) fn of(
+    found: &Authentication,
+    lists: Vec<Finding>,
+    link_lists: Vec<Finding>,
+    now: Option<Timestamp>,
+) -> Signals {
     Signals {
         spf: found.origin.spf().map_or(Spf::Unknown, |(_, spf)| of_spf(spf)),
         dkim: of_dkim(found),
@@ -32,6 +37,7 @@ pub(super) fn of(found: &Authentication, lists: Vec<Finding>, now: Option<Timest
             rdns::Helo::CouldNotTell(_) => Helo::Unknown,
         },
         lists,
+        link_lists,
         now,
     }
 }
