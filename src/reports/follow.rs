@@ -167,7 +167,7 @@ impl Reports {
         let mut batch = Batch::new();
         let mut news = false;
         {
-            let mut shelf = self.inner.shelf();
+            let mut kept = self.inner.shelf();
             let now = self.inner.clock.now();
             for report in found {
                 match shelf.put(&report, now, &mut batch) {

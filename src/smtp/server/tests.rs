@@ -102,6 +102,10 @@ async fn a_wrong_password_sends_nothing() {
     assert!(post.queue.list().unwrap().is_empty());
 }
 
+/// One that nobody takes for junk.
+const LETTER: &str = "From: b@example.net\r\nTo: alice@example.org\r\nSubject: Monday\r\n\
+    Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@example.net>\r\n\r\nSee you then!\r\n";
+
 #[tokio::test]
 async fn a_full_card_acknowledges_nothing() {
     let full = Options { reserve: u64::MAX, ..Options::default() };
@@ -118,21 +122,21 @@ async fn a_full_card_acknowledges_nothing() {
 async fn a_full_mailbox_is_told_at_rcpt_and_what_does_not_fit_after_data() {
     let post = PostOffice::open(Options::default(), Timeouts::default()).await;
     let mut batch = crate::store::Batch::new();
-    batch.set_quota(post.alice, crate::store::Quota { bytes: Some(1000), messages: None });
+    batch.set_quota(post.alice, crate::store::Quota { bytes: Some(2000), messages: None });
     post.store.commit(batch).await.unwrap();
     let mut stranger = post.call(Role::Mx).await;
     stranger.say("EHLO x\r\n", 12).await;
     let to = "RCPT TO:<alice@example.org>\r\n";
     let mail = |size: &str| format!("RSET\r\nMAIL FROM:<b@example.net>{size}\r\n{to}");
-    for (size, answer) in [(" SIZE=1001", "452 4.2.2"), (" SIZE=1000", "250"), ("", "250")] {
+    for (size, answer) in [(" SIZE=2001", "452 4.2.2"), (" SIZE=2000", "250"), ("", "250")] {
         let replies = stranger.say(&mail(size), 3).await;
         assert!(replies.last().unwrap().starts_with(answer), "{size}: {replies:?}");
     }
-    let long = format!("DATA\r\nSubject: x\r\n\r\n{}.\r\n", "0123456789\r\n".repeat(90));
+    let long = format!("DATA\r\nSubject: x\r\n\r\n{}.\r\n", "0123456789\r\n".repeat(180));
     let replies = stranger.say(&long, 2).await;
     assert!(replies.last().unwrap().starts_with("452 4.2.2"), "{replies:?}");
     assert!(post.inbox().is_empty());
-    let short = format!("{}DATA\r\nSubject: x\r\n\r\nx\r\n.\r\n", mail(""));
+    let short = format!("{}DATA\r\n{LETTER}.\r\n", mail(""));
     let replies = stranger.say(&short, 5).await;
     assert!(replies.last().unwrap().starts_with("250 2.0.0"), "{replies:?}");
     assert_eq!(post.inbox().len(), 1);

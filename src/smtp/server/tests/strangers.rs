@@ -121,7 +121,7 @@ async fn postmaster_and_abuse_reach_the_owner_whatever_is_written_before_the_dom
         let lines = format!("MAIL FROM:<b@example.net>\r\nRCPT TO:<{name}>\r\nDATA\r\n");
         let replies = stranger.say(&lines, 3).await;
         assert!(replies.last().unwrap().starts_with("354"), "{name}: {replies:?}");
-        stranger.say("Subject: x\r\n\r\n.\r\n", 1).await;
+        stranger.say(&format!("{LETTER}.\r\n"), 1).await;
     }
     assert_eq!(post.inbox().len(), all.len());
 }
