@@ -9,6 +9,7 @@ mod advice;
 mod attempt;
 mod bounce;
 #[cfg(feature = "fuzzing")]
+#[allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
 pub mod fuzz;
 mod ledger;
 mod note;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
-use crate::config::{OutboundMode, Site};
+use crate::config::{OutboundMode, Relay, Site};
 use crate::mail::Domain;
 
 /// Stands in a record whose value only the owner can know.
@@ -127,6 +127,9 @@ pub fn records(
 /// for what the owner has not found out yet.
 pub(super) fn spf(outbound: &OutboundMode) -> String {
     match outbound {
+        OutboundMode::Relay(Relay { spf: Some(include), .. }) => {
+            format!("v=spf1 mx include:{include} ~all")
+        }
         OutboundMode::Relay(relay) => format!("v=spf1 mx a:{} ~all", relay.host),
         OutboundMode::Direct | OutboundMode::Hold => "v=spf1 mx -all".to_owned(),
     }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 
 use crate::config::{
-    Config, ConfigFile, OutboundMode, Part, RelayTls, TlsMode, load, load_file, save,
+    Config, ConfigFile, OutboundMode, Part, RelayTls, TlsMode, Via, load, load_file, save,
 };
 
 const WHOLE: &str = r#"
