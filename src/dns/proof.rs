@@ -50,8 +50,10 @@ impl Resolver {
             pair.prove(name(host), RecordType::A, address),
             pair.prove(name(host), RecordType::AAAA, address),
         );
-        // One family may be missing without proof, as long as what is there is proved.
-        let proved = |one: &Proved<Vec<IpAddr>>| one.secure || matches!(one.answer, Answer::No(_));
+        // What is found must be proved. A family that is missing, or could not be told, lifts no
+        // proof of the other: else a forger of the one could do away with DANE.
+        let proved =
+            |one: &Proved<Vec<IpAddr>>| one.secure || !matches!(one.answer, Answer::Yes(_));
         let secure = proved(&v4) && proved(&v6) && (v4.secure || v6.secure);
         Proved { answer: both(v4.answer, v6.answer), secure }
     }

@@ -254,12 +254,13 @@ impl Inner {
                     return Err(AcceptError::Alias(first.clone()));
                 }
                 let via = (!path.is_empty()).then(|| first.clone());
-                let mut lookup = self.accounts.lookup(&address);
-                if lookup == Lookup::NoSuchUser
-                    && let Some(original) = self.rewritten(&address)
-                {
-                    lookup = Lookup::Forward(vec![original]);
-                }
+                // Before anything else: an alias that takes all would take these too.
+                let lookup = match self.rewritten(&address) {
+                    Some(original) if self.accounts.is_ours(address.domain()) => {
+                        Lookup::Forward(vec![original])
+                    }
+                    _ => self.accounts.lookup(&address),
+                };
                 match lookup {
                     Lookup::Account(account) => {
                         if accounts_seen.insert(account) {

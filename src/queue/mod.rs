@@ -1,14 +1,15 @@
 //! The way out, and the one door through which messages are taken: what was accepted is made
 //! durable in one commit, local recipients' copies and the outbound record together. A record
-//! is tried by schedule, its recipients grouped by where they go (MX hosts by priority, or the
-//! relay), each signed with DKIM on the way, and it ends delivered, or returned to its sender with a
-//! reason, never in silence.
+//! is tried by schedule, its recipients grouped by where they go (MX hosts by priority, or a
+//! relay), each signed with DKIM on the way and protected as its domain demands (DANE, MTA-STS), and
+//! it ends delivered, or returned to its sender with a reason, never in silence.
 
 mod accept;
 mod advice;
 mod attempt;
 mod bounce;
 #[cfg(feature = "fuzzing")]
+#[allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
 pub mod fuzz;
 mod ledger;
 mod note;

@@ -5,7 +5,11 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
+<<<<<<< HEAD
 use crate::config::{MtaSts, OutboundMode, Site, policy_host};
+=======
+use crate::config::{OutboundMode, Relay, Site};
+>>>>>>> out
 use crate::mail::Domain;
 use crate::policy::dkim::rotation::{KeyRecord, Role};
 
@@ -157,6 +161,9 @@ pub fn records(
 /// for what the owner has not found out yet.
 pub(super) fn spf(outbound: &OutboundMode) -> String {
     match outbound {
+        OutboundMode::Relay(Relay { spf: Some(include), .. }) => {
+            format!("v=spf1 mx include:{include} ~all")
+        }
         OutboundMode::Relay(relay) => format!("v=spf1 mx a:{} ~all", relay.host),
         OutboundMode::Direct | OutboundMode::Hold => "v=spf1 mx -all".to_owned(),
     }

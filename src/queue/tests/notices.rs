@@ -163,6 +163,9 @@ async fn forwarded_mail_has_a_sender_of_ours_and_notices_find_their_way_back() {
     office.world.load(".", ZONE).unwrap();
     let away = address("away@example.org");
     office.accounts.add_alias(away, address("alice@example.net")).await.unwrap();
+    // An alias that takes all else does not take what has to go back.
+    let rest = address("*@example.org");
+    office.accounts.add_alias(rest, address("alice@example.org")).await.unwrap();
     office.run();
     let long = format!("bounces+{}@news.example.com", "x".repeat(50));
     for from in ["eve@example.com", &long] {
