@@ -8,19 +8,19 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::accounts::Password;
 use crate::appliance::{self, RunOptions};
 use crate::archive::ArchiveError;
 use crate::control::{self, AccountCommand, QueueCommand, Request};
-use crate::mail::{Address, Domain};
+use crate::mail::Address;
 use crate::selfcheck;
-use crate::selfcheck::records::Record;
 use crate::store::{OpenError, StoreError};
 
 mod archive;
+mod dns;
 mod quota;
 mod show;
 mod store;
@@ -55,7 +55,7 @@ enum Command {
     Check(CheckArgs),
     /// Show the DNS records to publish; change the signing keys
     #[command(after_help = "Examples:\n  pillarbox dns --format zone\n  pillarbox dns rotate")]
-    Dns(DnsArgs),
+    Dns(dns::DnsArgs),
     /// Show what other mail providers reported about mail in your name
     #[command(after_help = "Example:\n  pillarbox reports --days 7")]
     Reports(ReportsArgs),
@@ -162,45 +162,12 @@ struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
-struct DnsArgs {
-    #[command(flatten)]
-    at: At,
-    /// How to write the records
-    #[arg(long, value_enum, default_value = "table")]
-    format: DnsFormat,
-    #[command(subcommand)]
-    command: Option<KeysArgs>,
-}
-
-#[derive(Debug, Subcommand)]
-enum KeysArgs {
-    /// Show how the signing keys (DKIM) stand, and what to do next
-    Keys,
-    /// Make the next signing keys; they sign once their records are published
-    #[command(after_help = "Example:\n  pillarbox dns rotate example.org")]
-    Rotate {
-        /// The domain; all when left out
-        domain: Option<Domain>,
-    },
-}
-
-#[derive(Debug, Args)]
 struct ReportsArgs {
     #[command(flatten)]
     at: At,
     /// How many days to look back
     #[arg(long, value_name = "N", default_value = "30", value_parser = clap::value_parser!(u16).range(1..=366))]
     days: u16,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DnsFormat {
-    /// For people
-    Table,
-    /// A zone file's lines
-    Zone,
-    /// For scripts
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -358,7 +325,7 @@ impl Cli {
                 .map_err(Failure::from),
             Command::Setup(args) => setup(&args),
             Command::Check(args) => check(args),
-            Command::Dns(args) => dns(&args),
+            Command::Dns(args) => dns::dns(&args),
             Command::Reports(args) => ask(&args.at, &Request::MailReports { days: args.days }),
             Command::Account { at, command } => account(&at, command),
             Command::Queue { at, command } => queue(&at, &command),
@@ -422,26 +389,6 @@ fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         show::report(&report);
     }
     Ok(ExitCode::from(report.exit_code()))
-}
-
-fn dns(args: &DnsArgs) -> Result<ExitCode, Failure> {
-    match &args.command {
-        None => {}
-        Some(KeysArgs::Keys) => return ask(&args.at, &Request::Keys),
-        Some(KeysArgs::Rotate { domain }) => {
-            return ask(&args.at, &Request::RotateKeys { domain: domain.clone() });
-        }
-    }
-    let value = control::ask(&args.at.data, &Request::Records)?;
-    let records: Vec<Record> =
-        serde_json::from_value(value.clone()).map_err(control::ControlError::from)?;
-    match args.format {
-        DnsFormat::Json => show::json(&value),
-        DnsFormat::Table if args.at.json => show::json(&value),
-        DnsFormat::Table => show::records_table(&records),
-        DnsFormat::Zone => show::records_zone(&records),
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {

@@ -240,7 +240,9 @@ impl Draft {
                 let room = self.rows.len() < MOST_ROWS;
                 match self.rows.get_mut(&facts) {
                     Some(known) => *known = known.saturating_add(count),
-                    None if room => drop(self.rows.insert(facts, count)),
+                    None if room => {
+                        self.rows.insert(facts, count);
+                    }
                     None => self.beyond = self.beyond.saturating_add(count),
                 }
             }

@@ -226,25 +226,28 @@ fn row(checked: &Checked, times: u64) -> String {
         passed(checked.spf_aligned),
         checked.from
     );
+    let mut put = |words: std::fmt::Arguments<'_>| {
+        let _ = xml.write_fmt(words);
+    };
     if let Some(sender) = &checked.envelope_from {
-        xml += &format!("<envelope_from>{sender}</envelope_from>");
+        put(format_args!("<envelope_from>{sender}</envelope_from>"));
     }
-    xml += "</identifiers><auth_results>";
+    put(format_args!("</identifiers><auth_results>"));
     for (domain, selector, result) in &checked.dkim {
-        xml += &format!(
-            "<dkim><domain>{domain}</domain><selector>{}</selector><result>{}</result></dkim>",
-            escaped(selector),
-            escaped(result)
-        );
+        let (selector, result) = (escaped(selector), escaped(result));
+        put(format_args!(
+            "<dkim><domain>{domain}</domain><selector>{selector}</selector>\
+             <result>{result}</result></dkim>"
+        ));
     }
     if let Some((domain, in_mail, result)) = &checked.spf {
         let scope = if *in_mail { "mfrom" } else { "helo" };
-        xml += &format!(
-            "<spf><domain>{domain}</domain><scope>{scope}</scope><result>{}</result></spf>",
-            escaped(result)
-        );
+        let result = escaped(result);
+        put(format_args!(
+            "<spf><domain>{domain}</domain><scope>{scope}</scope><result>{result}</result></spf>"
+        ));
     }
-    xml += "</auth_results></record>\n";
+    put(format_args!("</auth_results></record>\n"));
     xml
 }
 

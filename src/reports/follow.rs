@@ -170,7 +170,7 @@ impl Reports {
             let mut kept = self.inner.shelf();
             let now = self.inner.clock.now();
             for report in found {
-                match shelf.put(&report, now, &mut batch) {
+                match kept.put(&report, now, &mut batch) {
                     Kept::New => news = true,
                     Kept::Known => {}
                     Kept::OutOfTime => tracing::debug!(day = %report.day(), "a report out of time"),

@@ -15,7 +15,7 @@ mod aggregate;
 mod compose;
 mod follow;
 mod found;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod send;
 mod shelf;

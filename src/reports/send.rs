@@ -90,10 +90,8 @@ impl Reports {
                 () = sleep(PERIOD) => false,
             };
             let done = async {
-                if !stopped {
-                    self.send_due(&post).await?;
-                }
-                self.save().await
+                self.save().await?;
+                if stopped { Ok(()) } else { self.send_due(&post).await }
             };
             if let Err(error) = done.await {
                 tracing::warn!(%error, "reports to other mail hosts have to wait");
@@ -133,7 +131,7 @@ impl Reports {
         for back in 1..=WAIT_DAYS {
             let day = today.saturating_sub(SignedDuration::from_hours(24 * back));
             let epoch = Date::constant(1970, 1, 1);
-            let number = i64::from(day.duration_since(epoch).as_hours() / 24);
+            let number = day.duration_since(epoch).as_hours() / 24;
             for seen in (post.tls_results)(number)? {
                 let place = (day, seen.domain.clone());
                 if !self.inner.tally().is_tls_done(&place)
@@ -165,7 +163,7 @@ impl Reports {
         if let Some(count) = count.filter(|_| !to.is_empty()) {
             let from = post.from()?;
             let letter = post.letter(place, &from, &to, now);
-            self.hand_in(post, letter.dmarc(&count)?, &to, now).await?;
+            self.hand_in(post, &letter.dmarc(&count)?, &to, now).await?;
         }
         self.inner.tally().done(place);
         self.save().await
@@ -186,7 +184,7 @@ impl Reports {
         if !to.is_empty() {
             let from = post.from()?;
             let letter = post.letter(&place, &from, &to, now);
-            self.hand_in(post, letter.tls(seen)?, &to, now).await?;
+            self.hand_in(post, &letter.tls(seen)?, &to, now).await?;
         }
         self.inner.tally().tls_done(place, oldest);
         self.save().await
@@ -202,12 +200,12 @@ impl Reports {
     async fn hand_in(
         &self,
         post: &Post,
-        message: Vec<u8>,
+        message: &[u8],
         to: &[Address],
         now: Timestamp,
     ) -> Result<(), ReportsError> {
         let mut body = self.inner.store.new_body();
-        body.write(&message).await?;
+        body.write(message).await?;
         let incoming = Incoming {
             // Nobody shall be told when it comes back.
             envelope: Envelope::new(ReversePath::Null, to.iter().cloned()),
@@ -283,8 +281,8 @@ async fn wanted_dmarc(resolver: &Resolver, domain: &Domain) -> Answer<Vec<Addres
         match resolver.txt(&name).await {
             Answer::Yes(texts) if texts.iter().any(|text| is_version(text, "DMARC1")) => {
                 // It may name another address of its own.
-                let other = addresses(&texts, "DMARC1").into_iter();
-                let other = other.filter(|other| other.domain() == outside).next();
+                let mut others = addresses(&texts, "DMARC1").into_iter();
+                let other = others.find(|other| other.domain() == outside);
                 agreed.push(other.unwrap_or(address));
             }
             Answer::Yes(_) | Answer::No(_) => {}

@@ -5,11 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
-<<<<<<< HEAD
-use crate::config::{MtaSts, OutboundMode, Site, policy_host};
-=======
-use crate::config::{OutboundMode, Relay, Site};
->>>>>>> out
+use crate::config::{MtaSts, OutboundMode, Relay, Site, policy_host};
 use crate::mail::Domain;
 use crate::policy::dkim::rotation::{KeyRecord, Role};
 

@@ -333,8 +333,10 @@ impl SigningKeys {
                 next: selectors(self.ring.next(&domain)),
                 former: former
                     .into_iter()
-                    .map(|former| (former.until, names(former).collect()))
-                    .map(|(until, names)| (names, until))
+                    .map(|former| {
+                        let until = former.until;
+                        (names(former).collect(), until)
+                    })
                     .collect(),
                 removable: gone.into_iter().flat_map(names).collect(),
                 domain,

@@ -104,3 +104,45 @@ fn depth_and_long_names_are_bounded() {
     let Ok(Report::Tls(report)) = unpack(policies.as_bytes()) else { panic!("no report") };
     assert_eq!(report.policies.len(), 64);
 }
+
+/// A few thousand of what the fuzz targets try for hours.
+#[test]
+fn reports_with_any_bytes_changed_are_read_within_the_limits_or_refused() {
+    let zip = include_bytes!("../../../tests/fuzz/seeds/wrapped/report.zip");
+    let mail = include_bytes!("../../../tests/fuzz/seeds/reportmail/report.eml");
+    let seeds: [(&[u8], fn(&[u8])); 5] = [
+        (DMARC.as_bytes(), fuzz::dmarc),
+        (TLS.as_bytes(), fuzz::tls),
+        (&gzip(DMARC.as_bytes()), fuzz::wrapped),
+        (zip, fuzz::wrapped),
+        (mail, fuzz::message),
+    ];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 16).unwrap() % below.max(1)
+    };
+    assert!(unpack(&zip[..]).is_ok(), "the archive of a widespread program");
+    for (seed, read) in seeds {
+        for _ in 0..800 {
+            let mut bytes = seed.to_vec();
+            for _ in 0..=random(4) {
+                let at = random(bytes.len());
+                match random(4) {
+                    0 => bytes[at] = u8::try_from(random(256)).unwrap(),
+                    1 => bytes[at] ^= 1 << random(8),
+                    2 => bytes.truncate(at + 1),
+                    _ => {
+                        let end = (at + random(200)).min(bytes.len());
+                        let copy = bytes[at..end].to_vec();
+                        let to = random(bytes.len());
+                        bytes.splice(to..to, copy);
+                    }
+                }
+            }
+            read(&bytes);
+        }
+    }
+}

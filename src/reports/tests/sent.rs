@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use super::*;
-use crate::config::{Outbound, OutboundMode};
+use crate::config::OutboundMode;
 use crate::dns::Resolver;
 use crate::dns::world::World;
 use crate::mail::Address;
@@ -184,6 +184,56 @@ async fn nobody_is_told_who_does_not_agree() {
     let queued = sender.queued();
     assert_eq!(queued.keys().collect::<Vec<_>>(), ["agreed.far.test"]);
     assert_eq!(queued["agreed.far.test"].0, ["other@collector.test"]);
+}
+
+#[test]
+fn what_the_checks_found_is_told_as_they_found_it() {
+    use crate::policy::dkim::verify::{Dkim, Signed};
+    use crate::policy::dmarc::{Dmarc, Policy, Record, Verdict};
+    use crate::policy::origin::{Origin, Peer};
+    use crate::policy::rdns::{Helo, Reverse};
+    use crate::policy::{Authentication, arc, spf::Spf};
+    let record = "v=DMARC1; p=reject; sp=none; aspf=s; rua=mailto:a@asks.far.test";
+    let known = Authentication {
+        origin: Origin {
+            peer: Peer {
+                ip: "::ffff:192.0.2.1".parse().unwrap(),
+                helo: "bounce.test".to_owned(),
+                mail_from: "x@bounce.test".parse().unwrap(),
+            },
+            reverse: Reverse::NoName,
+            helo: Helo::Malformed,
+            helo_spf: None,
+            mail_from_spf: Some(Spf::SoftFail),
+        },
+        dkim: vec![Signed {
+            verdict: Dkim::Pass,
+            domain: Some(domain("asks.far.test")),
+            selector: Some(domain("s1")),
+            algorithm: None,
+            mark: String::new(),
+            testing: false,
+        }],
+        arc: arc::Arc::None,
+        dmarc: Dmarc {
+            verdict: Verdict::Pass,
+            from: Some(domain("asks.far.test")),
+            record: Record::parse(record).map(|record| (domain("asks.far.test"), record)),
+            disposition: Policy::None,
+            spf_aligned: false,
+            dkim_aligned: true,
+        },
+    };
+    let mut expected = seen("asks.far.test");
+    expected.published.subdomains = Some(Disposition::None);
+    expected.checked.dkim[0].1 = "s1".to_owned();
+    assert_eq!(DmarcSeen::of(&known, Disposition::None), Some(expected));
+    let mut unsure = known.clone();
+    unsure.dmarc.verdict = Verdict::TempError(String::new());
+    assert_eq!(DmarcSeen::of(&unsure, Disposition::None), None);
+    let mut silent = known;
+    silent.dmarc.record = Record::parse("v=DMARC1; p=none").map(|r| (domain("far.test"), r));
+    assert_eq!(DmarcSeen::of(&silent, Disposition::None), None);
 }
 
 #[tokio::test]
