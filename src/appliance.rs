@@ -261,6 +261,10 @@ async fn keep_house(store: Store, stop: CancellationToken) {
             Ok(_) | Err(StoreError::Closed) => {}
             Err(error) => tracing::warn!(%error, "the store could not be tidied"),
         }
+        match store.keep_damage().await {
+            Ok(()) | Err(StoreError::Closed) => {}
+            Err(error) => tracing::warn!(%error, "damage that was found could not be noted"),
+        }
     }
 }
 

@@ -4,4 +4,5 @@
 mod archive;
 mod damage;
 mod house;
+mod rot;
 mod trouble;
