@@ -308,6 +308,38 @@ fn a_killed_box_has_every_message_it_acknowledged() {
     assert!(verify.status.success(), "{}", text(&verify.stderr));
 }
 
+#[test]
+fn nobody_else_can_read_a_file_of_the_box() {
+    use std::os::unix::fs::PermissionsExt;
+    let post = PostOffice::start();
+    let mail = post.folder.join("letter.eml");
+    fs::write(&mail, "Subject: private\n\nfor alice alone\n").unwrap();
+    let mail_name = mail.display().to_string();
+    let import = ["import", "alice@home.test", &mail_name, "--data", post.data()];
+    assert!(pillarbox(&import).status.success());
+    // As an earlier release left it.
+    let post = post.stop_and_harm(|folder| {
+        fs::set_permissions(folder.join("search.redb"), PermissionsExt::from_mode(0o644)).unwrap();
+    });
+    let ours = ["log", "answers", "letter.eml"].map(|name| post.folder.join(name));
+    let (mut folders, mut files) = (vec![post.folder.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let found = fs::symlink_metadata(&path).unwrap();
+            if found.is_dir() {
+                folders.push(path);
+            } else if !ours.contains(&path) {
+                assert_eq!(found.permissions().mode() & 0o077, 0, "{}", path.display());
+                files.push(path.file_name().unwrap().to_owned());
+            }
+        }
+    }
+    for name in ["00000001.seg", "index.redb", "search.redb", "control.sock", "key.pem"] {
+        assert!(files.iter().any(|file| file == name), "{name} is not among {files:?}");
+    }
+}
+
 /// A running box on ports of its own.
 pub(crate) struct PostOffice {
     process: Child,
@@ -359,8 +391,14 @@ impl PostOffice {
     }
 
     pub(crate) fn stop_and_restart(self) -> Self {
+        self.stop_and_harm(|_| ())
+    }
+
+    /// Something happens to its folder before it runs again.
+    pub(crate) fn stop_and_harm(self, harm: impl FnOnce(&Path)) -> Self {
         let (name, ports) = (self.name.clone(), self.ports);
         let folder = self.stop();
+        harm(&folder);
         let post = Self { process: spawn(&folder), folder, name, ports };
         post.wait();
         post
@@ -376,6 +414,14 @@ impl PostOffice {
 
     pub(crate) fn data(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn imap_port(&self) -> u16 {
+        self.ports[1]
+    }
+
+    pub(crate) fn pop3_port(&self) -> u16 {
+        self.ports[2]
     }
 
     fn smtp(&self) -> Dialogue {
