@@ -532,3 +532,6 @@ fn confirm_removal(address: &Address, yes: bool) -> Result<(), Failure> {
     }
     Err(Failure::NotConfirmed(address.clone()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -309,6 +309,33 @@ fn a_killed_box_has_every_message_it_acknowledged() {
 }
 
 #[test]
+fn the_store_answers_in_plain_words() {
+    let post = PostOffice::start();
+    let store = |command: &str, data: &str| pillarbox(&["store", command, "--data", data]);
+    let stats = text(&store("stats", post.data()).stdout);
+    let names: Vec<&str> =
+        stats.lines().take(3).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["accounts", "mailboxes", "messages"]);
+    assert!(!stats.contains('"') && stats.contains("0 of 0"), "{stats}");
+    assert_eq!(text(&store("compact", post.data()).stdout), "Nothing to give back.\n");
+    assert!(text(&store("verify", post.data()).stdout).contains(" in 1 segment were read"));
+    let refused = store("rebuild", post.data());
+    assert!(!refused.status.success() && text(&refused.stderr).contains("is using"));
+
+    let data = post.data().to_owned();
+    let folder = post.stop();
+    let mail = folder.join("letter.eml");
+    fs::write(&mail, "Subject: one\n\ntext\n").unwrap();
+    let mail = mail.display().to_string();
+    assert!(pillarbox(&["import", "alice@home.test", &mail, "--data", &data]).status.success());
+    let stats = text(&store("stats", &data).stdout);
+    assert!(stats.contains("0 of 1"), "nothing was indexed, the box was stopped: {stats}");
+    let made = text(&store("rebuild", &data).stdout);
+    assert!(made.starts_with("The index was made anew: 1 message in "), "{made}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn nobody_else_can_read_a_file_of_the_box() {
     use std::os::unix::fs::PermissionsExt;
     let post = PostOffice::start();

@@ -176,11 +176,12 @@ fn count(number: &Value, one: &str) -> String {
 }
 
 fn compacted(value: &Value) {
-    if value["segments"].as_u64() == Some(0) {
+    let bytes = |key: &str| value[key].as_u64().unwrap_or_default();
+    if bytes("bytes_after") >= bytes("bytes_before") {
         println!("Nothing to give back.");
         return;
     }
-    let amount = |key: &str| amount(value[key].as_u64().unwrap_or_default());
+    let amount = |key: &str| amount(bytes(key));
     println!(
         "{} rewritten: {} → {}.",
         count(&value["segments"], "segment"),

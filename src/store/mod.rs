@@ -357,6 +357,13 @@ impl Store {
         })
     }
 
+    /// Failures of the disk and damaged places met since the store was opened: grows when there is
+    /// something to tell.
+    pub fn troubles(&self) -> u64 {
+        let segments = &self.shared().segments;
+        segments.io_errors.load(Ordering::Relaxed) + segments.damaged.load(Ordering::Relaxed)
+    }
+
     /// Reads and checks every byte of every record. Takes long on a full card; blocks the caller.
     /// What it finds is known from then on, and nothing else is: [`Store::keep_damage`].
     pub fn verify(&self) -> Result<Verify, StoreError> {
