@@ -175,7 +175,7 @@ impl Appliance {
             let (stop, tasks_in) = (stop.clone(), tasks.clone());
             tasks.spawn(pages::serve(listener, tls, router.clone(), stop, tasks_in));
         }
-        tasks.spawn(keep_house(office.store().clone(), stop.clone()));
+        tasks.spawn(keep_house(office.store().clone(), Arc::clone(&recheck), stop.clone()));
         let (index, mail) = (Arc::clone(office.search()), office.store().clone());
         tasks.spawn(search::follow(index, mail, stop.clone()));
         tasks.spawn(junk::follow(office.learning(), stop.clone()));
@@ -242,9 +242,11 @@ async fn mail_services(
     }
 }
 
-/// Lets the store tidy up now and then. A failure of the disk is told by the self-check.
-async fn keep_house(store: Store, stop: CancellationToken) {
+/// Lets the store tidy up now and then. A failure of the disk, by whomever it was met, is told by
+/// the self-check at once.
+async fn keep_house(store: Store, recheck: Arc<Notify>, stop: CancellationToken) {
     let mut keeper = store.keeper();
+    let mut told = store.troubles();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -264,6 +266,15 @@ async fn keep_house(store: Store, stop: CancellationToken) {
             Ok(_) | Err(StoreError::Closed) => {}
             Err(error) => tracing::warn!(%error, "the store could not be tidied"),
         }
+        match store.keep_damage().await {
+            Ok(()) | Err(StoreError::Closed) => {}
+            Err(error) => tracing::warn!(%error, "damage that was found could not be noted"),
+        }
+        let troubles = store.troubles();
+        if troubles > told {
+            recheck.notify_one();
+        }
+        told = troubles;
     }
 }
 

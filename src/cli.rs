@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::accounts::Password;
@@ -176,10 +177,13 @@ enum AccountArgs {
     #[command(after_help = "Example:\n  pillarbox account add bob@example.org")]
     Add(WithPassword),
     /// Show all accounts
+    #[command(after_help = "Example:\n  pillarbox account list")]
     List,
     /// Set a new password
+    #[command(after_help = "Example:\n  pillarbox account passwd bob@example.org")]
     Passwd(WithPassword),
     /// Remove an account and all its mail
+    #[command(after_help = "Example:\n  pillarbox account remove bob@example.org")]
     Remove {
         /// The account
         address: Address,
@@ -221,11 +225,13 @@ enum DeviceArgs {
         name: String,
     },
     /// Show an account's devices
+    #[command(after_help = "Example:\n  pillarbox account device list bob@example.org")]
     List {
         /// The account
         address: Address,
     },
     /// Take a device's password away
+    #[command(after_help = "Example:\n  pillarbox account device revoke bob@example.org phone")]
     Revoke {
         /// The account
         address: Address,
@@ -248,8 +254,10 @@ enum AliasArgs {
         target: Address,
     },
     /// Show all aliases
+    #[command(after_help = "Example:\n  pillarbox account alias list")]
     List,
     /// Remove an alias
+    #[command(after_help = "Example:\n  pillarbox account alias remove info@example.org")]
     Remove {
         /// The alias
         alias: Address,
@@ -259,28 +267,34 @@ enum AliasArgs {
 #[derive(Debug, Subcommand)]
 enum QueueArgs {
     /// Show what waits
+    #[command(after_help = "Example:\n  pillarbox queue list")]
     List,
     /// Show one message in full
+    #[command(after_help = "Example:\n  pillarbox queue show 17")]
     Show {
         /// Its number
         id: u64,
     },
     /// Try one message, or all, now
+    #[command(after_help = "Example:\n  pillarbox queue retry 17")]
     Retry {
         /// Its number; all when left out
         id: Option<u64>,
     },
     /// Keep a message from being tried
+    #[command(after_help = "Example:\n  pillarbox queue hold 17")]
     Hold {
         /// Its number
         id: u64,
     },
     /// End a hold
+    #[command(after_help = "Example:\n  pillarbox queue release 17")]
     Release {
         /// Its number
         id: u64,
     },
     /// Remove a message; nobody is told
+    #[command(after_help = "Example:\n  pillarbox queue drop 17")]
     Drop {
         /// Its number
         id: u64,
@@ -438,13 +452,18 @@ fn queue(at: &At, command: &QueueArgs) -> Result<ExitCode, Failure> {
 }
 
 fn ask(at: &At, request: &Request) -> Result<ExitCode, Failure> {
+    tell(at, request).map(|_| ExitCode::SUCCESS)
+}
+
+/// Asks, and shows the answer.
+fn tell(at: &At, request: &Request) -> Result<Value, Failure> {
     let value = control::ask(&at.data, request)?;
     if at.json {
         show::json(&value);
     } else {
         show::answer(request, &value);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(value)
 }
 
 impl WithPassword {
@@ -505,3 +524,6 @@ fn confirm_removal(address: &Address, yes: bool) -> Result<(), Failure> {
     }
     Err(Failure::NotConfirmed(address.clone()))
 }
+
+#[cfg(test)]
+mod tests;

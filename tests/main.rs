@@ -4,4 +4,6 @@
 mod archive;
 mod damage;
 mod house;
+mod lossless;
+mod rot;
 mod trouble;

@@ -308,6 +308,65 @@ fn a_killed_box_has_every_message_it_acknowledged() {
     assert!(verify.status.success(), "{}", text(&verify.stderr));
 }
 
+#[test]
+fn the_store_answers_in_plain_words() {
+    let post = PostOffice::start();
+    let store = |command: &str, data: &str| pillarbox(&["store", command, "--data", data]);
+    let stats = text(&store("stats", post.data()).stdout);
+    let names: Vec<&str> =
+        stats.lines().take(3).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["accounts", "mailboxes", "messages"]);
+    assert!(!stats.contains('"') && stats.contains("0 of 0"), "{stats}");
+    assert_eq!(text(&store("compact", post.data()).stdout), "Nothing to give back.\n");
+    assert!(text(&store("verify", post.data()).stdout).contains(" in 1 segment were read"));
+    let refused = store("rebuild", post.data());
+    assert!(!refused.status.success() && text(&refused.stderr).contains("is using"));
+
+    let data = post.data().to_owned();
+    let folder = post.stop();
+    let mail = folder.join("letter.eml");
+    fs::write(&mail, "Subject: one\n\ntext\n").unwrap();
+    let mail = mail.display().to_string();
+    assert!(pillarbox(&["import", "alice@home.test", &mail, "--data", &data]).status.success());
+    let stats = text(&store("stats", &data).stdout);
+    assert!(stats.contains("0 of 1"), "nothing was indexed, the box was stopped: {stats}");
+    let made = text(&store("rebuild", &data).stdout);
+    assert!(made.starts_with("The index was made anew: 1 message in "), "{made}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn nobody_else_can_read_a_file_of_the_box() {
+    use std::os::unix::fs::PermissionsExt;
+    let post = PostOffice::start();
+    let mail = post.folder.join("letter.eml");
+    fs::write(&mail, "Subject: private\n\nfor alice alone\n").unwrap();
+    let mail_name = mail.display().to_string();
+    let import = ["import", "alice@home.test", &mail_name, "--data", post.data()];
+    assert!(pillarbox(&import).status.success());
+    // As an earlier release left it.
+    let post = post.stop_and_harm(|folder| {
+        fs::set_permissions(folder.join("search.redb"), PermissionsExt::from_mode(0o644)).unwrap();
+    });
+    let ours = ["log", "answers", "letter.eml"].map(|name| post.folder.join(name));
+    let (mut folders, mut files) = (vec![post.folder.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let found = fs::symlink_metadata(&path).unwrap();
+            if found.is_dir() {
+                folders.push(path);
+            } else if !ours.contains(&path) {
+                assert_eq!(found.permissions().mode() & 0o077, 0, "{}", path.display());
+                files.push(path.file_name().unwrap().to_owned());
+            }
+        }
+    }
+    for name in ["00000001.seg", "index.redb", "search.redb", "control.sock", "key.pem"] {
+        assert!(files.iter().any(|file| file == name), "{name} is not among {files:?}");
+    }
+}
+
 /// A running box on ports of its own.
 pub(crate) struct PostOffice {
     process: Child,
@@ -359,8 +418,14 @@ impl PostOffice {
     }
 
     pub(crate) fn stop_and_restart(self) -> Self {
+        self.stop_and_harm(|_| ())
+    }
+
+    /// Something happens to its folder before it runs again.
+    pub(crate) fn stop_and_harm(self, harm: impl FnOnce(&Path)) -> Self {
         let (name, ports) = (self.name.clone(), self.ports);
         let folder = self.stop();
+        harm(&folder);
         let post = Self { process: spawn(&folder), folder, name, ports };
         post.wait();
         post
@@ -376,6 +441,14 @@ impl PostOffice {
 
     pub(crate) fn data(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn imap_port(&self) -> u16 {
+        self.ports[1]
+    }
+
+    pub(crate) fn pop3_port(&self) -> u16 {
+        self.ports[2]
     }
 
     fn smtp(&self) -> Dialogue {

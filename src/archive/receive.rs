@@ -29,8 +29,15 @@ pub fn receive(
     let mut from = BufReader::new(line);
     let mut to = BufWriter::new(line);
     say(&mut to, &FromStore::Key(key))?;
-    let mut receiver =
-        Receiver { store, account, runtime, key, folders: Vec::new(), known: BTreeMap::new() };
+    let mut receiver = Receiver {
+        store,
+        account,
+        runtime,
+        key,
+        folders: vec![],
+        made: vec![],
+        known: BTreeMap::new(),
+    };
     while let Some(heard) = hear(&mut from)? {
         let answer = match heard {
             ToStore::Folder(wish) => receiver.folder(&wish).map(|()| FromStore::Ready),
@@ -44,7 +51,10 @@ pub fn receive(
         };
         match answer {
             Ok(answer) => say(&mut to, &answer)?,
-            Err(error) => return say(&mut to, &FromStore::Stopped(advice(&error))),
+            Err(error) => {
+                receiver.take_back();
+                return say(&mut to, &FromStore::Stopped(advice(&error)));
+            }
         }
     }
     Ok(())
@@ -67,6 +77,8 @@ struct Receiver<'a> {
     key: DigestKey,
     /// Mailboxes by the numbers the other side gives them.
     folders: Vec<MailboxId>,
+    /// Those that were not there before, parents first.
+    made: Vec<MailboxId>,
     known: BTreeMap<MailboxId, Known>,
 }
 
@@ -93,8 +105,12 @@ impl Receiver<'_> {
         }
         batch.create_mailbox(self.account, name.clone(), special_use);
         match self.commit(batch) {
+            Ok(outcomes) => self.made.extend(outcomes.iter().filter_map(|outcome| match outcome {
+                Outcome::Created(id) => Some(*id),
+                _ => None,
+            })),
             // Somebody may have made it meanwhile.
-            Ok(_) | Err(StoreError::MailboxExists) => {}
+            Err(StoreError::MailboxExists) => {}
             Err(error) => return Err(error),
         }
         let made = self.store.find_mailbox(self.account, &name)?.ok_or(StoreError::NoMailbox)?;
@@ -105,6 +121,29 @@ impl Receiver<'_> {
         }
         self.folders.push(made.id);
         Ok(())
+    }
+
+    /// Removes the mailboxes that were made for mail which then could not be taken.
+    fn take_back(&self) {
+        for id in self.made.iter().rev() {
+            let removed = self.store.mailboxes(self.account).and_then(|mailboxes| {
+                let Some(made) = mailboxes.iter().find(|mailbox| mailbox.id == *id) else {
+                    return Ok(());
+                };
+                let below = format!("{}{}", made.name, MailboxName::SEPARATOR);
+                let parent = mailboxes.iter().any(|other| other.name.as_str().starts_with(&below));
+                if made.messages > 0 || parent {
+                    return Ok(());
+                }
+                let mut batch = Batch::new();
+                batch.delete_mailbox(*id);
+                self.commit(batch).map(drop)
+            });
+            if let Err(error) = removed {
+                // The next run of the import finds it there and uses it.
+                tracing::info!(%error, "an empty mailbox stays");
+            }
+        }
     }
 
     /// Positions of the messages that some mailbox lacks.

@@ -369,6 +369,31 @@ fn a_full_card_says_how_to_go_on() {
 }
 
 #[test]
+fn a_refused_import_leaves_no_empty_mailboxes_behind() {
+    let mut house = House::new();
+    let data = house.folder.path().join("data");
+    let old = house.folder.path().join("old");
+    fs::create_dir_all(old.join("Trips/2024")).unwrap();
+    fs::write(old.join("Trips/2024/one.eml"), "Subject: one\n\ntext\n").unwrap();
+    let names = |house: &House| -> Vec<String> {
+        house.store.mailboxes(BOB).unwrap().iter().map(|m| m.name.to_string()).collect()
+    };
+    let before = names(&house);
+    house.runtime.block_on(house.store.clone().close()).unwrap();
+    // As on a card that is full: reading and tidying up still work.
+    let full = Options { reserve: u64::MAX / 2, ..Options::default() };
+    house.store = Store::open(&data, full).unwrap();
+    let summary = house.import(&old);
+    assert!(summary.stopped.is_some() && summary.added == 0, "{summary:?}");
+    assert_eq!(names(&house), before);
+
+    house.runtime.block_on(house.store.clone().close()).unwrap();
+    house.store = Store::open(&data, Options::default()).unwrap();
+    assert_eq!(house.import(&old).added, 1);
+    assert_eq!(names(&house).len(), before.len() + 2, "{:?}", names(&house));
+}
+
+#[test]
 fn a_dovecot_maildir_keeps_flags_dates_and_subscriptions() {
     let house = House::new();
     let root = house.folder.path().join("Maildir");

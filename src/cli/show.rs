@@ -113,7 +113,8 @@ pub(super) fn answer(request: &Request, value: &Value) {
         Request::MailReports { .. } => {
             mail_reports(&serde_json::from_value(value.clone()).unwrap_or_default());
         }
-        Request::StoreStats | Request::StoreCompact => table(value),
+        Request::StoreStats => stats(value),
+        Request::StoreCompact => compacted(value),
         Request::StoreVerify => verified(value),
         _ => {
             for (key, value) in value.as_object().into_iter().flatten() {
@@ -157,10 +158,11 @@ fn held(account: &Value) -> String {
     let most = match (&quota["bytes"], &quota["messages"]) {
         (Value::Null, Value::Null) => "no quota".to_owned(),
         (bytes, Value::Null) => format!("quota {}", amount(bytes)),
-        (Value::Null, messages) => format!("quota {messages} messages"),
-        (bytes, messages) => format!("quota {} and {messages} messages", amount(bytes)),
+        (Value::Null, messages) => format!("quota {}", count(messages, "message")),
+        (bytes, messages) => format!("quota {} and {}", amount(bytes), count(messages, "message")),
     };
-    format!("{} in {} messages, {most}", amount(&usage["bytes"]), usage["messages"])
+    let messages = count(&usage["messages"], "message");
+    format!("{} in {messages}, {most}", amount(&usage["bytes"]))
 }
 
 /// Bytes with a tenth of their unit.
@@ -174,34 +176,87 @@ fn amount(bytes: u64) -> String {
     format!("{}.{} {name}", bytes / unit, bytes % unit / (unit / 10))
 }
 
-/// Names and numbers; bytes also in a unit that says something.
-pub(super) fn table(value: &Value) {
-    for (key, value) in value.as_object().into_iter().flatten() {
-        let unit = match value.as_u64().filter(|_| key.ends_with("bytes")) {
-            Some(bytes @ 1_000_000_000..) => format!("  ({} GB)", bytes / 1_000_000_000),
-            Some(bytes @ 1_000_000..) => format!("  ({} MB)", bytes / 1_000_000),
-            Some(bytes @ 1_000..) => format!("  ({} kB)", bytes / 1_000),
-            _ => String::new(),
-        };
-        println!("{:<18} {value}{unit}", key.replace('_', " "));
+/// Sizes and counts, what people ask for first.
+fn stats(value: &Value) {
+    let number = |key: &str| value[key].as_u64().unwrap_or_default();
+    for key in ["accounts", "mailboxes", "messages"] {
+        row(key, number(key));
     }
+    for key in ["message_bytes", "segment_bytes", "index_bytes", "search_bytes", "free_bytes"] {
+        row(&key.replace('_', " "), amount(number(key)));
+    }
+    row("segments", number("segments"));
+    row("queued", number("queued"));
+    row(
+        "searchable",
+        format!("{} of {}", number("search_bodies"), {
+            // Bodies that are gone stay in the index for a while: nothing is known better.
+            number("search_bodies") + number("search_behind")
+        }),
+    );
+    let since = value["damaged_since"].as_str().and_then(|since| since.get(..10));
+    let since = since.map_or(String::new(), |since| format!(", first found {since}"));
+    row("damaged records", format!("{}{since}", number("damaged_records")));
+    row("card errors", format!("{} since the start", number("io_errors")));
+    row("background", field(value, "background"));
+}
+
+fn row(name: &str, value: impl std::fmt::Display) {
+    println!("{name:<18} {value}");
+}
+
+/// How many there are of something.
+fn count(number: &Value, one: &str) -> String {
+    // Every word here takes an s, but for one.
+    let many = if one == "mailbox" { "mailboxes".to_owned() } else { format!("{one}s") };
+    if number.as_u64() == Some(1) { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+fn compacted(value: &Value) {
+    let bytes = |key: &str| value[key].as_u64().unwrap_or_default();
+    if bytes("bytes_after") >= bytes("bytes_before") {
+        println!("Nothing to give back.");
+        return;
+    }
+    let amount = |key: &str| amount(bytes(key));
+    println!(
+        "{} rewritten: {} → {}.",
+        count(&value["segments"], "segment"),
+        amount("bytes_before"),
+        amount("bytes_after")
+    );
+}
+
+/// What `store rebuild` has made.
+pub(super) fn rebuilt(value: &Value) {
+    println!(
+        "The index was made anew: {} in {}.",
+        count(&value["messages"], "message"),
+        count(&value["mailboxes"], "mailbox")
+    );
 }
 
 fn verified(value: &Value) {
     println!(
-        "{} records in {} segments were read, {} bytes.",
-        value["records"], value["segments"], value["bytes"]
+        "{} in {} were read, {}.",
+        count(&value["records"], "record"),
+        count(&value["segments"], "segment"),
+        amount(value["bytes"].as_u64().unwrap_or_default())
     );
     let damage = &value["damage"];
     none(damage, "Nothing is damaged.");
     for place in items(damage) {
         println!(
-            "Damaged: segment {}, byte {}, {} bytes long",
-            place["segment"], place["offset"], place["len"]
+            "Damaged: segment {}, byte {}, {} long",
+            place["segment"],
+            place["offset"],
+            count(&place["len"], "byte")
         );
     }
     for message in items(&value["messages"]) {
-        println!("Cannot be read: message {} of mailbox {}", message[1], message[0]);
+        let account = message["account"].as_str().unwrap_or("(no account)");
+        let mailbox = message["mailbox"].as_str().unwrap_or("(no mailbox)");
+        println!("Cannot be read: {account}, {mailbox}, message {}", message["uid"]);
     }
 }
 

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{AccountCommand, QueueCommand, Request};
 use crate::accounts::Account;
-use crate::mail::Address;
+use crate::mail::{Address, Uid};
 use crate::office::Office;
-use crate::store::{AccountId, Batch, QueueId};
+use crate::store::{AccountId, Batch, MailboxId, QueueId, StoreError};
 
 /// Answers one request; an error is one line for a person.
 pub async fn answer(office: &Arc<Office>, request: &Request) -> Result<Value, String> {
@@ -30,30 +30,55 @@ pub async fn answer(office: &Arc<Office>, request: &Request) -> Result<Value, St
         }
         Request::Account(command) => account(office, command).await,
         Request::Queue(command) => queue(office, command).await,
-        Request::StoreStats => {
-            let stats = office.store().stats().map_err(text)?;
-            let mut value = serde_json::to_value(stats).map_err(text)?;
-            let search = office.search().stats();
-            value["search_bytes"] = search.file_bytes.into();
-            value["search_bodies"] = search.bodies.into();
-            value["search_behind"] = search.behind.into();
-            Ok(value)
-        }
+        Request::StoreStats => stats(office).await,
         Request::StoreCompact => {
             let mut keeper = office.store().keeper();
             let compacted = tokio::task::spawn_blocking(move || keeper.compact());
             serde_json::to_value(compacted.await.map_err(text)?.map_err(text)?).map_err(text)
         }
-        Request::StoreVerify => {
-            let store = office.store().clone();
-            let verified = tokio::task::spawn_blocking(move || store.verify());
-            serde_json::to_value(verified.await.map_err(text)?.map_err(text)?).map_err(text)
-        }
+        Request::StoreVerify => verify(office).await,
         // What follows is up to `carry`.
         Request::Import { address } | Request::Export { address } => {
             account_id(office, address).map(|_| json!({ "account": address }))
         }
     }
+}
+
+async fn stats(office: &Office) -> Result<Value, String> {
+    let (store, search) = (office.store().clone(), Arc::clone(office.search()));
+    let counted = tokio::task::spawn_blocking(move || {
+        let stats = store.stats()?;
+        Ok::<_, StoreError>((stats, search.stats(), search.unknown(&store)?))
+    });
+    let (stats, search, unknown) = counted.await.map_err(text)?.map_err(text)?;
+    let mut value = serde_json::to_value(stats).map_err(text)?;
+    value["search_bytes"] = search.file_bytes.into();
+    value["search_bodies"] = search.bodies.into();
+    value["search_behind"] = unknown.into();
+    Ok(value)
+}
+
+/// Reads everything, and names the messages as their owners know them.
+async fn verify(office: &Office) -> Result<Value, String> {
+    let store = office.store().clone();
+    let verified = tokio::task::spawn_blocking(move || store.verify());
+    let verified = verified.await.map_err(text)?.map_err(text)?;
+    office.store().keep_damage().await.map_err(text)?;
+    let accounts = office.accounts().list();
+    let named = |(mailbox, uid): &(MailboxId, Uid)| {
+        let mailbox = office.store().mailbox(*mailbox).ok().flatten();
+        let owner = mailbox.as_ref().map(|mailbox| mailbox.account);
+        let owner = accounts.iter().find(|account| Some(account.id) == owner);
+        json!({
+            "account": owner.map(|account| &account.address),
+            "mailbox": mailbox.map(|mailbox| mailbox.name.to_string()),
+            "uid": uid.get(),
+        })
+    };
+    let messages: Vec<Value> = verified.messages.iter().map(named).collect();
+    let mut value = serde_json::to_value(&verified).map_err(text)?;
+    value["messages"] = messages.into();
+    Ok(value)
 }
 
 /// The account of this very address.

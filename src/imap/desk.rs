@@ -163,8 +163,8 @@ impl Desk {
         Ok(all)
     }
 
-    /// Sends a part of a message that is too large to hold. When the store fails in the middle of
-    /// it, the connection has to end: so many bytes were announced.
+    /// Sends a part of a message that is too large to hold, and that could be read a moment ago. When
+    /// the card fails in the middle of it, the connection has to end: so many bytes were announced.
     async fn stream(
         &self,
         mut reader: Option<MessageReader>,
@@ -380,5 +380,8 @@ impl Source for Shelved<'_> {
         known.truncate(STRUCTURES - 1);
         known.push_front((key, Arc::clone(&structure)));
         Ok(structure)
+    }
+    fn check(&self, reader: &MessageReader, range: Range<u64>) -> io::Result<()> {
+        reader.check(range).map_err(io::Error::other)
     }
 }

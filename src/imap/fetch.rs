@@ -19,6 +19,9 @@ use super::view::{Expunges, Target};
 
 /// Parts up to this size are put into the response at once; larger ones are streamed.
 const INLINE: u64 = 64 << 10;
+/// Says that messages were left out.
+const DAMAGED: &str = "[CORRUPTION] The card has lost some of these messages and they were left \
+    out; the others are complete. On the box, 'pillarbox store verify' names what is lost";
 /// Longest header of which fields are chosen; what lies behind is not found.
 const MAX_HEADER: u64 = 1 << 20;
 
@@ -84,8 +87,7 @@ impl Session {
         }
         self.ask_fetch(job, move |session, Fetched { missing, damaged }| {
             if damaged {
-                let text = "[CORRUPTION] Some messages cannot be read: see the box's status page";
-                session.no(&tag, text);
+                session.no(&tag, DAMAGED);
             } else if missing {
                 let text = "[EXPUNGEISSUED] FETCH completed; some messages are gone";
                 session.finish(&tag, text, Some(news));
@@ -122,6 +124,8 @@ pub(super) trait Source {
     fn open(&self) -> io::Result<Self::Reader>;
     /// Its parts.
     fn structure(&self, reader: &mut Self::Reader) -> io::Result<Arc<Structure>>;
+    /// Whether these bytes can be read. What was announced to the client has to come.
+    fn check(&self, reader: &Self::Reader, range: Range<u64>) -> io::Result<()>;
 }
 
 /// A response in pieces, and the reader out of which to take those that are streamed.
@@ -167,7 +171,7 @@ pub(super) fn render<S: Source>(
             (FetchItem::Section(section), structure) => {
                 if let Some(reader) = &mut reader {
                     let range = find(section, structure.as_deref(), length);
-                    response.section(section, range, reader)?;
+                    response.section(section, range, source, reader)?;
                 }
                 continue;
             }
@@ -215,11 +219,12 @@ struct Response {
 }
 
 impl Response {
-    fn section(
+    fn section<S: Source>(
         &mut self,
         section: &Section,
         range: Option<Range<u64>>,
-        reader: &mut (impl Read + Seek),
+        source: &S,
+        reader: &mut S::Reader,
     ) -> io::Result<()> {
         self.label(section);
         let Some(range) = range else {
@@ -243,6 +248,7 @@ impl Response {
             let bytes = read(reader, range)?;
             self.out.bytes(&bytes);
         } else {
+            source.check(reader, range.clone())?;
             self.flush();
             self.chunks.push(Chunk::Stream(range));
         }

@@ -25,6 +25,7 @@ use crate::store::{AccountId, Batch, Change, Options, Quota, Store, StoreError};
 mod news;
 mod search;
 mod socket;
+mod waiting;
 
 const ALICE: AccountId = AccountId(1);
 
@@ -300,7 +301,7 @@ struct House {
     search: Arc<Index>,
     /// Whether the index is up to date at every search; otherwise it knows nothing.
     indexed: bool,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 struct Noon;
@@ -319,9 +320,13 @@ impl House {
     const MESSAGE_SIZE: u64 = 4 << 20;
 
     fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let store = Store::open(folder.path(), Options::default()).unwrap();
+        let store = Store::open(folder.path(), options).unwrap();
         let mut batch = Batch::new();
         batch.create_mailbox(ALICE, MailboxName::inbox(), None);
         for special_use in SpecialUse::ALL {
@@ -330,7 +335,7 @@ impl House {
         }
         runtime.block_on(store.commit(batch)).unwrap();
         let search = Arc::new(Index::open(folder.path(), &store));
-        Self { runtime, store, search, indexed: false, _folder: folder }
+        Self { runtime, store, search, indexed: false, folder }
     }
 
     fn deliver(&self, message: &[u8]) {

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::session::{Item, Maildrop, OpenFailure, Session, Step};
+use super::session::{Item, Maildrop, OpenFailure, Session, Step, Unreadable};
 use super::transfer::Transfer;
 use crate::accounts::sasl::Credentials;
 use crate::accounts::{Accounts, AuthError};
@@ -51,6 +51,9 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 const WRITE: Duration = Duration::from_mins(2);
 /// Bytes read from the store at once.
 const PIECE: usize = 32 * 1024;
+/// Bytes that hardly any header is longer than, and no line that keeps to RFC 5322 §2.1.1.
+const USUAL_HEADER: u64 = 64 * 1024;
+const LONGEST_LINE: u64 = 1000;
 
 impl Server {
     /// A server for the mail of these accounts.
@@ -141,16 +144,18 @@ impl Connection<'_> {
                         let answer = self.check(credentials).await;
                         self.session.checked(answer)
                     }
-                    Step::Send { reply, uid, lines } => match self.reader(uid).await {
+                    Step::Send { reply, uid, lines } => match self.reader(uid, lines).await {
                         Ok(Some(reader)) => {
                             self.out.extend_from_slice(&reply);
                             self.send(stream, reader, Transfer::new(lines)).await?;
                             break;
                         }
-                        Ok(None) => self.session.unreadable(true),
+                        Ok(None) => self.session.unreadable(Unreadable::Gone),
                         Err(error) => {
                             tracing::error!(%error, "a message cannot be read");
-                            self.session.unreadable(false)
+                            let damaged = matches!(error, StoreError::Damaged(_));
+                            let why = if damaged { Unreadable::Damaged } else { Unreadable::Now };
+                            self.session.unreadable(why)
                         }
                     },
                     Step::Remove(uids) => {
@@ -220,13 +225,22 @@ impl Connection<'_> {
         }
     }
 
-    /// Nothing when the message is gone: IMAP may remove it while POP3 is looking.
-    async fn reader(&self, uid: Uid) -> Result<Option<MessageReader>, StoreError> {
+    /// A message that can be read as far as it is asked for: after a +OK it is too late to say no.
+    /// Nothing when it is gone: IMAP may remove it while POP3 is looking.
+    async fn reader(
+        &self,
+        uid: Uid,
+        lines: Option<u32>,
+    ) -> Result<Option<MessageReader>, StoreError> {
         let Some(open) = &self.open else { return Ok(None) };
         let (store, inbox) = (self.server.store.clone(), open.inbox);
-        blocking(move || match store.message(inbox, uid)? {
-            Some(message) => store.read(&message.content).map(Some),
-            None => Ok(None),
+        blocking(move || {
+            let Some(message) = store.message(inbox, uid)? else { return Ok(None) };
+            let reader = store.read(&message.content)?;
+            // Where the lines of TOP end is known only after reading them: about there.
+            let top = |lines: u32| USUAL_HEADER + u64::from(lines) * LONGEST_LINE;
+            reader.check(0..lines.map_or(reader.len(), top).min(reader.len()))?;
+            Ok(Some(reader))
         })
         .await
     }

@@ -110,6 +110,17 @@ pub enum OpenFailure {
     Unavailable,
 }
 
+/// Why a message is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is not there any more.
+    Gone,
+    /// It never can be again.
+    Damaged,
+    /// It cannot be read now.
+    Now,
+}
+
 /// A list that is being sent.
 #[derive(Debug, Clone, Copy)]
 struct Listing {
@@ -234,12 +245,15 @@ impl Session {
     }
 
     /// Answers [`Step::Send`] when the message cannot be read.
-    pub fn unreadable(&mut self, gone: bool) -> Step {
-        if gone {
-            err("this message was removed by another program")
-        } else {
-            err("[SYS/TEMP] this message cannot be read now; try again later")
-        }
+    pub fn unreadable(&mut self, why: Unreadable) -> Step {
+        err(match why {
+            Unreadable::Gone => "this message was removed by another program",
+            // RFC 3206 §4: trying again does not help.
+            Unreadable::Damaged => {
+                "[SYS/PERM] the card has lost this message; the others can be fetched as before"
+            }
+            Unreadable::Now => "[SYS/TEMP] this message cannot be read now; try again later",
+        })
     }
 
     /// Answers [`Step::Remove`]: how many messages are durably gone, or nothing on failure.

@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition};
@@ -42,6 +43,11 @@ impl Shelf {
         let mut builder = redb::Builder::new();
         // The check tells of damage where redb would stop the program later.
         builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+        // It holds the words of everybody's mail. A file of an earlier release is open to others.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let own = options.open(path).map_err(SearchError::Disk)?;
+        own.set_permissions(Permissions::from_mode(0o600)).map_err(SearchError::Disk)?;
         let shelf = Self { database: builder.create(path).map_err(file)? };
         shelf.check_layout()?;
         Ok(shelf)

@@ -94,6 +94,14 @@ impl Index {
         }
     }
 
+    /// How many bodies of the store no run knows, which a search has to read. Looks at the number
+    /// of every body.
+    pub fn unknown(&self, store: &Store) -> Result<u64, StoreError> {
+        let runs = self.state.read().unwrap_or_else(PoisonError::into_inner).runs.clone();
+        let known = |body: &u64| runs.iter().any(|run| run.head.docs.position(*body).is_some());
+        Ok(living(store)?.iter().filter(|body| !known(body)).count() as u64)
+    }
+
     /// Takes in some bodies that are new in the store.
     pub(super) fn take_in(&self, store: &Store) -> Result<Left, SearchError> {
         let mut worker = self.work();

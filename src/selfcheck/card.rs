@@ -32,14 +32,21 @@ impl Check for Card {
             if stats.io_errors > 0 {
                 Found::broken("the card fails to read or write", advice)
             } else if stats.damaged_records > 0 {
-                Found::broken("the card has lost parts of what was written", advice)
+                let since = stats.damaged_since.map(|at| format!(", first found {}", day(at)));
+                let since = since.unwrap_or_default();
+                Found::broken(format!("the card has lost parts of what was written{since}"), advice)
             } else {
                 Found::ok()
             }
             .saw(format!(
-                "since the start: {} errors of the card, {} damaged records",
+                "{} errors of the card since the start, {} damaged records known",
                 stats.io_errors, stats.damaged_records
             ))
         })
     }
+}
+
+/// In the universal time zone.
+fn day(at: jiff::Timestamp) -> impl std::fmt::Display {
+    at.strftime("%Y-%m-%d")
 }

@@ -54,11 +54,21 @@ fn judge(Holding { address, usage, quota }: &Holding) -> Found {
         } else {
             format!("the mailboxes of {address} are {percent} % full")
         };
+        let full = |most: Option<u64>, used: u64| {
+            let limit = Quota { bytes: most, messages: None };
+            limit.percent(Usage { bytes: used, messages: 0 }) > Some(ATTENTION)
+        };
+        let twice = |most: Option<u64>| most.unwrap_or_default().saturating_mul(2);
+        let storage = full(quota.bytes, usage.bytes)
+            .then(|| format!(" --storage {}G", (twice(quota.bytes) / 1_000_000_000).max(10)));
+        let messages = full(quota.messages, usage.messages)
+            .then(|| format!(" --messages {}", twice(quota.messages).max(1000)));
+        let more = storage.unwrap_or_default() + &messages.unwrap_or_default();
         Found::attention(
             text,
             format!(
                 "Delete mail of {address} and empty its trash, or allow it more: \
-                 pillarbox account quota {address} --storage 10G"
+                 pillarbox account quota {address}{more}"
             ),
         )
     } else {

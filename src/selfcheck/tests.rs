@@ -441,6 +441,19 @@ async fn an_account_above_nine_tenths_of_its_quota_needs_somebody() {
         assert_eq!(finding.evidence.len(), 2);
         assert_eq!(finding.fix.contains("account quota bob@example.org"), expected != "ok");
     }
+    // What is advised is what helps.
+    let limits = Quota { bytes: Some(1_000_000), messages: Some(10) };
+    for (usage, storage, messages) in [
+        (Usage { bytes: 1, messages: 10 }, false, true),
+        (Usage { bytes: 999_999, messages: 1 }, true, false),
+        (Usage { bytes: 999_999, messages: 11 }, true, true),
+    ] {
+        let full = Holding { usage, quota: limits, ..holding("bob@example.org", 0) };
+        setup.inputs.holdings = Ok(vec![full]);
+        let fix = setup.one("storage.quota").await.fix;
+        let advised = (fix.contains("--storage 10G"), fix.contains("--messages 1000"));
+        assert_eq!(advised, (storage, messages), "{fix}");
+    }
     setup.inputs.holdings = Err("closed".into());
     assert_eq!(word(&setup.one("storage.quota").await), "unknown");
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::changes::Entry;
 use super::codec::{Decoder, Encoder, Malformed};
-use super::record::Key;
+use super::record::{Key, Place};
 use super::threads::{IdHash, ThreadId};
 use super::transfer::Form;
 use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
@@ -189,6 +189,11 @@ pub(super) struct ChunkRef {
 }
 
 impl ChunkRef {
+    /// Where its record begins.
+    pub(super) fn place(&self) -> Place {
+        Place { segment: self.segment, offset: self.offset }
+    }
+
     pub(super) fn encode(&self, out: &mut Encoder) {
         out.number(self.segment);
         out.number(self.offset);

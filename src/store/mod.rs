@@ -25,6 +25,7 @@ pub mod fuzz;
 mod index;
 mod keeper;
 mod lock;
+mod marks;
 mod open;
 mod packing;
 mod plan;
@@ -153,6 +154,10 @@ impl Store {
     /// Gives the writer its thread.
     fn start(writer: Writer, lock: Option<Lock>) -> std::io::Result<Self> {
         let shared = Arc::clone(&writer.shared);
+        match shared.index.setting(marks::KEY) {
+            Ok(known) => shared.segments.marks.load(&known.unwrap_or_default()),
+            Err(error) => tracing::error!(%error, "what is known of damage cannot be read"),
+        }
         let (commands, waiting) = mpsc::channel(writer::WAITING);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let thread = std::thread::Builder::new()
@@ -348,19 +353,48 @@ impl Store {
             segment_bytes: bytes,
             index_bytes,
             free_bytes,
-            damaged_records: segments.damaged.load(Ordering::Relaxed),
+            damaged_records: segments.marks.count()
+                + segments.dictionaries_lost.load(Ordering::Relaxed),
+            damaged_since: segments.marks.since(),
             io_errors: segments.io_errors.load(Ordering::Relaxed),
             background: shared.background(),
             ..shared.index.stats()?
         })
     }
 
+    /// Failures of the disk and damaged places met since the store was opened: grows when there is
+    /// something to tell.
+    pub fn troubles(&self) -> u64 {
+        let segments = &self.shared().segments;
+        segments.io_errors.load(Ordering::Relaxed) + segments.damaged.load(Ordering::Relaxed)
+    }
+
     /// Reads and checks every byte of every record, and every page of the index. Takes long on a full
-    /// card; blocks the caller. When the index is damaged it fails, and the next opening makes it
-    /// anew.
+    /// card; blocks the caller. What it finds is known from then on, and nothing else is:
+    /// [`Store::keep_damage`]. When the index is damaged it fails, and the next opening makes it anew.
     pub fn verify(&self) -> Result<Verify, StoreError> {
         self.ask(Command::CheckIndex)?;
-        verify::verify(self.shared())
+        let found = verify::verify(self.shared())?;
+        self.shared().segments.marks.settle(&found.damage);
+        Ok(found)
+    }
+
+    /// Makes what is known of damage outlast the program, when that has changed.
+    pub async fn keep_damage(&self) -> Result<(), StoreError> {
+        let segments = &self.shared().segments;
+        let numbers = segment::numbers(&*segments.disk)
+            .map_err(|error| segments.failed("list the segments", error))?;
+        let known = segments.marks.keep(&numbers.into_iter().collect(), self.shared().clock.now());
+        if self.setting(marks::KEY)?.unwrap_or_default() == known.as_bytes() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        if known.is_empty() {
+            batch.delete_setting(marks::KEY);
+        } else {
+            batch.put_setting(marks::KEY, known.into_bytes());
+        }
+        self.commit(batch).await.map(drop)
     }
 
     /// Who does the housekeeping.

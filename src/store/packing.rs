@@ -154,6 +154,15 @@ impl Dictionaries {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&number).map(Arc::clone)
     }
 
+    /// Whether the dictionary that a payload needs is here.
+    pub(super) fn can_unpack(&self, payload: &[u8]) -> bool {
+        let mut from = Decoder(payload);
+        match from.byte() {
+            Ok(ZSTD_DICTIONARY) => from.number().is_ok_and(|number| self.get(number).is_some()),
+            codec => codec.is_ok(),
+        }
+    }
+
     /// The reverse of packing; never makes more than `limit` bytes.
     pub(super) fn unpack(&self, payload: &[u8], limit: usize) -> Result<Vec<u8>, Malformed> {
         unpack(payload, limit, |number| self.get(number))

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -78,7 +79,7 @@ impl MessageReader {
                     if source.kind() == io::ErrorKind::NotFound =>
                 {
                     if tries.next().is_none() {
-                        shared.segments.damaged.fetch_add(1, Ordering::Relaxed);
+                        note_missing(shared, id)?;
                         let lost = format!("a segment of body {} is not there", id.0);
                         return Err(StoreError::Damaged(lost));
                     }
@@ -137,6 +138,52 @@ impl MessageReader {
     /// Whether there is not a single byte.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether these bytes can be read: looks at the checksums of all that they lie in, which
+    /// costs a small share of reading them. For who has to announce them before sending the first.
+    pub fn check(&self, range: Range<u64>) -> Result<(), StoreError> {
+        let inner = |at: u64| {
+            let at = at.saturating_sub(self.prefix.len() as u64);
+            at.saturating_add(self.skip)
+        };
+        let (start, end) = (inner(range.start), inner(range.end));
+        let first = self.spans.partition_point(|span| span.end <= start);
+        let touched = self.spans.iter().skip(first);
+        let mut checked = None;
+        for span in touched.take_while(|span| span.end - span.len < end) {
+            match span.from {
+                From::Plain(from) => {
+                    let begin = span.end - span.len;
+                    let stretch = from + start.max(begin) - begin..from + end.min(span.end) - begin;
+                    let first = self.ends.partition_point(|end| *end <= stretch.start);
+                    let chunks = self.chunks.iter().zip(&self.ends).enumerate().skip(first);
+                    for (number, (chunk, end)) in chunks {
+                        if end - u64::from(chunk.raw) >= stretch.end {
+                            break;
+                        }
+                        // Parts lie between: the stretches of one chunk may be many.
+                        if checked != Some(number) {
+                            self.check_chunk(chunk)?;
+                            checked = Some(number);
+                        }
+                    }
+                }
+                From::Part(number) => {
+                    let part = self.parts.get(number).filter(|(part, at)| part.len == at.raw);
+                    let wrong = || StoreError::Damaged("a part has another size".to_owned());
+                    self.check_chunk(&part.ok_or_else(wrong)?.1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_chunk(&self, chunk: &ChunkRef) -> Result<(), StoreError> {
+        match self.files.get(&chunk.segment) {
+            Some(file) => self.shared.segments.check(&**file, chunk),
+            None => self.shared.segments.file(chunk.segment).map(drop),
+        }
     }
 
     /// The bytes from here to the end of the prefix, chunk or part they are in.
@@ -215,6 +262,18 @@ impl Seek for MessageReader {
         self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.position)
     }
+}
+
+/// Notes which segments of a body are not there.
+fn note_missing(shared: &Shared, id: BodyId) -> Result<(), StoreError> {
+    let Some((stored, places)) = shared.index.body(id)? else { return Ok(()) };
+    for chunk in stored.chunks.iter().chain(places.values()) {
+        let segments = &shared.segments;
+        if segments.file(chunk.segment).is_err() && segments.marks.note_missing(chunk.segment) {
+            segments.damaged.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
 }
 
 /// The order of plain bytes and parts; nothing when the parts do not fit into the plain stream.

@@ -216,8 +216,10 @@ pub struct Stats {
     pub index_bytes: u64,
     /// Free bytes on the file system.
     pub free_bytes: u64,
-    /// Records found damaged since opening.
+    /// Records known to be damaged, whenever that was found.
     pub damaged_records: u64,
+    /// When the first of them was found.
+    pub damaged_since: Option<Timestamp>,
     /// Read or write errors of the disk since opening.
     pub io_errors: u64,
     /// What is done in the background now.

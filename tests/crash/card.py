@@ -2,7 +2,8 @@
 
 The card is a file behind FUSE, a loop device and a real file system. What reaches it is written down in order. `cut`
 makes the card as it may be after a power cut at one moment: all that was written before the last flush is there; of
-what came after it, each write is there, or is not, or is torn between sectors. Needs root, and nothing installed.
+what came after it, each write is there, or is not, or is torn between sectors. It can be told to fail, too, as worn
+cards do. Needs root, and nothing installed.
 """
 import ctypes
 import errno
@@ -27,6 +28,7 @@ FORGET, FUSE_FLUSH, INIT, INTERRUPT, DESTROY, BATCH_FORGET = 2, 25, 26, 36, 38, 
 NO_ANSWER = (FORGET, INTERRUPT, BATCH_FORGET)
 BIG_WRITES, DIRECT_IO = 1 << 5, 1
 LARGEST = 128 << 10
+BITS = {READ: 1, PUT: 2, FSYNC: 4}
 
 
 class Card:
@@ -36,7 +38,8 @@ class Card:
         self.folder, self.size = f"{work}/card", size
         self.log_path, self.image = f"{work}/card.log", f"{work}/card.img"
         self.front = f"{work}/card.front"
-        self.count = mmap.mmap(-1, 8)
+        # The number of writes and flushes, and what fails now.
+        self.count = mmap.mmap(-1, 9)
         os.makedirs(self.folder)
         for path in (self.log_path, self.image, self.front):
             open(path, "w").close()
@@ -46,14 +49,26 @@ class Card:
         try:
             self.loop = run("losetup", "--find", "--show", self.front)
             run("mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0", self.loop)
-            run("mount", "-o", "noatime", self.loop, self.folder)
+            self.mount()
         except BaseException:
             self.close()
             raise
 
     def moment(self):
         """How many writes and flushes there were: a moment in the card's life."""
-        return int.from_bytes(self.count, "little")
+        return int.from_bytes(self.count[:8], "little")
+
+    def fail(self, *what):
+        """From now on reads, writes and flushes fail as far as they are among READ, PUT and FSYNC."""
+        self.count[8] = sum(BITS[kind] for kind in what)
+
+    def mount(self):
+        run("mount", "-o", "noatime", self.loop, self.folder)
+
+    def remount(self):
+        """As after the card was taken out and put in again."""
+        run("umount", self.folder)
+        self.mount()
 
     def close(self):
         """Unmounts all of it."""
@@ -116,6 +131,8 @@ class Server:
         if what in (GETATTR, SETATTR):
             return struct.pack("<QII6Q10I", 3600, 0, 0, 1, self.size, self.size // SECTOR, 0, 0, 0,
                                0, 0, 0, stat.S_IFREG | 0o600, 1, 0, 0, 0, 4096, 0)
+        if self.count[8] & BITS.get(what, 0):
+            return errno.EIO
         if what == OPEN:
             return struct.pack("<QII", 0, DIRECT_IO, 0)
         if what == READ:
@@ -139,7 +156,7 @@ class Server:
     def note(self, record):
         self.log.write(record)
         self.done += 1
-        self.count[:] = self.done.to_bytes(8, "little")
+        self.count[:8] = self.done.to_bytes(8, "little")
 
 
 def life(path):

@@ -92,7 +92,7 @@ fn ask_unindexed(house: &House, key: &str) -> String {
         store: house.store.clone(),
         search,
         indexed: false,
-        _folder: empty,
+        folder: empty,
     };
     ask(&house, key)
 }

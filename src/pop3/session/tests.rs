@@ -55,7 +55,8 @@ impl World {
                     session.checked(answer)
                 }
                 Step::Send { .. } if self.is("broken") || self.is("gone") => {
-                    session.unreadable(self.is("gone"))
+                    let gone = self.is("gone");
+                    session.unreadable(if gone { Unreadable::Gone } else { Unreadable::Now })
                 }
                 Step::Send { reply, uid, lines } => {
                     say(reply);

@@ -52,7 +52,7 @@ impl Sender {
             resolver: resolver.clone(),
             keys: SigningKeys::open_or_create(keys.path(), &[]).unwrap(),
             hostname: domain("mail.example.org"),
-            outbound: Outbound::from(OutboundMode::Direct),
+            outbound: OutboundMode::Direct.into(),
             listens: Vec::new(),
             clock: setup.clock.clone(),
             schedule: Schedule::default(),
