@@ -246,6 +246,7 @@ impl Accounts {
                 batch.delete_mailbox(mailbox.id);
             }
             batch.set_quota(id, Quota::NONE);
+            batch.forget_account(id);
             let mut edits = vec![Edit::NoAccount(id)];
             let key = entry.address.key();
             for alias in directory.aliases() {

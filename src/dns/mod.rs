@@ -85,9 +85,22 @@ impl Resolver {
 
     /// IPv4 and IPv6 addresses, IPv4 first.
     pub async fn addresses(&self, host: &Domain) -> Answer<Vec<IpAddr>> {
+        self.addresses_at(name(host)).await
+    }
+
+    /// The same of a name that need not be a host's, such as SPF makes of a sender; one that no
+    /// question can hold does not exist.
+    pub async fn addresses_of(&self, name: &str) -> Answer<Vec<IpAddr>> {
+        match Name::from_labels(name.split('.').map(str::as_bytes)) {
+            Ok(name) => self.addresses_at(Ok(name)).await,
+            Err(_) => Answer::No(Absence::NoName),
+        }
+    }
+
+    async fn addresses_at(&self, name: Result<Name, String>) -> Answer<Vec<IpAddr>> {
         let (v4, v6) = tokio::join!(
-            self.ask(name(host), RecordType::A, address),
-            self.ask(name(host), RecordType::AAAA, address),
+            self.ask(name.clone(), RecordType::A, address),
+            self.ask(name, RecordType::AAAA, address),
         );
         both(v4, v6)
     }

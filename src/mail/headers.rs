@@ -1,6 +1,7 @@
 //! Header fields at the door: the trace field we put on top of every message, and a look at the
 //! header while it streams past. Nothing here needs a socket, a clock or more than a field.
 
+mod author;
 mod authserv;
 mod scan;
 
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
 
+pub use author::author_domains;
 pub use authserv::{authserv_id, claims_to_be_ours};
 pub use scan::{HeaderFacts, HeaderScan, Origin};
 

@@ -1,11 +1,11 @@
-//! DKIM for what leaves (RFC 6376, RFC 8301, RFC 8463): the keys of our domains, the records to
-//! publish for them, and the signatures.
+//! DKIM (RFC 6376, RFC 8301, RFC 8463). For what leaves: the keys of our domains, the records to
+//! publish for them, and the signatures. For what arrives: [`verify`], whether its signatures hold.
 //!
 //! Each domain has an RSA-2048 key, which everybody can check, and an Ed25519 key, which is short
 //! enough for any DNS form. A message is read once, in small pieces: only its header is held in
 //! memory, so signing costs the same whatever the size of its attachments.
 
-mod canonical;
+pub mod verify;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,15 +16,16 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
-use mail_auth::AuthenticatedMessage;
 use mail_auth::dkim::generate::DkimKeyPair;
-use ring::digest::{Context, SHA256, digest};
+use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 
+use super::canonical::{BodyHash, Canon, Header};
 use crate::files::{create_private_folder, write_private};
 use crate::mail::Domain;
-use canonical::{BodyHash, Header};
+use crate::mail::headers::author_domains;
+pub(super) use verify::{Claim, MAX_SIGNATURES};
 
 /// The keys of all our domains; cheap to clone.
 #[derive(Clone)]
@@ -75,20 +76,9 @@ impl SigningKeys {
         at: Option<Timestamp>,
     ) -> Result<Option<Vec<u8>>, SignError> {
         let (head, rest) = read_header(&mut message)?;
-        let Some((domain, keys)) = self.author(&head) else { return Ok(None) };
         let header = Header::parse(&head);
-        let mut body = BodyHash::new(Context::new(&SHA256));
-        body.update(&rest);
-        let mut chunk = vec![0; 16 << 10];
-        loop {
-            match message.read(&mut chunk) {
-                Ok(0) => break,
-                Ok(n) => body.update(chunk.get(..n).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(SignError::Read(error)),
-            }
-        }
-        let body = BASE64.encode(body.finish());
+        let Some((domain, keys)) = self.author(&header) else { return Ok(None) };
+        let body = hash_body(&rest, &mut message)?;
         let (names, signed) = header.select(SIGNED);
         let mut fields = Vec::new();
         for (algorithm, selector) in
@@ -102,7 +92,7 @@ impl SigningKeys {
             );
             // The signature covers its own field with an empty b=, without line end (§3.7).
             let mut covered = signed.clone();
-            covered.extend(canonical::field(field.as_bytes()));
+            covered.extend(Canon::Relaxed.field(field.as_bytes()));
             let signature = match algorithm {
                 "rsa-sha256" => keys.sign_rsa(&covered)?,
                 // RFC 8463 §3: the hash is what Ed25519 signs.
@@ -115,12 +105,23 @@ impl SigningKeys {
         Ok(Some(fields))
     }
 
-    /// The keys of the one author's domain; nothing for several authors or a foreign domain.
-    fn author(&self, head: &[u8]) -> Option<(&Domain, &DomainKeys)> {
-        let parsed = AuthenticatedMessage::parse(head)?;
-        let [author] = parsed.froms() else { return None };
-        let (_, domain) = author.rsplit_once('@')?;
-        self.domains.get_key_value(&domain.parse().ok()?)
+    /// An RSA signature in the name of one of our domains; nothing when it is not ours.
+    pub(super) fn sign_bytes(
+        &self,
+        domain: &Domain,
+        bytes: &[u8],
+    ) -> Result<Option<Vec<u8>>, SignError> {
+        self.domains.get(domain).map(|keys| keys.sign_rsa(bytes)).transpose()
+    }
+
+    /// The keys of the one domain in the one From field; nothing for a foreign domain.
+    fn author(&self, header: &Header<'_>) -> Option<(&Domain, &DomainKeys)> {
+        let mut fields = header.named("from");
+        let (Some(from), None) = (fields.next(), fields.next()) else { return None };
+        match author_domains(from.value())?.as_slice() {
+            [domain] => self.domains.get_key_value(domain),
+            _ => None,
+        }
     }
 }
 
@@ -216,8 +217,23 @@ impl DomainKeys {
     }
 }
 
+/// The Base64 of the relaxed hash of a body: what was read of it, and the rest.
+pub(super) fn hash_body(begin: &[u8], message: &mut impl Read) -> Result<String, SignError> {
+    let mut body = BodyHash::new(Canon::Relaxed);
+    body.update(begin);
+    let mut chunk = vec![0; 16 << 10];
+    loop {
+        match message.read(&mut chunk) {
+            Ok(0) => return Ok(BASE64.encode(body.finish().digest)),
+            Ok(n) => body.update(chunk.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(SignError::Read(error)),
+        }
+    }
+}
+
 /// The header block with its last CRLF, and what was read of the body by then.
-fn read_header(message: &mut impl Read) -> Result<(Vec<u8>, Vec<u8>), SignError> {
+pub(super) fn read_header(message: &mut impl Read) -> Result<(Vec<u8>, Vec<u8>), SignError> {
     let mut head = Vec::new();
     let mut chunk = vec![0; 16 << 10];
     loop {
@@ -244,7 +260,7 @@ fn read_header(message: &mut impl Read) -> Result<(Vec<u8>, Vec<u8>), SignError>
 }
 
 /// Folds a long word: whitespace within b= means nothing (RFC 6376 §3.5).
-fn fold(text: &str) -> String {
+pub(super) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len() + text.len() / 24);
     for (i, c) in text.chars().enumerate() {
         if i > 0 && i % 72 == 0 {
@@ -288,7 +304,7 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     element
 }
 
-const RSA_SELECTOR: &str = "pb1r";
+pub(super) const RSA_SELECTOR: &str = "pb1r";
 const ED25519_SELECTOR: &str = "pb1e";
 /// RFC 8301 §3.2: 2048 bits should be used, and fit one TXT record.
 const RSA_BITS: usize = 2048;
@@ -300,7 +316,7 @@ const RSA_ENCRYPTION: &[u8] =
 
 /// The fields to sign (RFC 6376 §5.4.1), and whether one more than there are is named, so that
 /// none can be added on the way (§8.15). Message-ID and Date are not: a relay may add a missing one.
-const SIGNED: &[(&str, bool)] = &[
+pub(super) const SIGNED: &[(&str, bool)] = &[
     ("from", true),
     ("sender", false),
     ("reply-to", true),

@@ -1,15 +1,15 @@
-//! SPF (RFC 7208): may this address send for that domain? The record's syntax and its macros are
-//! mail-auth's; the walk over its terms is ours, so that every question goes through our one
+//! SPF (RFC 7208): may this address send for that domain? Every question goes through our one
 //! resolver with its cache, its limits and its three outcomes.
 
-use std::borrow::Cow;
-use std::net::IpAddr;
+mod macros;
+mod record;
 
-use mail_auth::common::parse::TxtRecordParser;
-use mail_auth::spf::{Macro, Mechanism, Qualifier, Spf as Record, Variables};
+use std::net::IpAddr;
 
 use crate::dns::{Answer, Resolver};
 use crate::mail::Domain;
+use macros::{MacroString, Values};
+use record::{Mechanism, Qualifier, Record};
 
 /// What a domain says of an address that sends for it (RFC 7208 §2.6).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,14 +31,18 @@ pub enum Spf {
 }
 
 /// The `check_host` function (RFC 7208 §4). `sender` is the whole MAIL FROM address, or
-/// `postmaster@` and the HELO name when that was empty.
+/// `postmaster@` and the HELO name when that was empty; `helo` is what the peer called itself.
 pub async fn evaluate(
     resolver: &Resolver,
     ip: IpAddr,
     domain: &Domain,
     sender: &str,
-    helo: &Domain,
+    helo: &str,
 ) -> Spf {
+    // RFC 7208 §4.3: not a name that could have a record.
+    if !domain.as_str().contains('.') {
+        return Spf::None;
+    }
     let ip = ip.to_canonical();
     let mut walk = Walk { resolver, ip, sender, helo, terms: 0, voids: 0 };
     walk.check(domain).await.unwrap_or_else(|stop| stop)
@@ -58,7 +62,7 @@ struct Walk<'a> {
     resolver: &'a Resolver,
     ip: IpAddr,
     sender: &'a str,
-    helo: &'a Domain,
+    helo: &'a str,
     terms: usize,
     voids: usize,
 }
@@ -73,8 +77,8 @@ impl Walk<'_> {
         };
         let record = match records(&txt).as_slice() {
             [] => return Ok(Spf::None),
-            [one] => Record::parse(one.as_bytes())
-                .map_err(|_| wrong(format!("the record of {domain} cannot be read: {one}")))?,
+            [one] => Record::parse(one)
+                .ok_or_else(|| wrong(format!("the record of {domain} cannot be read: {one}")))?,
             more => {
                 return Err(wrong(format!("{domain} has {} SPF records, not one", more.len())));
             }
@@ -91,7 +95,7 @@ impl Walk<'_> {
         }
         let Some(target) = &record.redirect else { return Ok(Spf::Neutral) };
         self.count_term(domain)?;
-        let target = self.target(target, domain).await?;
+        let target = self.domain(target, domain).await?;
         match Box::pin(self.check(&target)).await? {
             // RFC 7208 §6.1
             Spf::None => Err(wrong(format!("{domain} refers to {target}, which has no record"))),
@@ -102,18 +106,18 @@ impl Walk<'_> {
     async fn matches(&mut self, mechanism: &Mechanism, domain: &Domain) -> Result<bool, Spf> {
         match mechanism {
             Mechanism::All => Ok(true),
-            Mechanism::Ip4 { addr, mask } => Ok(within(self.ip, (*addr).into(), *mask, 0)),
-            Mechanism::Ip6 { addr, mask } => Ok(within(self.ip, (*addr).into(), 0, *mask)),
-            Mechanism::A { macro_string, ip4_mask, ip6_mask } => {
+            Mechanism::Network(network, lengths) => Ok(lengths.agree(self.ip, *network)),
+            Mechanism::A(name, lengths) => {
                 self.count_term(domain)?;
-                let host = self.target(macro_string, domain).await?;
-                let found = self.resolver.addresses(&host).await;
-                let addresses = self.looked_up(found, domain)?;
-                Ok(addresses.into_iter().any(|one| within(self.ip, one, *ip4_mask, *ip6_mask)))
+                let found = self.addresses(name.as_ref(), domain).await?;
+                Ok(found.into_iter().any(|one| lengths.agree(self.ip, one)))
             }
-            Mechanism::Mx { macro_string, ip4_mask, ip6_mask } => {
+            Mechanism::Mx(name, lengths) => {
                 self.count_term(domain)?;
-                let target = self.target(macro_string, domain).await?;
+                // What is no host's name has no MX.
+                let Ok(target) = self.name(name.as_ref(), domain).await.parse() else {
+                    return Ok(false);
+                };
                 let found = self.resolver.mx(&target).await;
                 let exchangers = self.looked_up(found, domain)?;
                 if exchangers.len() > MAX_HOSTS {
@@ -121,15 +125,15 @@ impl Walk<'_> {
                 }
                 for host in exchangers.into_iter().filter_map(|mx| mx.host) {
                     let addresses = known(self.resolver.addresses(&host).await)?;
-                    if addresses.into_iter().any(|one| within(self.ip, one, *ip4_mask, *ip6_mask)) {
+                    if addresses.into_iter().any(|one| lengths.agree(self.ip, one)) {
                         return Ok(true);
                     }
                 }
                 Ok(false)
             }
-            Mechanism::Include { macro_string } => {
+            Mechanism::Include(name) => {
                 self.count_term(domain)?;
-                let target = self.target(macro_string, domain).await?;
+                let target = self.domain(name, domain).await?;
                 // RFC 7208 §5.2
                 match Box::pin(self.check(&target)).await? {
                     Spf::Pass => Ok(true),
@@ -139,46 +143,63 @@ impl Walk<'_> {
                     _ => Ok(false),
                 }
             }
-            Mechanism::Exists { macro_string } => {
+            Mechanism::Exists(name) => {
                 self.count_term(domain)?;
-                let target = self.target(macro_string, domain).await?;
-                let found = self.resolver.addresses(&target).await;
                 // RFC 7208 §5.7: an A record, whatever the address family of the client.
-                Ok(self.looked_up(found, domain)?.iter().any(IpAddr::is_ipv4))
+                Ok(self.addresses(Some(name), domain).await?.iter().any(IpAddr::is_ipv4))
             }
-            Mechanism::Ptr { macro_string } => {
+            Mechanism::Ptr(name) => {
                 self.count_term(domain)?;
-                let target = self.target(macro_string, domain).await?;
+                let target = self.name(name.as_ref(), domain).await.to_ascii_lowercase();
                 let below = format!(".{target}");
                 let names = self.validated_names().await;
-                Ok(names.iter().any(|name| *name == target || name.as_str().ends_with(&below)))
+                Ok(names.iter().map(Domain::as_str).any(|n| n == target || n.ends_with(&below)))
             }
         }
     }
 
-    /// The name a term speaks of.
-    async fn target(&mut self, text: &Macro, domain: &Domain) -> Result<Domain, Spf> {
-        let mut variables = Variables::new();
-        variables.set_ip(&self.ip);
-        variables.set_sender(self.sender.as_bytes());
-        variables.set_helo_domain(self.helo.as_str().as_bytes());
-        variables.set_domain(domain.as_str().as_bytes());
-        if text.needs_ptr() {
-            let names = self.validated_names().await;
-            let name = names.first().map_or("unknown", Domain::as_str).to_owned();
-            variables.set_validated_domain(name.into_bytes());
-        }
-        let expanded: Cow<'_, str> = text.eval(&variables, domain.as_str(), false);
-        // RFC 7208 §7.3: labels are dropped from the left of what is too long.
-        let mut name = expanded.trim_end_matches('.');
-        while name.len() > 253 {
-            name = name.split_once('.').map_or("", |(_, rest)| rest);
-        }
-        name.parse().map_err(|_| wrong(format!("{domain} speaks of \"{expanded}\", not a name")))
+    /// The addresses of the host a term speaks of. Macros may make names no host has; they may have
+    /// addresses all the same.
+    async fn addresses(
+        &mut self,
+        name: Option<&MacroString>,
+        domain: &Domain,
+    ) -> Result<Vec<IpAddr>, Spf> {
+        let name = self.name(name, domain).await;
+        let found = self.resolver.addresses_of(&name).await;
+        self.looked_up(found, domain)
+    }
+
+    /// The domain whose record a term refers to.
+    async fn domain(&mut self, text: &MacroString, domain: &Domain) -> Result<Domain, Spf> {
+        let name = self.name(Some(text), domain).await;
+        name.parse().map_err(|_| wrong(format!("{domain} speaks of \"{name}\", not a name")))
+    }
+
+    /// The name a term speaks of: its own domain's when it gives none.
+    async fn name(&mut self, text: Option<&MacroString>, domain: &Domain) -> String {
+        let Some(text) = text else { return domain.to_string() };
+        let validated = if text.needs_name() { self.validated_name(domain).await } else { None };
+        text.expand(&Values {
+            sender: self.sender,
+            domain: domain.as_str(),
+            ip: self.ip,
+            helo: self.helo,
+            name: validated.as_ref().map_or("unknown", Domain::as_str),
+        })
+    }
+
+    /// RFC 7208 §7.3: the domain itself, or a name below it, or any.
+    async fn validated_name(&self, domain: &Domain) -> Option<Domain> {
+        let names = self.validated_names().await;
+        let below = format!(".{domain}");
+        let same = names.iter().find(|name| *name == domain);
+        let within = same.or_else(|| names.iter().find(|name| name.as_str().ends_with(&below)));
+        within.or(names.first()).cloned()
     }
 
     /// Names of the address that lead back to it (RFC 7208 §5.5); failures count as no name.
-    async fn validated_names(&mut self) -> Vec<Domain> {
+    async fn validated_names(&self) -> Vec<Domain> {
         let Answer::Yes(names) = self.resolver.ptr(self.ip).await else { return Vec::new() };
         let mut validated = Vec::new();
         for name in names.into_iter().take(MAX_HOSTS) {
@@ -221,18 +242,6 @@ fn known<T>(answer: Answer<Vec<T>>) -> Result<Vec<T>, Spf> {
         Answer::Yes(found) => Ok(found),
         Answer::No(_) => Ok(Vec::new()),
         Answer::CouldNotTell(why) => Err(Spf::TempError(why)),
-    }
-}
-
-fn within(ip: IpAddr, network: IpAddr, mask4: u32, mask6: u128) -> bool {
-    match (ip, network) {
-        (IpAddr::V4(ip), IpAddr::V4(network)) => {
-            u32::from(ip) & mask4 == u32::from(network) & mask4
-        }
-        (IpAddr::V6(ip), IpAddr::V6(network)) => {
-            u128::from(ip) & mask6 == u128::from(network) & mask6
-        }
-        _ => false,
     }
 }
 

@@ -148,7 +148,7 @@ async fn through_relay(inputs: &Inputs, relay: &Relay, domain: &Domain, record: 
 
 async fn verdict(inputs: &Inputs, domain: &Domain, address: IpAddr) -> Verdict {
     let sender = format!("postmaster@{domain}");
-    spf::evaluate(&inputs.resolver, address, domain, &sender, &inputs.site.hostname).await
+    spf::evaluate(&inputs.resolver, address, domain, &sender, inputs.site.hostname.as_str()).await
 }
 
 fn judge(domain: &Domain, address: IpAddr, verdict: Verdict, advice: &str) -> Found {

@@ -1,21 +1,24 @@
 //! How events change the index: the one place, used alike when a batch is committed, when the log
 //! is replayed and when the index is made anew, so that all three end the same.
 
+mod bytes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{AccessGuard, ReadableTable, Table, WriteTransaction};
 
 use super::codec::{Decoder, Encoder, Malformed};
 use super::error::StoreError;
-use super::event::{ChunkRef, Counters, Event, Hash, Stored, encode_mailbox, encode_message};
+use super::event::{Counters, Event, encode_mailbox, encode_message};
 use super::index::{
-    BODIES, Bytes, Counted, EXPUNGED, LAYOUT, LIVE, MAILBOXES, MESSAGES, META, NAMES, PARTS, QUEUE,
-    SETTINGS, body_row, index, mailbox_row, message_row, part_row, queue_row, stored_mailbox,
-    usage,
+    BODIES, Bytes, EXPUNGED, LAYOUT, LIVE, MAILBOXES, MESSAGES, META, NAMES, PARTS, QUEUE,
+    SETTINGS, index,
 };
 use super::quota::{Quota, Usage};
 use super::record::{Key, Place};
-use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
+use super::rows::{mailbox_row, message_row, queue_row, stored_mailbox, usage};
+use super::threads::{IdHash, THREADS, ThreadId};
+use super::types::{AccountId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
 use crate::mail::{Flags, ModSeq, SystemFlag, Uid};
 
 /// What the index knows of itself.
@@ -75,6 +78,7 @@ pub(super) struct Tables<'t> {
     live: Table<'t, u32, u64>,
     queue: Table<'t, u64, Bytes>,
     settings: Table<'t, &'static str, Bytes>,
+    threads: Table<'t, (u32, u64), u64>,
     rows: BTreeMap<MailboxId, Mailbox>,
     /// While the index is made anew.
     anew: Option<Anew>,
@@ -90,6 +94,8 @@ pub(super) struct Anew {
     pub(super) state: Option<State>,
     /// The highest numbers given in each mailbox.
     highest: BTreeMap<MailboxId, (ModSeq, Uid)>,
+    /// Accounts that came to their end.
+    gone: BTreeSet<AccountId>,
 }
 
 impl<'t> Tables<'t> {
@@ -106,6 +112,7 @@ impl<'t> Tables<'t> {
             live: txn.open_table(LIVE).map_err(index)?,
             queue: txn.open_table(QUEUE).map_err(index)?,
             settings: txn.open_table(SETTINGS).map_err(index)?,
+            threads: txn.open_table(THREADS).map_err(index)?,
             rows: BTreeMap::new(),
             anew: None,
         })
@@ -208,6 +215,12 @@ impl<'t> Tables<'t> {
             }
             Event::Part(hash, chunk) => self.place_part(*hash, chunk)?,
             Event::Message(mailbox, message) => self.put_message(*mailbox, message)?,
+            Event::Thread(account, thread, ids) => {
+                for id in ids {
+                    self.threads.insert((account.0, id.number()), thread.0).map_err(index)?;
+                }
+            }
+            Event::AccountGone(account) => self.forget_account(*account)?,
             Event::Flags(mailbox, modseq, changed) => {
                 for (uid, flags) in changed {
                     self.set_flags(*mailbox, *modseq, *uid, flags)?;
@@ -299,6 +312,27 @@ impl<'t> Tables<'t> {
     fn forget_expunged(&mut self, id: MailboxId) -> Result<(), StoreError> {
         let tombs = (id.0, 0, 0)..=(id.0, u64::MAX, u32::MAX);
         self.expunged.retain_in(tombs, |_, ()| false).map_err(index)
+    }
+
+    /// The thread of a message id.
+    pub(super) fn thread(
+        &self,
+        account: AccountId,
+        id: IdHash,
+    ) -> Result<Option<ThreadId>, StoreError> {
+        let row = self.threads.get((account.0, id.number())).map_err(index)?;
+        Ok(row.map(|row| ThreadId(row.value())))
+    }
+
+    /// While the index is made anew, an older record of a thread may come behind a newer one of the
+    /// account's end.
+    fn forget_account(&mut self, account: AccountId) -> Result<(), StoreError> {
+        if let Some(anew) = &mut self.anew {
+            anew.gone.insert(account);
+            return Ok(());
+        }
+        let all = (account.0, 0)..=(account.0, u64::MAX);
+        self.threads.retain_in(all, |_, _| false).map_err(index)
     }
 
     fn put_message(&mut self, id: MailboxId, message: &Message) -> Result<(), StoreError> {
@@ -405,94 +439,10 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// A body is here now; what it was made of before is not needed any more.
-    fn place_body(&mut self, id: BodyId, new: &Stored) -> Result<(), StoreError> {
-        let old = self.body(id)?;
-        self.count_stored(new, 1)?;
-        if let Some(old) = &old.place {
-            self.count_stored(old, -1)?;
-        }
-        self.put_body(id, old.refs, Some(new))
-    }
-
-    /// One reference more or fewer; a body without any is gone.
-    fn count_ref(&mut self, id: BodyId, change: i64) -> Result<(), StoreError> {
-        let Counted { refs, place } = self.body(id)?;
-        let refs = refs.saturating_add_signed(change);
-        if refs > 0 || self.anew.is_some() {
-            return self.put_body(id, refs, place.as_ref());
-        }
-        self.bodies.remove(id.0).map_err(index)?;
-        place.map_or(Ok(()), |stored| self.count_stored(&stored, -1))
-    }
-
-    /// Counts what a body is made of.
-    fn count_stored(&mut self, stored: &Stored, change: i64) -> Result<(), StoreError> {
-        for chunk in &stored.chunks {
-            self.count_live(chunk, change)?;
-        }
-        for part in &stored.parts {
-            let Counted { refs, place } = self.part(part.hash)?;
-            let refs = refs.saturating_add_signed(change);
-            if refs > 0 || self.anew.is_some() {
-                self.put_part(part.hash, refs, place.as_ref())?;
-            } else {
-                self.parts.remove(part.hash.0).map_err(index)?;
-                place.map_or(Ok(()), |chunk| self.count_live(&chunk, -1))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A part is here now.
-    fn place_part(&mut self, hash: Hash, new: &ChunkRef) -> Result<(), StoreError> {
-        let Counted { refs, place } = self.part(hash)?;
-        self.count_live(new, 1)?;
-        place.map_or(Ok(()), |old| self.count_live(&old, -1))?;
-        self.put_part(hash, refs, Some(new))
-    }
-
-    /// A body's row; an empty one when there is none.
-    pub(super) fn body(&self, id: BodyId) -> Result<Counted<Stored>, StoreError> {
-        let row = self.bodies.get(id.0).map_err(index)?;
-        row.map_or(Ok(Counted { refs: 0, place: None }), |row| body_row(row.value()))
-    }
-
-    /// A part's row; an empty one when there is none.
-    pub(super) fn part(&self, hash: Hash) -> Result<Counted<ChunkRef>, StoreError> {
-        let row = self.parts.get(hash.0).map_err(index)?;
-        row.map_or(Ok(Counted { refs: 0, place: None }), |row| part_row(row.value()))
-    }
-
-    fn put_body(&mut self, id: BodyId, refs: u64, at: Option<&Stored>) -> Result<(), StoreError> {
-        let mut out = Encoder::default();
-        out.number(refs);
-        at.inspect(|stored| stored.encode(&mut out));
-        self.bodies.insert(id.0, &*out.finish()).map_err(index)?;
-        Ok(())
-    }
-
-    fn put_part(&mut self, hash: Hash, refs: u64, at: Option<&ChunkRef>) -> Result<(), StoreError> {
-        let mut out = Encoder::default();
-        out.number(refs);
-        at.inspect(|chunk| chunk.encode(&mut out));
-        self.parts.insert(hash.0, &*out.finish()).map_err(index)?;
-        Ok(())
-    }
-
-    fn count_live(&mut self, chunk: &ChunkRef, change: i64) -> Result<(), StoreError> {
-        let old = self.live.get(chunk.segment).map_err(index)?.map_or(0, |old| old.value());
-        let change = change.saturating_mul(chunk.stored.into());
-        match old.saturating_add_signed(change) {
-            0 => drop(self.live.remove(chunk.segment).map_err(index)?),
-            new => drop(self.live.insert(chunk.segment, new).map_err(index)?),
-        }
-        Ok(())
-    }
-
     /// Ends making the index anew: drops what nothing refers to, and counts the rest.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
-        let Some(Anew { highest, .. }) = self.anew.take() else { return Ok(()) };
+        let Some(Anew { highest, gone, .. }) = self.anew.take() else { return Ok(()) };
+        gone.into_iter().try_for_each(|account| self.forget_account(account))?;
         let mut orphans = BTreeSet::new();
         for (id, (modseq, uid)) in highest {
             if !self.raise(id, modseq, uid)? {
@@ -522,29 +472,5 @@ impl<'t> Tables<'t> {
         }
         orphans.into_iter().try_for_each(|id| self.forget_expunged(id))?;
         self.drop_unused()
-    }
-
-    fn drop_unused(&mut self) -> Result<(), StoreError> {
-        let mut unused = Vec::new();
-        for entry in self.bodies.range::<u64>(..).map_err(index)? {
-            let (id, row) = entry.map_err(index)?;
-            if body_row(row.value())?.refs == 0 {
-                unused.push(BodyId(id.value()));
-            }
-        }
-        unused.into_iter().try_for_each(|id| self.count_ref(id, 0))?;
-        let mut unused = Vec::new();
-        for entry in self.parts.range::<[u8; 16]>(..).map_err(index)? {
-            let (hash, row) = entry.map_err(index)?;
-            let Counted { refs, place } = part_row(row.value())?;
-            if refs == 0 {
-                unused.push((hash.value(), place));
-            }
-        }
-        for (hash, place) in unused {
-            self.parts.remove(hash).map_err(index)?;
-            place.map_or(Ok(()), |chunk| self.count_live(&chunk, -1))?;
-        }
-        Ok(())
     }
 }

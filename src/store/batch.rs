@@ -7,7 +7,9 @@ use super::error::StoreError;
 use super::event::{ChunkRef, Hash};
 use super::packing::Dictionaries;
 use super::quota::Quota;
+use super::threads::IdHash;
 use super::types::{AccountId, BodyId, Content, FlagChange, MailboxId, QueueId};
+use crate::mail::threading::{MessageId, Threading};
 use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid};
 
 /// What shall happen, all at once.
@@ -35,7 +37,12 @@ impl Batch {
         internal_date: Timestamp,
     ) -> &mut Self {
         let content = body.content(prefix);
-        self.push(Op::Add { mailbox, content, body: body.clone(), flags, internal_date })
+        // Mail without an id that our people hand in gets one in the prefix.
+        let own = match body.threading().id {
+            Some(_) => None,
+            None => Threading::of(prefix).id,
+        };
+        self.push(Op::Add { mailbox, content, body: body.clone(), own, flags, internal_date })
     }
 
     /// Changes flags: [`Outcome::Flags`]. With `unchanged_since`, messages changed later are left
@@ -115,6 +122,12 @@ impl Batch {
         self.push(Op::PutSetting(key.to_owned(), value))
     }
 
+    /// Forgets what is kept of an account beside its mailboxes and settings: [`Outcome::Done`].
+    /// Nothing may be added to it any more.
+    pub fn forget_account(&mut self, account: AccountId) -> &mut Self {
+        self.push(Op::ForgetAccount(account))
+    }
+
     /// Removes a setting: [`Outcome::Done`].
     pub fn delete_setting(&mut self, key: &str) -> &mut Self {
         self.push(Op::DeleteSetting(key.to_owned()))
@@ -185,6 +198,8 @@ pub(super) enum Op {
         mailbox: MailboxId,
         content: Content,
         body: Body,
+        /// Its message id, when it stands in the prefix.
+        own: Option<MessageId>,
         flags: Flags,
         internal_date: Timestamp,
     },
@@ -229,6 +244,7 @@ pub(super) enum Op {
     Dequeue(QueueId),
     PutSetting(String, Vec<u8>),
     DeleteSetting(String),
+    ForgetAccount(AccountId),
     /// Only compaction asks for it.
     Carry(Carry, Ends),
 }
@@ -253,4 +269,6 @@ pub(super) enum Carry {
     Body(BodyId, Vec<(ChunkRef, Packed)>),
     /// Where a part lies; it moves from there.
     Part(Hash, Option<(ChunkRef, Packed)>),
+    Thread(AccountId, Vec<IdHash>),
+    AccountGone(AccountId),
 }

@@ -15,9 +15,11 @@ use super::error::StoreError;
 use super::event::{ChunkRef, Hash, PartUse, Stored};
 use super::packing::Dictionaries;
 use super::segment::Pinned;
+use super::shared::Shared;
 use super::transfer::{Form, Piece, Splitter};
 use super::types::{BodyId, Content};
-use super::writer::{Command, Shared};
+use super::writer::Command;
+use crate::mail::threading::{HeaderHead, Threading};
 
 /// Bytes of a full chunk of the plain stream.
 pub(super) const CHUNK: usize = 128 << 10;
@@ -33,6 +35,7 @@ pub struct BodyWriter {
     /// Tells the writer that somebody is about to commit.
     _coming: Coming,
     splitter: Splitter,
+    head: HeaderHead,
     len: u64,
     plain: Vec<u8>,
     plain_len: u64,
@@ -51,6 +54,7 @@ impl BodyWriter {
             _coming: Coming::new(store.shared()),
             store,
             splitter: Splitter::new(),
+            head: HeaderHead::default(),
             len: 0,
             plain: Vec::new(),
             plain_len: 0,
@@ -64,6 +68,7 @@ impl BodyWriter {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         for slice in bytes.chunks(SLICE) {
             self.len += slice.len() as u64;
+            self.head.pass(slice);
             let mut pieces = Vec::new();
             self.splitter.feed(slice, &mut |piece| pieces.push(Taken::from(piece)));
             self.take(pieces).await?;
@@ -91,7 +96,8 @@ impl BodyWriter {
         if !self.plain.is_empty() {
             self.parts.chunks.push(Lump::Raw(self.plain));
         }
-        Ok(Body::new(self.store.next_body(), self.len, self.parts))
+        let threading = self.head.threading();
+        Ok(Body::new(self.store.next_body(), self.len, threading, self.parts))
     }
 
     async fn take(&mut self, pieces: Vec<Taken>) -> Result<(), StoreError> {
@@ -215,6 +221,7 @@ pub struct Body(Arc<Inner>);
 struct Inner {
     id: BodyId,
     size: u64,
+    threading: Threading,
     parts: Mutex<Parts>,
 }
 
@@ -242,8 +249,8 @@ pub(super) enum Lump {
 }
 
 impl Body {
-    pub(super) fn new(id: BodyId, size: u64, parts: Parts) -> Self {
-        Self(Arc::new(Inner { id, size, parts: Mutex::new(parts) }))
+    pub(super) fn new(id: BodyId, size: u64, threading: Threading, parts: Parts) -> Self {
+        Self(Arc::new(Inner { id, size, threading, parts: Mutex::new(parts) }))
     }
 
     /// Its length in bytes.
@@ -253,6 +260,11 @@ impl Body {
 
     pub(super) fn id(&self) -> BodyId {
         self.0.id
+    }
+
+    /// Which messages it names.
+    pub(super) fn threading(&self) -> &Threading {
+        &self.0.threading
     }
 
     /// The content of a message that has this prefix. The first prefix is stored with the body,

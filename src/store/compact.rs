@@ -12,8 +12,10 @@ use super::event::{ChunkRef, Commit, Event, Hash};
 use super::packing;
 use super::record::{Place, SEGMENT_HEADER};
 use super::segment::{self, Found, Walk};
-use super::types::{BodyId, MailboxId, QueueId};
-use super::writer::{Shared, Writer};
+use super::shared::Shared;
+use super::threads::IdHash;
+use super::types::{AccountId, BodyId, MailboxId, QueueId};
+use super::writer::Writer;
 use crate::mail::{ModSeq, Uid};
 
 /// Bytes of records, or number of events, carried in one commit.
@@ -130,6 +132,7 @@ fn carried(shared: &Shared, event: &Event) -> Result<usize, StoreError> {
         Event::Part(hash, chunk) => index.part(*hash)? == Some(*chunk),
         Event::Setting(key, value) => index.setting(key)?.as_ref() == Some(value),
         Event::Expunged(mailbox, ..) => index.mailbox(*mailbox)?.is_some(),
+        Event::Thread(account, _, ids) => index.knows_thread(*account, ids)?,
         _ => true,
     };
     Ok(if told { event.size() } else { 0 })
@@ -242,7 +245,16 @@ fn carry_lost(log: &mut impl Log, segment: u32, step: &mut Step) -> Result<(), S
     step.mailboxes.extend(index.all_mailboxes()?);
     step.queued.extend(index.queue()?.into_iter().map(|record| record.id));
     step.settings.extend(index.settings("")?.into_iter().map(|(key, _)| key));
-    for message in index.messages_with(|chunk| chunk.segment == segment)? {
+    let mut last = None;
+    loop {
+        let threads = log.shared().index.threads_after(last, STEP_EVENTS)?;
+        let Some((account, id, _)) = threads.last() else { break };
+        last = Some((*account, *id));
+        step.events += threads.len();
+        step.threads.extend(threads.into_iter().map(|(account, id, _)| (account, id)));
+        step.go_when_full(log)?;
+    }
+    for message in log.shared().index.messages_with(|chunk| chunk.segment == segment)? {
         step.events += 1;
         step.messages.insert(message);
         step.go_when_full(log)?;
@@ -261,6 +273,8 @@ struct Step {
     parts: BTreeSet<Hash>,
     queued: BTreeSet<QueueId>,
     settings: BTreeSet<String>,
+    threads: BTreeSet<(AccountId, IdHash)>,
+    gone: BTreeSet<AccountId>,
     moved: Vec<Carry>,
     events: usize,
     bytes: usize,
@@ -277,6 +291,8 @@ impl Step {
             parts: BTreeSet::new(),
             queued: BTreeSet::new(),
             settings: BTreeSet::new(),
+            threads: BTreeSet::new(),
+            gone: BTreeSet::new(),
             moved: Vec::new(),
             events: 0,
             bytes: 0,
@@ -310,6 +326,11 @@ impl Step {
                 self.events += uids.len();
                 self.expunged.entry((mailbox, modseq)).or_default().extend(uids);
             }
+            Event::Thread(account, _, ids) => {
+                self.events += ids.len();
+                self.threads.extend(ids.into_iter().map(|id| (account, id)));
+            }
+            Event::AccountGone(account) => self.gone.extend([account]),
             Event::Queued(record) => self.queued.extend([record.id]),
             Event::QueueState(id, _) | Event::Dequeued(id) => self.queued.extend([id]),
             Event::Setting(key, _) | Event::SettingDeleted(key) => self.settings.extend([key]),
@@ -334,6 +355,12 @@ impl Step {
             .extend(step.messages.into_iter().map(|(mailbox, uid)| Carry::Message(mailbox, uid)));
         carries.extend(step.queued.into_iter().map(Carry::Queued));
         carries.extend(step.settings.into_iter().map(Carry::Setting));
+        carries.extend(step.gone.into_iter().map(Carry::AccountGone));
+        let mut threads = BTreeMap::<_, Vec<_>>::new();
+        for (account, id) in step.threads {
+            threads.entry(account).or_default().push(id);
+        }
+        carries.extend(threads.into_iter().map(|(account, ids)| Carry::Thread(account, ids)));
         carries.extend(step.moved);
         let expunged = step.expunged.into_iter();
         carries.extend(expunged.map(|((mailbox, at), uids)| Carry::Expunged(mailbox, at, uids)));

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::batch::Batch;
 use super::body::{Body, Lump, Packed, Parts};
-use super::disk::{Disk, How, read_exact_at};
+use super::disk::{Disk, How, OsDisk, read_exact_at};
 use super::error::StoreError;
 use super::index;
 use super::model::Model;
@@ -16,9 +16,11 @@ use super::power::{Trial, open};
 use super::record::{self, Kind, Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Walk};
 use super::sim::{Rng, SimDisk};
+use super::sound::is_sound;
 use super::types::{AccountId, BodyId, MailboxId, Outcome};
-use super::verify::verify;
+use super::verify::{scrub, verify};
 use super::writer::Writer;
+use crate::mail::threading::Threading;
 use crate::mail::{Flags, MailboxName};
 
 const INBOX: MailboxId = MailboxId(1);
@@ -26,7 +28,8 @@ const INBOX: MailboxId = MailboxId(1);
 fn small_body(writer: &Writer, bytes: &[u8]) -> Body {
     let id = BodyId(writer.shared.next_body.fetch_add(1, Ordering::Relaxed));
     let chunks = vec![Lump::Raw(bytes.to_vec())];
-    let body = Body::new(id, bytes.len() as u64, Parts { chunks, ..Parts::default() });
+    let parts = Parts { chunks, ..Parts::default() };
+    let body = Body::new(id, bytes.len() as u64, Threading::default(), parts);
     body.pack(&writer.shared.segments.dictionaries).unwrap();
     body
 }
@@ -86,6 +89,25 @@ fn a_damaged_commit_does_not_hide_its_neighbours() {
         assert_eq!((found.damage.len(), found.messages.len()), (1, 0));
         assert_eq!(found.damage[0].offset, second);
     }
+}
+
+#[test]
+fn zeros_where_commits_of_an_older_segment_stood_are_damage() {
+    let disk = SimDisk::new(0);
+    let mut writer = filled(&disk, &[b"one", b"two"]);
+    writer.seal().unwrap();
+    add(&mut writer, b"three").unwrap();
+    let last = offsets(&disk, Kind::Commit)[2];
+    let file = disk.open(&segment::name(1), How::Known).unwrap();
+    let zeros = vec![0; usize::try_from(file.len().unwrap() - last).unwrap()];
+    file.write_at(&zeros, last).unwrap();
+    let found = verify(&writer.shared).unwrap().damage;
+    assert_eq!(found.iter().map(|damage| damage.offset).collect::<Vec<_>>(), [last]);
+    assert_eq!(scrub(&writer.shared, 1, &|| Ok(())).unwrap(), 1);
+    drop(writer);
+    let writer = open(&disk, true).unwrap();
+    assert_eq!(uids(&writer), [1, 3]);
+    assert_eq!(writer.shared.segments.damaged.load(Ordering::Relaxed), 1);
 }
 
 #[test]
@@ -213,6 +235,69 @@ fn a_ruined_index_is_made_anew() {
     }
     let writer = open(&disk, false).unwrap();
     assert_eq!(writer.shared.index.dump(), dump);
+}
+
+#[test]
+fn what_a_newer_release_wrote_is_refused_and_left_alone() {
+    let disk = SimDisk::new(0);
+    drop(filled(&disk, &[b"one"]));
+    let file = disk.open(&segment::name(1), How::Known).unwrap();
+    let end = file.len().unwrap();
+    // As a commit with an event that does not exist yet.
+    let bytes = packing::pack_commit(&[99, 1, 250]).unwrap();
+    let (mut record, place) = (Vec::new(), Place { segment: 1, offset: end });
+    record::append(&mut record, &[7; 32], place, Kind::Commit, &bytes).unwrap();
+    file.write_at(&record, end).unwrap();
+    for rebuild in [false, true] {
+        let refused = open(&disk, rebuild).unwrap_err();
+        assert!(
+            matches!(&refused, Refused::Store(StoreError::Damaged(why)) if why.contains("newer"))
+        );
+        assert_eq!(file.len().unwrap(), end + record.len() as u64, "cut off");
+    }
+}
+
+#[test]
+fn a_rotten_index_is_found_before_anything_relies_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk: std::sync::Arc<dyn Disk> = std::sync::Arc::new(OsDisk::new(folder.path()));
+    for seed in 0..5 {
+        let clean = SimDisk::new(seed);
+        drop(filled(&clean, &[b"one", b"two", b"three"]));
+        let file = clean.open(index::FILE, How::Known).unwrap();
+        let mut index = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+        read_exact_at(&*file, &mut index, 0).unwrap();
+        std::fs::write(folder.path().join(index::FILE), &index).unwrap();
+        assert!(is_sound(&disk));
+        let mut rng = Rng(seed + 1);
+        // One bit in each page; most of them are not in use.
+        for page in index.chunks_mut(4096).skip(1) {
+            page[rng.below(40)] ^= 1 << rng.below(8);
+        }
+        std::fs::write(folder.path().join(index::FILE), &index).unwrap();
+        assert!(!is_sound(&disk), "seed {seed}");
+        let now = std::fs::read(folder.path().join(index::FILE)).unwrap();
+        assert!(now == index, "looking changed the file");
+    }
+}
+
+#[test]
+fn a_walk_goes_no_further_than_what_is_sure() {
+    let disk = SimDisk::new(0);
+    let writer = filled(&disk, &[b"one", b"two"]);
+    let end = writer.shared.index.state().unwrap().unwrap().position;
+    let file = disk.open(&segment::name(1), How::Known).unwrap();
+    assert!(file.len().unwrap() > end.offset, "no zeros were written ahead");
+    let start = Place { segment: 1, offset: 0 };
+    let mut walk = Walk::new(&*file, &[7; 32], start, true).unwrap().until(end.offset);
+    // As when the segment is ended meanwhile.
+    file.set_len(end.offset).unwrap();
+    let mut records = 0;
+    while let Some(found) = walk.next().unwrap() {
+        assert!(matches!(found, Found::Record { .. }), "{found:?}");
+        records += 1;
+    }
+    assert_eq!(records, 5);
 }
 
 #[test]

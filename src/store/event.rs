@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use super::changes::Entry;
 use super::codec::{Decoder, Encoder, Malformed};
 use super::record::Key;
+use super::threads::{IdHash, ThreadId};
 use super::transfer::Form;
-use super::types::{AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord};
+use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
 use crate::mail::{Flags, ModSeq, SpecialUse, Uid, UidValidity};
 
 /// One batch in the log.
@@ -35,6 +36,10 @@ pub(super) enum Event {
     Part(Hash, ChunkRef),
     /// A message is in a mailbox.
     Message(MailboxId, Message),
+    /// In an account, these message ids belong to a thread.
+    Thread(AccountId, ThreadId, Vec<IdHash>),
+    /// An account is gone, and its number never comes back: its threads are forgotten.
+    AccountGone(AccountId),
     /// Flags are now these.
     Flags(MailboxId, ModSeq, Vec<(Uid, Flags)>),
     /// Messages are gone.
@@ -253,10 +258,23 @@ impl Event {
                 chunk.encode(out);
             }
             Self::Message(mailbox, message) => {
-                out.byte(14);
+                out.byte(17);
                 out.number(mailbox.0);
                 out.uid(message.uid);
                 encode_message(message, out);
+            }
+            Self::Thread(account, thread, ids) => {
+                out.byte(18);
+                out.number(account.0);
+                out.number(thread.0);
+                out.number(ids.len() as u64);
+                for id in ids {
+                    out.fixed(&id.0);
+                }
+            }
+            Self::AccountGone(account) => {
+                out.byte(19);
+                out.number(account.0);
             }
             Self::Flags(mailbox, modseq, changed) => {
                 out.byte(6);
@@ -315,12 +333,20 @@ impl Event {
             4 => Self::Body(BodyId(from.number()?), Stored::decode_1(from)?),
             13 => Self::Body(BodyId(from.number()?), Stored::decode(from)?),
             16 => Self::Part(Hash(from.fixed()?), ChunkRef::decode(from)?),
-            format @ (5 | 14) => {
-                let mailbox = MailboxId(from.number()?);
-                let uid = from.uid()?;
-                let content = if format == 5 { Decoder::content_1 } else { Decoder::content };
-                Self::Message(mailbox, decode_message(uid, from, content)?)
+            format @ (5 | 14 | 17) => {
+                let (mailbox, uid) = (MailboxId(from.number()?), from.uid()?);
+                let layout = match format {
+                    5 => MessageLayout::One,
+                    14 => MessageLayout::Two,
+                    _ => MessageLayout::Three,
+                };
+                Self::Message(mailbox, decode_message(uid, from, layout)?)
             }
+            18 => {
+                let (account, thread) = (AccountId(from.number()?), ThreadId(from.number()?));
+                Self::Thread(account, thread, from.list(|from| Ok(IdHash(from.fixed()?)))?)
+            }
+            19 => Self::AccountGone(AccountId(from.number()?)),
             6 => {
                 let (mailbox, modseq) = (MailboxId(from.number()?), from.modseq()?);
                 let changed = from.list(|from| Ok((from.uid()?, from.flags()?)))?;
@@ -394,13 +420,24 @@ pub(super) fn encode_message(message: &Message, out: &mut Encoder) {
     out.time(message.internal_date);
     out.time(message.save_date);
     out.content(&message.content);
+    // No body has the number 0.
+    out.number(message.thread.map_or(0, |thread| thread.0));
+}
+
+/// How the formats wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MessageLayout {
+    One,
+    Two,
+    /// Of today, in the index too.
+    Three,
 }
 
 /// The reverse of [`encode_message`].
-pub(super) fn decode_message<'a>(
+pub(super) fn decode_message(
     uid: Uid,
-    from: &mut Decoder<'a>,
-    content: fn(&mut Decoder<'a>) -> Result<Content, Malformed>,
+    from: &mut Decoder<'_>,
+    layout: MessageLayout,
 ) -> Result<Message, Malformed> {
     Ok(Message {
         uid,
@@ -408,7 +445,14 @@ pub(super) fn decode_message<'a>(
         flags: from.flags()?,
         internal_date: from.time()?,
         save_date: from.time()?,
-        content: content(from)?,
+        content: match layout {
+            MessageLayout::One => from.content_1()?,
+            MessageLayout::Two | MessageLayout::Three => from.content()?,
+        },
+        thread: match layout {
+            MessageLayout::One | MessageLayout::Two => None,
+            MessageLayout::Three => Some(from.number()?).filter(|n| *n != 0).map(ThreadId),
+        },
     })
 }
 

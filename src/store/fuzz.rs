@@ -11,10 +11,11 @@ use super::batch::Batch;
 use super::codec::Decoder;
 use super::disk::{Disk, DiskFile, How};
 use super::event::Commit;
-use super::index::{self, Index};
+use super::index;
 use super::packing::{self, Dictionaries};
 use super::record::{self, Key, Kind, Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Walk};
+use super::sound;
 use super::transfer::{Form, Piece, Splitter};
 use super::types::{AccountId, FlagChange, MailboxId};
 use super::{Options, Store, StoreError, open};
@@ -83,7 +84,7 @@ pub fn open(bytes: &[u8]) {
     read_everything(disk, false);
 }
 
-/// Opens a store whose index rotted under a program that died of it: see `lock.rs`.
+/// Opens a store whose index rotted while nobody looked.
 pub fn index(bytes: &[u8]) {
     static WHOLE: OnceLock<BTreeMap<String, Vec<u8>>> = OnceLock::new();
     let whole = WHOLE.get_or_init(|| a_store().unwrap_or_default());
@@ -103,7 +104,7 @@ pub fn index(bytes: &[u8]) {
         }
     }
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    let sound = Index::is_sound(&shared);
+    let sound = sound::is_sound(&shared);
     read_everything(disk, !sound);
 }
 

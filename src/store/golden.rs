@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::Options;
 use super::batch::Batch;
 use super::body::CHUNK;
 use super::disk::OsDisk;
@@ -15,6 +16,7 @@ use super::open;
 use super::power::{attachment, body_of, options};
 use super::reader::MessageReader;
 use super::record::FORMAT;
+use super::segment;
 use super::sim::SimDisk;
 use super::types::{AccountId, Content, FlagChange, MailboxId, Message, QueueId};
 use super::writer::Writer;
@@ -60,6 +62,20 @@ fn fill(writer: &mut Writer, format: u32) {
         }
         commit(writer, batch);
     }
+    if format >= 3 {
+        let mut batch = Batch::new();
+        for (prefix, header) in [
+            ("", "Message-ID: <1@x>\r\nIn-Reply-To: <0@x>\r\n\r\n"),
+            ("Message-ID: <2@x>\r\n", "References: <3@x> <1@x>\r\n\r\n"),
+            ("", "Message-ID: <3@x>\r\n\r\n"),
+            ("", "Message-ID: <4@x>\r\n\r\n"),
+        ] {
+            let body = body_of(writer, header.as_bytes()).unwrap();
+            batch.add_message(other, prefix.as_bytes(), &body, some_flags(0), NOW);
+        }
+        batch.forget_account(AccountId(3));
+        commit(writer, batch);
+    }
 }
 
 fn commit(writer: &mut Writer, batch: Batch) {
@@ -68,7 +84,7 @@ fn commit(writer: &mut Writer, batch: Batch) {
 }
 
 /// Everything clients can see, as text.
-fn seen(writer: &Writer) -> Vec<String> {
+fn seen(writer: &Writer, format: u32) -> Vec<String> {
     let (shared, mut seen) = (&writer.shared, Vec::new());
     let bytes = |content: &Content| {
         let mut bytes = Vec::new();
@@ -79,9 +95,12 @@ fn seen(writer: &Writer) -> Vec<String> {
     for mailbox in (1..4).filter_map(|id| shared.index.mailbox(MailboxId(id)).unwrap()) {
         seen.push(format!("{mailbox:?}"));
         for message in shared.index.messages(mailbox.id).unwrap() {
-            let Message { uid, modseq, flags, internal_date, save_date, content } = message;
+            let Message { uid, modseq, flags, internal_date, save_date, content, thread } = message;
             let bytes = bytes(&content);
-            seen.push(format!("{uid:?} {modseq:?} {flags:?} {internal_date} {save_date} {bytes}"));
+            let thread = thread.filter(|_| format >= 3);
+            seen.push(format!(
+                "{uid:?} {modseq:?} {flags:?} {internal_date} {save_date} {bytes} {thread:?}"
+            ));
         }
     }
     for record in shared.index.queue().unwrap() {
@@ -109,7 +128,7 @@ fn stores_of_every_format_open_and_hold_what_was_put_in() {
     for format in 1..=FORMAT {
         let mut today = open::open(Arc::new(SimDisk::new(0)), &options(), [7; 32], false).unwrap();
         fill(&mut today, format);
-        let expected = seen(&today);
+        let expected = seen(&today, format);
         assert!(expected.len() > 15);
         let copy = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(folder(format)).unwrap() {
@@ -118,7 +137,32 @@ fn stores_of_every_format_open_and_hold_what_was_put_in() {
         }
         let disk = Arc::new(OsDisk::new(copy.path()));
         let writer = open::open(disk, &options(), [8; 32], false).unwrap();
-        assert_eq!(seen(&writer), expected, "format {format}");
+        assert_eq!(seen(&writer, format), expected, "format {format}");
         assert_eq!(writer.shared.segments.damaged.load(Ordering::Relaxed), 0, "format {format}");
+    }
+}
+
+#[test]
+fn nothing_is_added_to_a_segment_of_an_older_format() {
+    for format in 1..FORMAT {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(folder(format)).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        let file = |number| fs::read(copy.path().join(segment::name(number)));
+        let before = segment::numbers(&OsDisk::new(copy.path())).unwrap();
+        let last = *before.last().unwrap();
+        let old = file(last).unwrap();
+        let disk = Arc::new(OsDisk::new(copy.path()));
+        let large = Options { segment_size: 1 << 20, ..options() };
+        let mut writer = open::open(disk, &large, [8; 32], false).unwrap();
+        assert!(file(last + 1).is_err(), "only looking begins nothing");
+        let mut batch = Batch::new();
+        batch.put_setting("key", b"of today".to_vec());
+        commit(&mut writer, batch);
+        // Zeros written ahead are cut off.
+        assert!(old.starts_with(&file(last).unwrap()), "format {format}: the old one was changed");
+        assert_eq!(file(last + 1).unwrap()[8..12], FORMAT.to_le_bytes());
     }
 }

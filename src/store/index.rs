@@ -4,23 +4,25 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "the dump is for tests"))]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition,
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition,
 };
 
 use super::apply::{State, Tables};
 use super::changes::{Changes, Entry, Recent};
-use super::codec::{Decoder, Malformed};
 use super::disk::{Disk, How, IndexFile};
 use super::error::StoreError;
-use super::event::{ChunkRef, Hash, PartUse, Stored, decode_entry, decode_mailbox, decode_message};
+use super::event::{ChunkRef, Hash, PartUse, Stored};
 use super::quota::Usage;
-use super::types::{
-    AccountId, BodyId, Content, Mailbox, MailboxId, Message, QueueId, QueueRecord, Stats,
+use super::rows::{
+    body_row, changed_rows, entry_row, mailbox_ids, mailbox_row, message_row, part_row, queue_row,
+    stored_mailbox, usage,
 };
+use super::threads::{IdHash, THREADS, ThreadId};
+use super::types::{AccountId, BodyId, Mailbox, MailboxId, Message, QueueId, QueueRecord, Stats};
 use crate::mail::{MailboxName, ModSeq, Uid};
 
 pub(super) type Bytes = &'static [u8];
@@ -51,11 +53,11 @@ pub(super) const QUEUE: TableDefinition<'_, u64, Bytes> = TableDefinition::new("
 pub(super) const SETTINGS: TableDefinition<'_, &str, Bytes> = TableDefinition::new("settings");
 
 /// Layout of these tables; another one is made anew from the segments.
-pub(super) const LAYOUT: u32 = 2;
+pub(super) const LAYOUT: u32 = 3;
 /// File name of the index.
 pub(super) const FILE: &str = "index.redb";
 /// Memory redb may use for pages.
-const CACHE: usize = 16 << 20;
+pub(super) const CACHE: usize = 16 << 20;
 
 /// The open index.
 #[derive(Debug)]
@@ -81,21 +83,6 @@ impl Index {
         Tables::open(&txn)?;
         txn.commit().map_err(self::index)?;
         Ok(index)
-    }
-
-    /// Whether every page of the index on the disk matches its checksum. Reads all of it.
-    pub(super) fn is_sound(disk: &Arc<dyn Disk>) -> bool {
-        let Ok(file) = disk.open(FILE, How::Any) else { return false };
-        let backend = IndexFile { disk: Arc::clone(disk), name: FILE, file };
-        let mut builder = redb::Builder::new();
-        builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
-        match builder.create_with_backend(backend) {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::warn!(%error, "the index is damaged");
-                false
-            }
-        }
     }
 
     /// What the index knows of itself; nothing when it is new or of another layout.
@@ -285,6 +272,39 @@ impl Index {
         Ok(row.map(|row| part_row(row.value())).transpose()?.and_then(|row| row.place))
     }
 
+    /// What every message id belongs to, up to `limit` of them, after one.
+    pub(super) fn threads_after(
+        &self,
+        after: Option<(AccountId, IdHash)>,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, IdHash, ThreadId)>, StoreError> {
+        let rows = self.read()?.open_table(THREADS).map_err(index)?;
+        let after = after.map(|(account, id)| (account.0, id.number()));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = rows.range((from, Bound::Unbounded)).map_err(index)?.take(limit);
+        rows.map(|entry| {
+            let (key, thread) = entry.map_err(index)?;
+            let (account, id) = key.value();
+            Ok((AccountId(account), IdHash(id.to_be_bytes()), ThreadId(thread.value())))
+        })
+        .collect()
+    }
+
+    /// Whether any of these message ids belongs to a thread.
+    pub(super) fn knows_thread(
+        &self,
+        account: AccountId,
+        ids: &[IdHash],
+    ) -> Result<bool, StoreError> {
+        let rows = self.read()?.open_table(THREADS).map_err(index)?;
+        for id in ids {
+            if rows.get((account.0, id.number())).map_err(index)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The numbers of bodies that exist, ascending.
     pub(super) fn bodies_after(
         &self,
@@ -464,126 +484,9 @@ impl Index {
         dump_table(&txn, LIVE, &mut out);
         dump_table(&txn, QUEUE, &mut out);
         dump_table(&txn, SETTINGS, &mut out);
+        dump_table(&txn, THREADS, &mut out);
         out
     }
-}
-
-/// A row of [`MAILBOXES`].
-pub(super) fn stored_mailbox(
-    rows: &impl ReadableTable<u32, Bytes>,
-    id: MailboxId,
-) -> Result<Option<Mailbox>, StoreError> {
-    let row = rows.get(id.0).map_err(index)?;
-    row.map(|row| mailbox_row(id, row.value())).transpose()
-}
-
-/// An account's mailboxes, by name, out of [`NAMES`].
-fn mailbox_ids(
-    account: AccountId,
-    names: &impl ReadableTable<(u32, &'static str), u32>,
-) -> Result<impl Iterator<Item = Result<MailboxId, StoreError>>, StoreError> {
-    let all = names.range((account.0, "")..).map_err(index)?;
-    let ours = all.map(|entry| entry.map_err(index)).take_while(move |entry| {
-        entry.as_ref().map_or(true, |(key, _)| key.value().0 == account.0)
-    });
-    Ok(ours.map(|entry| entry.map(|(_, id)| MailboxId(id.value()))))
-}
-
-/// What an account's mailboxes hold, by their rows.
-pub(super) fn usage(
-    account: AccountId,
-    names: &impl ReadableTable<(u32, &'static str), u32>,
-    row: impl Fn(MailboxId) -> Result<Option<Mailbox>, StoreError>,
-) -> Result<Usage, StoreError> {
-    let mut usage = Usage::default();
-    for id in mailbox_ids(account, names)? {
-        if let Some(row) = row(id?)? {
-            usage = usage.and(row.size, row.messages.into());
-        }
-    }
-    Ok(usage)
-}
-
-/// Decodes a value of [`MAILBOXES`].
-pub(super) fn mailbox_row(id: MailboxId, row: &[u8]) -> Result<Mailbox, StoreError> {
-    let mut from = Decoder(row);
-    let mut decode = || {
-        let mut mailbox = decode_mailbox(id, &mut from)?;
-        mailbox.messages = from.number()?;
-        mailbox.unseen = from.number()?;
-        mailbox.size = from.number()?;
-        Ok(mailbox)
-    };
-    decode().map_err(|error| malformed("a mailbox", error))
-}
-
-/// Decodes a value of [`MESSAGES`].
-pub(super) fn message_row(uid: u32, row: &[u8]) -> Result<Message, StoreError> {
-    let uid = Uid::new(uid).ok_or(Malformed);
-    uid.and_then(|uid| decode_message(uid, &mut Decoder(row), Decoder::content))
-        .map_err(|error| malformed("a message", error))
-}
-
-/// Of a value of [`MESSAGES`], what lists need, when it changed after `since`.
-fn entry_row(uid: u32, since: ModSeq, row: &[u8]) -> Result<Option<Entry>, StoreError> {
-    let uid = Uid::new(uid).ok_or(Malformed);
-    uid.and_then(|uid| decode_entry(uid, since, &mut Decoder(row)))
-        .map_err(|error| malformed("a message", error))
-}
-
-/// All messages of a mailbox that changed after `since`, by UID.
-fn changed_rows(
-    messages: &impl ReadableTable<(u32, u32), Bytes>,
-    mailbox: MailboxId,
-    since: ModSeq,
-) -> Result<Vec<Entry>, StoreError> {
-    let mut changed = Vec::new();
-    for entry in messages.range((mailbox.0, 0)..=(mailbox.0, u32::MAX)).map_err(index)? {
-        let (key, row) = entry.map_err(index)?;
-        changed.extend(entry_row(key.value().1, since, row.value())?);
-    }
-    Ok(changed)
-}
-
-/// A value of [`BODIES`] or [`PARTS`]: how many need it, and where it is, if that is known.
-#[derive(Debug)]
-pub(super) struct Counted<T> {
-    pub(super) refs: u64,
-    pub(super) place: Option<T>,
-}
-
-/// Decodes a value of [`BODIES`].
-pub(super) fn body_row(row: &[u8]) -> Result<Counted<Stored>, StoreError> {
-    counted(row, Stored::decode).map_err(|error| malformed("a body", error))
-}
-
-/// Decodes a value of [`PARTS`].
-pub(super) fn part_row(row: &[u8]) -> Result<Counted<ChunkRef>, StoreError> {
-    counted(row, ChunkRef::decode).map_err(|error| malformed("a part", error))
-}
-
-fn counted<'a, T>(
-    row: &'a [u8],
-    place: impl FnOnce(&mut Decoder<'a>) -> Result<T, Malformed>,
-) -> Result<Counted<T>, Malformed> {
-    let mut from = Decoder(row);
-    let refs = from.number()?;
-    let known = !from.0.is_empty();
-    Ok(Counted { refs, place: known.then(|| place(&mut from)).transpose()? })
-}
-
-/// Decodes a value of [`QUEUE`].
-pub(super) fn queue_row(id: QueueId, row: &[u8]) -> Result<QueueRecord, StoreError> {
-    let mut from = Decoder(row);
-    let decode = |from: &mut Decoder<'_>| -> Result<(Content, Vec<u8>), Malformed> {
-        Ok((from.content()?, from.bytes()?.to_vec()))
-    };
-    let (content, state) = decode(&mut from).map_err(|error| malformed("a queue record", error))?;
-    Ok(QueueRecord { id, content, state })
-}
-
-fn malformed(what: &str, error: Malformed) -> StoreError {
-    StoreError::Index(format!("{what} is {error}"))
 }
 
 /// The index's fault.
@@ -597,7 +500,7 @@ fn dump_table<K: redb::Key + 'static, V: redb::Value + 'static>(
     table: TableDefinition<'_, K, V>,
     out: &mut Vec<String>,
 ) {
-    use redb::TableHandle as _;
+    use redb::{ReadableTable as _, TableHandle as _};
     for entry in txn.open_table(table).unwrap().iter().unwrap() {
         let (key, value) = entry.unwrap();
         out.push(format!("{} {:?} = {:?}", table.name(), key.value(), value.value()));

@@ -17,11 +17,12 @@ use super::compact::{self, Log, Survey};
 use super::disk::How;
 use super::error::StoreError;
 use super::segment;
+use super::shared::Shared;
 use super::shelf;
 use super::train::{self, Samples};
 use super::types::BodyId;
 use super::verify;
-use super::writer::{Command, Shared};
+use super::writer::Command;
 
 /// Pause between two steps, and how long nobody must have written anything before the next.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -30,6 +31,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often every record is read, in seconds.
 const SCRUB_INTERVAL: i64 = 30 * 24 * 3600;
+/// How long a checked index is believed.
+const INDEX_INTERVAL: Duration = Duration::from_hours(24);
 /// When a segment was read, in seconds since 1970, by its number.
 const SCRUBBED: &str = "store/scrubbed/";
 /// A store this small is compressed anew with each better dictionary; a larger one would wear the
@@ -71,6 +74,8 @@ pub struct Keeper {
     stuck: BTreeMap<u32, u64>,
     /// Bodies there were when training was last thought about.
     bodies_seen: Option<BodyId>,
+    /// When the index was last checked; opening does it too.
+    checked: Instant,
 }
 
 /// What compaction has won.
@@ -86,7 +91,13 @@ pub struct Compacted {
 
 impl Keeper {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, surveyed: BTreeMap::new(), stuck: BTreeMap::new(), bodies_seen: None }
+        Self {
+            store,
+            surveyed: BTreeMap::new(),
+            stuck: BTreeMap::new(),
+            bodies_seen: None,
+            checked: Instant::now(),
+        }
     }
 
     /// Does what is due; whether it did anything. Ends early when the store is closed.
@@ -102,6 +113,7 @@ impl Keeper {
     pub fn compact(&mut self) -> Result<Compacted, StoreError> {
         let store = self.store.clone();
         let _alone = store.shared().keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.ask(Command::CheckIndex)?;
         let bytes_before = self.store.stats()?.segment_bytes;
         Way(&self.store).seal()?;
         let result = self.compact_worthy();
@@ -196,6 +208,7 @@ impl Keeper {
         let mut done = self.remove_stuck()?;
         while let Some(segment) = self.worthiest()? {
             self.tell(Background::Compacting);
+            self.check_index()?;
             let compacted = compact::compact(&mut Way(&self.store), segment);
             match compacted {
                 Ok(true) => done += 1,
@@ -206,6 +219,15 @@ impl Keeper {
             compacted?;
         }
         Ok(done)
+    }
+
+    /// What an index that rotted does not know would not be carried, and be lost with its segment.
+    fn check_index(&mut self) -> Result<(), StoreError> {
+        if self.checked.elapsed() >= INDEX_INTERVAL {
+            self.store.ask(Command::CheckIndex)?;
+            self.checked = Instant::now();
+        }
+        Ok(())
     }
 
     /// Removes segments that somebody still needed when they were compacted; how many.
@@ -307,6 +329,7 @@ impl Keeper {
         }
         let Some(number) = due else { return Ok(false) };
         self.tell(Background::Scrubbing);
+        self.check_index()?;
         let damage = match verify::scrub(self.shared(), number, &|| self.give_way()) {
             // Counted as a failure of the disk; again in a month, not at once and for ever.
             Err(StoreError::Disk { .. }) => 1,

@@ -31,9 +31,13 @@ mod plan;
 mod quota;
 mod reader;
 mod record;
+mod rows;
 mod segment;
+mod shared;
 mod shelf;
+mod sound;
 mod starter;
+mod threads;
 mod train;
 mod transfer;
 mod types;
@@ -49,6 +53,7 @@ pub use keeper::{Background, Compacted, Keeper};
 pub(crate) use plug::Plug;
 pub use quota::{Quota, Usage};
 pub use reader::MessageReader;
+pub use threads::ThreadId;
 pub use types::{
     AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
     QueueId, QueueRecord, Stats, Verify,
@@ -91,7 +96,8 @@ use crate::mail::{MailboxName, ModSeq, Uid};
 use disk::{Disk, How, OsDisk};
 use lock::Lock;
 use open::Refused;
-use writer::{Command, Shared, Writer};
+use shared::Shared;
+use writer::{Command, Writer};
 
 /// The open store; cheap to clone. There is one per data folder, kept by a lock file.
 #[derive(Clone, Debug)]
@@ -124,8 +130,7 @@ impl Store {
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key)
             .map_err(|_| io("draw a random key for")(std::io::ErrorKind::Unsupported.into()))?;
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(dir));
-        // A damaged index can end the program whenever it is read: that must not happen for ever.
-        let rebuild = rebuild || lock.died && !index::Index::is_sound(&disk);
+        let rebuild = rebuild || !sound::is_sound(&disk);
         let writer = open::open(disk, options, key, rebuild).map_err(|refused| match refused {
             Refused::Store(error) => OpenError::Store(error),
             Refused::Newer(found) => {
@@ -350,8 +355,11 @@ impl Store {
         })
     }
 
-    /// Reads and checks every byte of every record. Takes long on a full card; blocks the caller.
+    /// Reads and checks every byte of every record, and every page of the index. Takes long on a full
+    /// card; blocks the caller. When the index is damaged it fails, and the next opening makes it
+    /// anew.
     pub fn verify(&self) -> Result<Verify, StoreError> {
+        self.ask(Command::CheckIndex)?;
         verify::verify(self.shared())
     }
 

@@ -8,11 +8,13 @@ use jiff::Timestamp;
 
 use super::batch::{Batch, Op};
 use super::reader::MessageReader;
+use super::record::Key;
+use super::shared::Shared;
+use super::threads::{self, IdHash, ThreadId};
 use super::types::{
     AccountId, BodyId, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
     QueueRecord,
 };
-use super::writer::Shared;
 use crate::mail::{Flags, ModSeq, SystemFlag, Uid, UidValidity};
 
 /// Everything a store holds.
@@ -22,6 +24,7 @@ pub(super) struct Model {
     pub(super) messages: BTreeMap<(MailboxId, Uid), Message>,
     pub(super) queue: BTreeMap<QueueId, QueueRecord>,
     pub(super) settings: BTreeMap<String, Vec<u8>>,
+    pub(super) threads: BTreeMap<(AccountId, IdHash), ThreadId>,
 }
 
 /// The numbers given so far; what an observer cannot see.
@@ -34,6 +37,9 @@ pub(super) struct Numbers {
 
 pub(super) const NOW: Timestamp = Timestamp::constant(1_000, 0);
 
+/// The key of the stores that are held against it.
+pub(super) const KEY: Key = [7; 32];
+
 impl Model {
     pub(super) fn new() -> (Self, Numbers) {
         let model = Self {
@@ -41,6 +47,7 @@ impl Model {
             messages: BTreeMap::new(),
             queue: BTreeMap::new(),
             settings: BTreeMap::new(),
+            threads: BTreeMap::new(),
         };
         (model, Numbers { mailbox: 1, queue: 1, uid_validity: 1_000 })
     }
@@ -58,7 +65,14 @@ impl Model {
 
     fn op(&mut self, numbers: &mut Numbers, op: &Op) -> Option<Outcome> {
         Some(match op {
-            Op::Add { mailbox, content, flags, internal_date, .. } => {
+            Op::Add { mailbox, content, body, own, flags, internal_date } => {
+                let account = self.mailboxes.get(mailbox)?.account;
+                let ids = threads::hashes(&KEY, body.threading(), own.as_ref());
+                let mut known = ids.iter().filter_map(|id| self.threads.get(&(account, *id)));
+                let thread = known.next().copied().unwrap_or(ThreadId::of(body.id()));
+                for id in ids {
+                    self.threads.entry((account, id)).or_insert(thread);
+                }
                 let content = content.clone();
                 let (uid, modseq) = (self.uid(*mailbox)?, self.modseq(*mailbox)?);
                 let message = Message {
@@ -68,6 +82,7 @@ impl Model {
                     internal_date: *internal_date,
                     save_date: NOW,
                     content,
+                    thread: Some(thread),
                 };
                 self.messages.insert((*mailbox, uid), message);
                 self.raise(*mailbox, modseq);
@@ -187,6 +202,10 @@ impl Model {
                 self.settings.remove(key);
                 Outcome::Done
             }
+            Op::ForgetAccount(account) => {
+                self.threads.retain(|(owner, _), _| owner != account);
+                Outcome::Done
+            }
             Op::Carry(..) => Outcome::Done,
         })
     }
@@ -262,6 +281,8 @@ impl Model {
             same_bytes(shared, &record.content, bodies);
             model.queue.insert(record.id, record);
         }
+        let threads = shared.index.threads_after(None, usize::MAX).unwrap();
+        model.threads = threads.into_iter().map(|(who, id, thread)| ((who, id), thread)).collect();
         model.settings = shared.index.settings("").unwrap().into_iter().collect();
         model
     }

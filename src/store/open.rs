@@ -17,8 +17,9 @@ use super::event::{Commit, Counters};
 use super::index::{Index, index};
 use super::record::{Key, Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Segments, Walk};
+use super::shared::Shared;
 use super::shelf;
-use super::writer::{Shared, Writer};
+use super::writer::{End, Writer};
 use redb::Durability;
 
 /// Why a folder is not opened.
@@ -67,7 +68,10 @@ pub(super) fn open(
     let (segment, file, len) = replay(&shared, &numbers, &bad, position)?;
     let counters = shared.index.state()?.map_or(Counters::START, |state| state.counters);
     shared.next_body.store(counters.body, Ordering::Relaxed);
-    Ok(Writer::new(Arc::new(shared), options.clone(), segment, file, len))
+    let head = head(&*file).map_err(|error| shared.segments.failed("read a segment", error))?;
+    // A release before this one would take what this one writes there for torn.
+    let outdated = head != SegmentHeader::encode(&shared.segments.key, segment);
+    Ok(Writer::new(Arc::new(shared), options.clone(), End { segment, file, len, outdated }))
 }
 
 const START: Place = Place { segment: 0, offset: 0 };
@@ -76,15 +80,9 @@ const START: Place = Place { segment: 0, offset: 0 };
 fn read_headers(disk: &dyn Disk, numbers: &[u32]) -> Result<(Option<Key>, Vec<u32>), Refused> {
     let (mut key, mut bad) = (None, Vec::new());
     for number in numbers {
-        let read = || {
-            let mut header = [0; SEGMENT_HEADER];
-            let file = disk.open(&segment::name(*number), How::Known)?;
-            if file.len()? >= SEGMENT_HEADER as u64 {
-                read_exact_at(&*file, &mut header, 0)?;
-            }
-            Ok(header)
-        };
-        let header = read().map_err(|error| disk_error("read a segment", error))?;
+        let file = disk.open(&segment::name(*number), How::Known);
+        let header = file.and_then(|file| head(&*file));
+        let header = header.map_err(|error| disk_error("read a segment", error))?;
         match SegmentHeader::parse(&header, *number) {
             SegmentHeader::Known(found) => key = key.or(Some(found)),
             SegmentHeader::Newer(found) => return Err(Refused::Newer(found)),
@@ -92,6 +90,15 @@ fn read_headers(disk: &dyn Disk, numbers: &[u32]) -> Result<(Option<Key>, Vec<u3
         }
     }
     Ok((key, bad))
+}
+
+/// The bytes of a segment's header; zeros when there are none.
+fn head(file: &dyn DiskFile) -> std::io::Result<[u8; SEGMENT_HEADER]> {
+    let mut head = [0; SEGMENT_HEADER];
+    if file.len()? >= SEGMENT_HEADER as u64 {
+        read_exact_at(file, &mut head, 0)?;
+    }
+    Ok(head)
 }
 
 /// Whether no segment has more than a header: a power cut can leave the first one so.
@@ -161,10 +168,9 @@ fn settle(segments: &Segments, from: Place) -> Result<u64, StoreError> {
     let mut walk = Walk::new(&*file, &segments.key, from, true).map_err(failed)?;
     while let Some(found) = walk.next().map_err(failed)? {
         match found {
-            Found::Record { end, commit: Some(commit), offset } => match Commit::decode(&commit) {
-                Ok(commit) => commits.push((commit.group, end)),
-                Err(_) => damage.push(offset),
-            },
+            Found::Record { end, commit: Some(commit), .. } => {
+                commits.push((decode(&commit)?.group, end));
+            }
             Found::Record { .. } => {}
             Found::Damage { offset, .. } => damage.push(offset),
         }
@@ -244,8 +250,7 @@ fn apply(
         let (place, commit) = match found {
             Found::Record { offset, .. } | Found::Damage { offset, .. } if offset >= end => break,
             Found::Record { commit: None, .. } => continue,
-            Found::Record { commit: Some(bytes), end, .. } => (end, Commit::decode(&bytes).ok()),
-            Found::Damage { offset, .. } if walk.is_blank_from(offset).map_err(failed)? => break,
+            Found::Record { commit: Some(bytes), end, .. } => (end, Some(decode(&bytes)?)),
             Found::Damage { offset, .. } => (offset, None),
         };
         let place = Place { segment: from.segment, offset: place };
@@ -270,6 +275,15 @@ fn apply(
         None => tables.finish(&state)?,
     }
     txn.commit().map_err(index)
+}
+
+/// A commit that is as it was written, and says what this release does not understand, was written
+/// by another one. To leave it out would lose mail.
+fn decode(commit: &[u8]) -> Result<Commit, StoreError> {
+    Commit::decode(commit).map_err(|_| {
+        let text = "a record is of a newer release: update this box";
+        StoreError::Damaged(text.to_owned())
+    })
 }
 
 fn length(segments: &Segments, segment: u32) -> Result<u64, StoreError> {

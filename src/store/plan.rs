@@ -2,6 +2,7 @@
 //! numbers, and becomes events, which are brought into the (uncommitted) index at once, so that
 //! what follows sees them. When an operation cannot be done, the whole attempt is thrown away.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use jiff::Timestamp;
@@ -12,10 +13,12 @@ use super::body::{Body, Packed, Placed};
 use super::error::StoreError;
 use super::event::{ChunkRef, Event, storable};
 use super::quota::Quota;
+use super::threads::{self, IdHash, ThreadId};
 use super::types::{
     AccountId, Change, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
     QueueRecord,
 };
+use crate::mail::threading::MessageId;
 use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid, UidValidity};
 
 /// What is going to be written before the commit.
@@ -46,9 +49,12 @@ impl<W: Writing> Planner<'_, '_, W> {
 
     fn op(&mut self, op: &Op) -> Result<Outcome, StoreError> {
         match op {
-            Op::Add { mailbox, content, body, flags, internal_date } => {
+            Op::Add { mailbox, content, body, own, flags, internal_date } => {
                 self.know(body)?;
-                self.add(*mailbox, content.clone(), flags, storable(*internal_date))
+                let account = self.mailbox(*mailbox)?.account;
+                let thread = self.thread(account, body, own.as_ref())?;
+                let content = content.clone();
+                self.add(*mailbox, content, thread, flags, storable(*internal_date))
             }
             Op::SetFlags { mailbox, uids, change, unchanged_since } => {
                 self.set_flags(*mailbox, uids, change, *unchanged_since)
@@ -86,6 +92,7 @@ impl<W: Writing> Planner<'_, '_, W> {
             Op::Dequeue(id) => self.emit(Event::Dequeued(*id)),
             Op::PutSetting(key, value) => self.emit(Event::Setting(key.clone(), value.clone())),
             Op::DeleteSetting(key) => self.emit(Event::SettingDeleted(key.clone())),
+            Op::ForgetAccount(account) => self.emit(Event::AccountGone(*account)),
             Op::Carry(carry, ends) => self.carry(carry, *ends),
         }
     }
@@ -94,17 +101,40 @@ impl<W: Writing> Planner<'_, '_, W> {
         &mut self,
         mailbox: MailboxId,
         content: Content,
+        thread: ThreadId,
         flags: &Flags,
         internal_date: Timestamp,
     ) -> Result<Outcome, StoreError> {
         let row = self.mailbox(mailbox)?;
         let (uid, modseq) = (free_uid(&row)?, next_modseq(&row));
         let (flags, save_date) = (flags.clone(), storable(self.now));
-        let message = Message { uid, modseq, flags, internal_date, save_date, content };
+        let thread = Some(thread);
+        let message = Message { uid, modseq, flags, internal_date, save_date, content, thread };
         self.changed(row.account, Some(mailbox));
         self.emit(Event::Message(mailbox, message))?;
         self.check_quota(row.account)?;
         Ok(Outcome::Added { uid_validity: row.uid_validity, uid, modseq })
+    }
+
+    /// The thread a message belongs to; the ids it names belong to it from now on.
+    fn thread(
+        &mut self,
+        account: AccountId,
+        body: &Body,
+        own: Option<&MessageId>,
+    ) -> Result<ThreadId, StoreError> {
+        let (mut found, mut new) = (None, Vec::new());
+        for id in threads::hashes(&self.state.key, body.threading(), own) {
+            match self.tables.thread(account, id)? {
+                Some(thread) => found = found.or(Some(thread)),
+                None => new.push(id),
+            }
+        }
+        let thread = found.unwrap_or(ThreadId::of(body.id()));
+        if !new.is_empty() {
+            self.emit(Event::Thread(account, thread, new))?;
+        }
+        Ok(thread)
     }
 
     fn set_flags(
@@ -279,6 +309,19 @@ impl<W: Writing> Planner<'_, '_, W> {
                 Some(value) => self.emit(Event::Setting(key.clone(), value)),
                 None => end(self, Event::SettingDeleted(key.clone())),
             },
+            Carry::Thread(account, ids) => {
+                let mut known = BTreeMap::<ThreadId, Vec<IdHash>>::new();
+                for id in ids {
+                    if let Some(thread) = self.tables.thread(*account, *id)? {
+                        known.entry(thread).or_default().push(*id);
+                    }
+                }
+                for (thread, ids) in known {
+                    self.emit(Event::Thread(*account, thread, ids))?;
+                }
+                Ok(Outcome::Done)
+            }
+            Carry::AccountGone(account) => end(self, Event::AccountGone(*account)),
             Carry::Body(id, chunks) => {
                 let Some(mut stored) = self.tables.body(*id)?.place else {
                     return Ok(Outcome::Done);

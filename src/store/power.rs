@@ -16,7 +16,7 @@ use super::body::{Body, CHUNK, Lump, Packed, Parts};
 use super::compact::{compact, survey};
 use super::error::{StoreError, disk};
 use super::event::{Hash, PartUse};
-use super::model::{Model, NOW, Numbers, some_flags};
+use super::model::{KEY, Model, NOW, Numbers, some_flags};
 use super::open;
 use super::segment;
 use super::sim::{Rng, SimDisk};
@@ -24,6 +24,7 @@ use super::transfer::{Piece, Splitter};
 use super::types::{AccountId, BodyId, FlagChange, MailboxId, QueueId};
 use super::writer::Writer;
 use crate::clock::{Clock, ClockTrust};
+use crate::mail::threading::HeaderHead;
 use crate::mail::{ModSeq, SpecialUse, Uid};
 
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub(super) fn options() -> Options {
 }
 
 pub(super) fn open(disk: &SimDisk, rebuild: bool) -> Result<Writer, open::Refused> {
-    open::open(Arc::new(disk.clone()), &options(), [7; 32], rebuild)
+    open::open(Arc::new(disk.clone()), &options(), KEY, rebuild)
 }
 
 /// A body of these bytes, as [`super::BodyWriter`] makes it.
@@ -90,7 +91,9 @@ pub(super) fn body_of(writer: &mut Writer, bytes: &[u8]) -> Result<Body, StoreEr
         });
     }
     let id = BodyId(writer.shared.next_body.fetch_add(1, Ordering::Relaxed));
-    Ok(Body::new(id, bytes.len() as u64, parts))
+    let mut head = HeaderHead::default();
+    head.pass(bytes);
+    Ok(Body::new(id, bytes.len() as u64, head.threading(), parts))
 }
 
 /// A store, what it must hold, and what it may hold besides.
@@ -217,6 +220,11 @@ impl Trial {
             text.extend(attachment(file, width));
             text.extend(b"--end\r\n");
             text
+        } else if self.rng.once_in(3) {
+            // One that belongs to a thread with others.
+            let mut id = || format!("<{}@x>", self.rng.below(40));
+            let header = format!("Message-ID: {}\r\nReferences: {} {}\r\n\r\n", id(), id(), id());
+            [header.into_bytes(), self.random_bytes()].concat()
         } else {
             self.random_bytes()
         };

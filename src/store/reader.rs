@@ -11,8 +11,8 @@ use super::disk::DiskFile;
 use super::error::StoreError;
 use super::event::{ChunkRef, PartUse, Stored};
 use super::index::Places;
+use super::shared::Shared;
 use super::types::{BodyId, Content};
-use super::writer::Shared;
 
 /// How often the place of a body is asked for once more when compaction has just moved it.
 const TRIES: usize = 5;

@@ -5,7 +5,7 @@
 use super::error::StoreError;
 
 /// Format of segments and records written by this release.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 /// Bytes at the head of a segment.
 pub(super) const SEGMENT_HEADER: usize = 64;
 /// Bytes before a record's payload.

@@ -126,9 +126,15 @@ impl Segments {
         SegmentHeader::Known(self.key)
     }
 
-    /// Counts a failure of the disk.
+    /// Counts a failure of the disk; a full one has not failed.
     pub(super) fn failed(&self, doing: &'static str, error: io::Error) -> StoreError {
-        self.io_errors.fetch_add(1, Ordering::Relaxed);
+        let full = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        );
+        if !full {
+            self.io_errors.fetch_add(1, Ordering::Relaxed);
+        }
         disk(doing, error)
     }
 
@@ -249,6 +255,11 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// Ends earlier: what is behind may be half-written, or cut off, at this moment.
+    pub(super) fn until(self, end: u64) -> Self {
+        Self { end: self.end.min(end), ..self }
+    }
+
     /// The next thing, or nothing at the end of the segment.
     pub(super) fn next(&mut self) -> io::Result<Option<Found>> {
         let offset = self.offset;
@@ -274,18 +285,6 @@ impl<'a> Walk<'a> {
         }
         self.offset = self.resync(offset + 1)?;
         Ok(Some(Found::Damage { offset, end: self.offset }))
-    }
-
-    /// Whether the segment is nothing but zeros from here: written ahead and never used.
-    pub(super) fn is_blank_from(&mut self, mut offset: u64) -> io::Result<bool> {
-        while offset < self.end {
-            let bytes = self.bytes(offset, WINDOW / 2)?;
-            if bytes.iter().any(|byte| *byte != 0) {
-                return Ok(false);
-            }
-            offset += bytes.len() as u64;
-        }
-        Ok(true)
     }
 
     /// The first bytes of the payload of a record that was found at this place.

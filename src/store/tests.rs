@@ -5,9 +5,11 @@ use std::io::Read;
 use jiff::Timestamp;
 
 use super::*;
+use crate::mail::threading::Threading;
 use crate::mail::{Flag, Flags, SystemFlag};
 
 mod numbers;
+mod threads;
 
 pub(super) const ALICE: AccountId = AccountId(7);
 
@@ -168,6 +170,7 @@ mod encoding {
     use super::super::model::some_flags;
     use super::super::packing;
     use super::super::record::{self, Header, Kind, Place, RECORD_HEADER};
+    use super::super::threads::{IdHash, ThreadId};
     use super::super::transfer::Form;
     use super::*;
     use prop::collection::vec;
@@ -214,12 +217,16 @@ mod encoding {
         let queued = (any::<u64>(), content(), bytes()).prop_map(|(id, content, state)| {
             Event::Queued(QueueRecord { id: QueueId(id), content, state })
         });
-        let message = (mailbox(), uid(), modseq(), flags(), date(), date(), content()).prop_map(
-            |(mailbox, uid, modseq, flags, internal_date, save_date, content)| {
-                let message = Message { uid, modseq, flags, internal_date, save_date, content };
-                Event::Message(mailbox, message)
-            },
-        );
+        let thread = || (1..u64::MAX).prop_map(ThreadId);
+        let dates = (date(), date());
+        let row = (uid(), modseq(), flags(), dates, content(), proptest::option::of(thread()));
+        let message = (mailbox(), row).prop_map(|(mailbox, row)| {
+            let (uid, modseq, flags, (internal_date, save_date), content, thread) = row;
+            let message = Message { uid, modseq, flags, internal_date, save_date, content, thread };
+            Event::Message(mailbox, message)
+        });
+        let account = || any::<u32>().prop_map(AccountId);
+        let ids = vec(any::<[u8; 8]>().prop_map(IdHash), 0..4);
         let counters =
             any::<(u32, u64, u64, u32)>().prop_map(|(mailbox, body, queue, validity)| {
                 Event::Counters(Counters { mailbox, body, queue, uid_validity: validity })
@@ -237,6 +244,8 @@ mod encoding {
             queued,
             (any::<u64>(), bytes()).prop_map(|(id, state)| Event::QueueState(QueueId(id), state)),
             any::<u64>().prop_map(|id| Event::Dequeued(QueueId(id))),
+            (account(), thread(), ids).prop_map(|(a, t, ids)| Event::Thread(a, t, ids)),
+            account().prop_map(Event::AccountGone),
             (".{0,9}", bytes()).prop_map(|(key, value)| Event::Setting(key, value)),
             ".{0,9}".prop_map(Event::SettingDeleted),
         ]
@@ -259,11 +268,11 @@ mod encoding {
         fn any_bytes_are_decoded_without_panic(bytes in vec(any::<u8>(), 0..300)) {
             let _ = Commit::decode(&bytes);
             let _ = packing::unpack_commit(&bytes);
-            let _ = index::mailbox_row(MailboxId(1), &bytes);
-            let _ = index::message_row(1, &bytes);
-            let _ = index::body_row(&bytes);
-            let _ = index::part_row(&bytes);
-            let _ = index::queue_row(QueueId(1), &bytes);
+            let _ = rows::mailbox_row(MailboxId(1), &bytes);
+            let _ = rows::message_row(1, &bytes);
+            let _ = rows::body_row(&bytes);
+            let _ = rows::part_row(&bytes);
+            let _ = rows::queue_row(QueueId(1), &bytes);
             if let Some(head) = bytes.first_chunk() {
                 let place = Place { segment: 1, offset: 64 };
                 prop_assert_eq!(Header::parse(&[7; 32], place, head), None);
@@ -316,7 +325,7 @@ async fn a_commit_does_not_wait_for_those_who_still_send() {
         || super::body::Packed::part(&super::packing::Dictionaries::new(), b"a chunk").unwrap();
     let chunks = vec![super::body::Lump::Packed(packed())];
     let parts = super::body::Parts { chunks, ..super::body::Parts::default() };
-    let body = Body::new(BodyId(99), 7, parts);
+    let body = Body::new(BodyId(99), 7, Threading::default(), parts);
     let mut batch = Batch::new();
     batch.add_message(MailboxId(1), b"", &body, Flags::none(), Timestamp::UNIX_EPOCH);
     commands.send(Command::Commit { batch, reply }).await.unwrap();

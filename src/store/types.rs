@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::keeper::Background;
+use super::threads::ThreadId;
 use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid, UidValidity};
 
 /// An account's number; given once, never reused.
@@ -78,6 +79,8 @@ pub struct Message {
     pub save_date: Timestamp,
     /// Where its bytes are.
     pub content: Content,
+    /// What it belongs to; nothing when a release before threads took it in.
+    pub thread: Option<ThreadId>,
 }
 
 /// The bytes of a message: a prefix of our own trace fields, then what was received. One body can

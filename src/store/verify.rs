@@ -8,8 +8,8 @@ use super::error::StoreError;
 use super::event::ChunkRef;
 use super::record::{Place, SEGMENT_HEADER, SegmentHeader};
 use super::segment::{self, Found, Walk};
+use super::shared::Shared;
 use super::types::{Damage, MailboxId, Verify};
-use super::writer::Shared;
 use crate::mail::Uid;
 
 /// Bytes that are read between two rests.
@@ -20,7 +20,6 @@ pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {
     let segments = &shared.segments;
     let failed = |error| segments.failed("read a segment", error);
     let mut verify = Verify::default();
-    let mut blank = Vec::new();
     // What is behind the last commit may be half-written at this moment.
     let Some(end) = shared.index.state()?.map(|state| state.position) else { return Ok(verify) };
     let numbers = segment::numbers(&*segments.disk).map_err(failed)?;
@@ -38,30 +37,21 @@ pub(super) fn verify(shared: &Shared) -> Result<Verify, StoreError> {
         }
         let place = Place { segment: number, offset: 0 };
         let mut walk = Walk::new(&*file, &segments.key, place, true).map_err(failed)?;
+        if number == end.segment {
+            walk = walk.until(end.offset);
+        }
         while let Some(found) = walk.next().map_err(failed)? {
             match found {
-                Found::Record { offset, .. } | Found::Damage { offset, .. }
-                    if number == end.segment && offset >= end.offset =>
-                {
-                    break;
-                }
                 Found::Record { offset, end, .. } => {
                     verify.records += 1;
                     verify.bytes += end - offset;
                 }
                 Found::Damage { offset, end } => {
-                    let damage = Damage { segment: number, offset, len: end - offset };
-                    let unused = walk.is_blank_from(offset).map_err(failed)?;
-                    let list = if unused { &mut blank } else { &mut verify.damage };
-                    list.push(damage);
+                    verify.damage.push(Damage { segment: number, offset, len: end - offset });
                 }
             }
         }
         verify.segments += 1;
-    }
-    // Zeros at the end of a segment were written ahead, unless something should be there.
-    if messages_in(shared, &blank)?.len() > messages_in(shared, &[])?.len() {
-        verify.damage.append(&mut blank);
     }
     verify.messages = messages_in(shared, &verify.damage)?;
     Ok(verify)
@@ -78,19 +68,18 @@ pub(super) fn scrub(
     let failed = |error| segments.failed("read a segment", error);
     let end = shared.index.state()?.map(|state| state.position);
     let file = segments.file(segment)?;
-    let mut walk =
-        Walk::new(&*file, &segments.key, Place { segment, offset: 0 }, true).map_err(failed)?;
+    let start = Place { segment, offset: 0 };
+    let mut walk = Walk::new(&*file, &segments.key, start, true).map_err(failed)?;
+    if let Some(end) = end.filter(|end| end.segment == segment) {
+        walk = walk.until(end.offset);
+    }
     let (mut damage, mut since) = (0, 0);
     while let Some(found) = walk.next().map_err(failed)? {
         let (offset, behind, whole) = match found {
             Found::Record { offset, end, .. } => (offset, end, true),
             Found::Damage { offset, end } => (offset, end, false),
         };
-        // What is behind the last commit may be half-written at this moment.
-        if end.is_some_and(|end| end.segment == segment && offset >= end.offset) {
-            break;
-        }
-        if !whole && !walk.is_blank_from(offset).map_err(failed)? {
+        if !whole {
             segments.damaged(Place { segment, offset });
             damage += 1;
         }

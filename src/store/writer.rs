@@ -4,32 +4,30 @@
 //! is cut away, and after a failed sync it stops, because nothing can be known any more.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redb::Durability;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::Options;
 use super::apply::{State, Tables};
 use super::batch::Batch;
 use super::body::{Body, Packed, Placed};
-use super::changes::{self, KEPT, Recent, Touched};
+use super::changes::{self, Touched};
 use super::disk::DiskFile;
 use super::error::{StoreError, again};
-use super::event::{ChunkRef, Commit, Event, Hash};
-use super::index::{Index, index};
-use super::keeper::Background;
+use super::event::{ChunkRef, Commit, Event};
+use super::index::{FILE, index};
 use super::packing;
 use super::plan::{Planner, Writing};
 use super::record::{self, Kind, Place, RECORD_HEADER, SEGMENT_HEADER};
-use super::segment::{Pinned, Segments};
+use super::segment::Pinned;
+use super::shared::Shared;
+use super::sound;
 use super::types::{Change, Outcome};
-use crate::clock::SharedClock;
 
-/// Changes that a slow listener may be behind.
-const CHANGES: usize = 1024;
 /// Commands that may wait for the writer; with chunks of 128 KiB at most 8 MiB.
 pub(super) const WAITING: usize = 64;
 /// Commands, batches or chunks, between two syncs at most: the first batch must not wait until
@@ -42,111 +40,8 @@ const PATIENCE: (Duration, Duration) = (Duration::from_micros(500), Duration::fr
 /// Bytes the log's file grows by. A sync that need not grow the file writes no file system metadata,
 /// which is several times as much as a message.
 const AHEAD: u64 = 512 << 10;
-/// Speed of a usual card, and what no card is slower than for long, in bytes a second.
-const USUAL: u64 = 20 << 20;
-const SLOWEST: u64 = 1 << 20;
-/// Bytes written from which on a sync tells something of the card's speed.
-const SPEED_SAMPLE: u64 = 256 << 10;
 /// How long a look at the free space is believed.
 const FREE_SPACE_AGE: Duration = Duration::from_secs(1);
-
-/// What the writer and the readers share.
-pub(super) struct Shared {
-    pub(super) segments: Segments,
-    pub(super) index: Index,
-    pub(super) changes: broadcast::Sender<Change>,
-    pub(super) next_body: AtomicU64,
-    pub(super) recent: Recent,
-    /// Messages being taken in, which will be committed soon.
-    pub(super) coming: AtomicUsize,
-    pub(super) clock: SharedClock,
-    /// The store is being closed: housekeeping ends.
-    pub(super) closing: AtomicBool,
-    /// When somebody committed something; housekeeping does not count.
-    busy: Mutex<Instant>,
-    /// Bytes a second that the card has written lately.
-    speed: AtomicU64,
-    background: Mutex<Background>,
-    /// Held by whoever does the housekeeping.
-    pub(super) keeping: Mutex<()>,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("segments", &self.segments).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    pub(super) fn new(segments: Segments, index: Index, clock: SharedClock) -> Self {
-        let (changes, _) = broadcast::channel(CHANGES);
-        Self {
-            segments,
-            index,
-            changes,
-            next_body: AtomicU64::new(0),
-            recent: Recent::new(KEPT),
-            coming: AtomicUsize::new(0),
-            clock,
-            closing: AtomicBool::new(false),
-            busy: Mutex::new(Instant::now()),
-            speed: AtomicU64::new(USUAL),
-            background: Mutex::default(),
-            keeping: Mutex::default(),
-        }
-    }
-
-    /// Somebody commits something now.
-    pub(super) fn note_busy(&self) {
-        *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// How long the card takes to write so much.
-    pub(super) fn time_to_write(&self, bytes: u64) -> Duration {
-        let speed = self.speed.load(Ordering::Relaxed).max(SLOWEST);
-        Duration::from_micros(bytes.saturating_mul(1_000_000) / speed)
-    }
-
-    /// Notes what the card has just written, for [`Shared::time_to_write`].
-    fn note_speed(&self, bytes: u64, time: Duration) {
-        if bytes >= SPEED_SAMPLE {
-            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-            let new = bytes.saturating_mul(1_000_000) / micros;
-            let old = self.speed.load(Ordering::Relaxed);
-            self.speed.store(old / 4 * 3 + new / 4, Ordering::Relaxed);
-        }
-    }
-
-    /// How long nobody has committed anything.
-    pub(super) fn quiet_for(&self) -> Duration {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
-    }
-
-    /// Says what housekeeping does now.
-    pub(super) fn tell(&self, doing: Background) {
-        *self.background.lock().unwrap_or_else(PoisonError::into_inner) = doing;
-    }
-
-    /// What housekeeping does now.
-    pub(super) fn background(&self) -> Background {
-        *self.background.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A part that is in the store, kept from being moved away.
-    pub(super) fn pinned_part(&self, hash: Hash) -> Result<Option<Pinned>, StoreError> {
-        let Some(at) = self.index.part(hash)? else { return Ok(None) };
-        let pinned = self.segments.pins.pin(at);
-        // Once more: before it was pinned, its segment may have been removed.
-        Ok(if self.index.part(hash)? == Some(at) { Some(pinned) } else { None })
-    }
-
-    /// Whether these bytes can be read there. A card forgets, and mail that is accepted must not
-    /// depend on what it has forgotten.
-    pub(super) fn holds(&self, chunk: &ChunkRef, bytes: &[u8]) -> bool {
-        let file = self.segments.file(chunk.segment);
-        file.and_then(|file| self.segments.chunk(&*file, chunk)).is_ok_and(|found| found == bytes)
-    }
-}
 
 /// What the writer can be asked for.
 #[derive(Debug)]
@@ -159,6 +54,8 @@ pub(super) enum Command {
     Seal(oneshot::Sender<Result<u32, StoreError>>),
     /// Remove a segment that nothing needs any more; whether it is gone.
     Remove(u32, oneshot::Sender<Result<bool, StoreError>>),
+    /// Check every page of the index.
+    CheckIndex(oneshot::Sender<Result<(), StoreError>>),
     /// Commit the index and stop.
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -187,6 +84,7 @@ pub(super) async fn serve(mut writer: Writer, mut commands: mpsc::Receiver<Comma
                 Command::Commit { batch, reply } => batches.push((batch, reply)),
                 Command::Seal(reply) => drop(reply.send(writer.seal())),
                 Command::Remove(segment, reply) => drop(reply.send(writer.remove(segment))),
+                Command::CheckIndex(reply) => drop(reply.send(writer.check_index())),
                 Command::Close(reply) => {
                     commit(&mut writer, &mut batches);
                     let flushed = writer.flush();
@@ -236,6 +134,16 @@ fn commit(writer: &mut Writer, waiting: &mut Vec<(Batch, Reply)>) {
     }
 }
 
+/// Where the log ends.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) segment: u32,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) len: u64,
+    /// The segment was begun by an older release.
+    pub(super) outdated: bool,
+}
+
 /// The end of the log.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -247,6 +155,8 @@ pub(super) struct Writer {
     len: u64,
     /// The end of its file: zeros are written ahead.
     file_len: u64,
+    /// The segment was begun by an older release.
+    outdated: bool,
     /// Since when the index on disk is behind the log.
     behind_since: Option<Instant>,
     behind_bytes: u64,
@@ -260,13 +170,8 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Continues a segment at its end.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        options: Options,
-        segment: u32,
-        file: Arc<dyn DiskFile>,
-        len: u64,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, options: Options, end: End) -> Self {
+        let End { segment, file, len, outdated } = end;
         Self {
             shared,
             options,
@@ -274,6 +179,7 @@ impl Writer {
             file,
             len,
             file_len: len,
+            outdated,
             behind_since: None,
             behind_bytes: 0,
             unsynced: 0,
@@ -457,6 +363,23 @@ impl Writer {
         Ok(())
     }
 
+    /// Fails when the index on the disk is not what was written: then nothing is written any more,
+    /// and the next opening makes it anew.
+    fn check_index(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        let disk = &self.shared.segments.disk;
+        if sound::is_sound(disk) {
+            return Ok(());
+        }
+        let removed = disk.remove(FILE).and_then(|()| disk.sync_names());
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the damaged index stays; the next opening looks again");
+        }
+        let error = StoreError::Index("pages of it are not what was written".to_owned());
+        self.stop(&error);
+        Err(error)
+    }
+
     /// Begins another segment when there is something in this one; the number of the last one.
     pub(super) fn seal(&mut self) -> Result<u32, StoreError> {
         self.usable()?;
@@ -481,10 +404,8 @@ impl Writer {
     }
 
     fn begin_segment_if_full(&mut self) -> Result<(), StoreError> {
-        if self.len < self.options.segment_size || self.len == SEGMENT_HEADER as u64 {
-            return Ok(());
-        }
-        self.begin_segment()
+        let full = self.len >= self.options.segment_size && self.len > SEGMENT_HEADER as u64;
+        if full || self.outdated { self.begin_segment() } else { Ok(()) }
     }
 
     fn begin_segment(&mut self) -> Result<(), StoreError> {
@@ -499,6 +420,7 @@ impl Writer {
                 self.file = file;
                 self.len = SEGMENT_HEADER as u64;
                 self.file_len = self.len;
+                self.outdated = false;
                 Ok(())
             }
             Err(error) => {

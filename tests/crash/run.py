@@ -232,6 +232,11 @@ def large(options, work):
             office.start()
             starts.append(office.slowest)
             print(f"start {len(starts)}: {office.slowest * 1000:.0f} ms", flush=True)
+        office.kill()
+        os.remove(f"{office.data}/index.redb")
+        office.slowest = 0
+        office.start()
+        anew = office.slowest
         there = 0
         for person in PEOPLE:
             with Imap(office, person) as imap:
@@ -242,7 +247,7 @@ def large(options, work):
     finally:
         office.kill()
     print(f"crash: {there} messages, {size(office.data)}; starts after a kill took "
-          f"{min(starts) * 1000:.0f} to {max(starts) * 1000:.0f} ms")
+          f"{min(starts) * 1000:.0f} to {max(starts) * 1000:.0f} ms, with the index made anew {anew:.1f} s")
 
 
 if __name__ == "__main__":

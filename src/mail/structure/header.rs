@@ -36,7 +36,7 @@ pub fn fields(header: &[u8]) -> impl Iterator<Item = RawField<'_>> {
 /// Where the first field ends: at a line end that no blank follows.
 fn field_end(bytes: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(newline) = bytes.iter().skip(at).position(|b| *b == b'\n') {
+    while let Some(newline) = memchr::memchr(b'\n', bytes.get(at..).unwrap_or_default()) {
         at += newline + 1;
         if !matches!(bytes.get(at), Some(b' ' | b'\t')) {
             return at;

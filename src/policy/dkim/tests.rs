@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use mail_auth::{DkimResult, MessageAuthenticator};
+use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator};
 
 use super::*;
 use crate::dns::world::World;

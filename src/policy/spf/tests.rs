@@ -38,8 +38,8 @@ async fn ask(ip: &str, domain: &str) -> Spf {
     world.fail(&"fails.example.org".parse().unwrap(), true);
     let resolver = Resolver::new(&[world.local()]).unwrap();
     let domain = format!("{domain}.example.org").parse().unwrap();
-    let helo = "mail.example.org".parse().unwrap();
-    evaluate(&resolver, ip.parse().unwrap(), &domain, &format!("a@{domain}"), &helo).await
+    let helo = "mail.example.org";
+    evaluate(&resolver, ip.parse().unwrap(), &domain, &format!("a@{domain}"), helo).await
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::power::Trial;
-use super::super::writer::Shared;
+use super::super::shared::Shared;
 use super::*;
 
 const BOX: MailboxId = MailboxId(1);

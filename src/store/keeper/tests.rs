@@ -340,3 +340,31 @@ async fn a_segment_that_is_gone_is_told_as_damage() {
     let stats = store.stats().unwrap();
     assert_eq!((stats.damaged_records, stats.io_errors), (1, 0));
 }
+
+#[tokio::test]
+async fn a_rotten_index_stops_compaction_before_mail_is_lost_and_heals_at_the_next_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, inbox) = filled(dir.path(), 60).await;
+    let path = dir.path().join("index.redb");
+    let (store, refused) = tokio::task::spawn_blocking(move || {
+        // Written, so that it can rot.
+        store.verify().unwrap();
+        let mut index = std::fs::read(&path).unwrap();
+        for page in index.chunks_mut(4096).skip(1) {
+            page[17] ^= 4;
+        }
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &index, 0).unwrap();
+        let refused = store.keeper().compact();
+        (store, refused)
+    })
+    .await
+    .unwrap();
+    assert!(matches!(refused, Err(StoreError::Index(_))), "{refused:?}");
+    assert!(matches!(store.alive().await, Err(StoreError::Closed)), "it goes on writing");
+    drop(store);
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    assert_eq!(store.messages(inbox).unwrap().len(), 60);
+    let verified = tokio::task::spawn_blocking(move || store.verify()).await.unwrap().unwrap();
+    assert!(verified.damage.is_empty());
+}

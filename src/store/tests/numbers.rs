@@ -19,19 +19,19 @@ impl Clock for At {
     }
 }
 
-fn at(second: i64) -> Options {
+pub(super) fn at(second: i64) -> Options {
     let clock = Arc::new(At(Timestamp::from_second(second).unwrap()));
     Options { clock, ..Options::default() }
 }
 
 /// Closes and opens again, or makes the index anew.
-async fn again(store: Store, dir: &Path, rebuild: bool) -> Store {
+pub(super) async fn again(store: Store, dir: &Path, rebuild: bool) -> Store {
     store.close().await.unwrap();
     let open = if rebuild { Store::rebuild } else { Store::open };
     open(dir, at(50)).unwrap()
 }
 
-async fn create(store: &Store, name: &str) -> Mailbox {
+pub(super) async fn create(store: &Store, name: &str) -> Mailbox {
     let mut batch = Batch::new();
     batch.create_mailbox(ALICE, name.parse().unwrap(), None);
     match store.commit(batch).await.unwrap()[..] {
@@ -55,7 +55,7 @@ async fn expunge(store: &Store, mailbox: MailboxId, numbers: &[u32]) {
     store.commit(batch).await.unwrap();
 }
 
-fn uids(numbers: &[u32]) -> Vec<Uid> {
+pub(super) fn uids(numbers: &[u32]) -> Vec<Uid> {
     numbers.iter().map(|number| Uid::new(*number).unwrap()).collect()
 }
 
