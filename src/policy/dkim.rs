@@ -5,9 +5,9 @@
 //! enough for any DNS form. A message is read once, in small pieces: only its header is held in
 //! memory, so signing costs the same whatever the size of its attachments.
 
+pub mod rotation;
 pub mod verify;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -22,50 +22,33 @@ use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 
 use super::canonical::{BodyHash, Canon, Header};
-use crate::files::{create_private_folder, write_private};
+use crate::files::write_private;
 use crate::mail::Domain;
 use crate::mail::headers::author_domains;
+use rotation::Ring;
 pub(super) use verify::{Claim, MAX_SIGNATURES};
 
 /// The keys of all our domains; cheap to clone.
 #[derive(Clone)]
 pub struct SigningKeys {
-    domains: Arc<BTreeMap<Domain, DomainKeys>>,
+    ring: Arc<Ring>,
 }
 
 impl SigningKeys {
     /// Reads the keys in `folder`, making what is missing. Making an RSA key takes seconds on a
-    /// small board: call it where waiting is allowed. Keys are never replaced: the records were
-    /// published.
+    /// small board: call it where waiting is allowed. Keys are never replaced here, because their
+    /// records were published: see [`rotation`].
     pub fn open_or_create(folder: &Path, domains: &[Domain]) -> Result<Self, KeyError> {
-        let io = |source| KeyError::File { path: folder.to_owned(), source };
-        create_private_folder(folder).map_err(io)?;
-        let keys = domains.iter().map(|domain| {
-            let keys = DomainKeys::open_or_create(folder, domain)?;
-            Ok((domain.clone(), keys))
-        });
-        Ok(Self { domains: Arc::new(keys.collect::<Result<_, KeyError>>()?) })
+        Ok(Self { ring: Arc::new(Ring::open_or_create(folder, domains)?) })
     }
 
-    /// The TXT records to publish: name and value. A value longer than 255 bytes is to be split
-    /// into several strings by whoever writes the zone (RFC 6376 §3.6.2.2).
+    /// The TXT records of the keys that sign now: name and value.
     pub fn records(&self) -> Vec<(Domain, String)> {
-        let mut records = Vec::new();
-        for (domain, keys) in self.domains.iter() {
-            for (selector, value) in [
-                (RSA_SELECTOR, format!("v=DKIM1; k=rsa; p={}", BASE64.encode(keys.rsa_public()))),
-                (
-                    ED25519_SELECTOR,
-                    format!("v=DKIM1; k=ed25519; p={}", BASE64.encode(keys.ed25519.public_key())),
-                ),
-            ] {
-                // A domain so long that no name fits below it cannot publish a key at all.
-                if let Ok(name) = domain.child(&format!("{selector}._domainkey")) {
-                    records.push((name, value));
-                }
-            }
-        }
-        records
+        let domains = self.ring.domains().into_iter();
+        domains
+            .filter_map(|d| self.ring.present(&d).map(|keys| keys.records(&d)))
+            .flatten()
+            .collect()
     }
 
     /// The DKIM-Signature fields to put on top of a message, or nothing when its author's domain
@@ -81,9 +64,7 @@ impl SigningKeys {
         let body = hash_body(&rest, &mut message)?;
         let (names, signed) = header.select(SIGNED);
         let mut fields = Vec::new();
-        for (algorithm, selector) in
-            [("rsa-sha256", RSA_SELECTOR), ("ed25519-sha256", ED25519_SELECTOR)]
-        {
+        for (algorithm, selector) in ["rsa-sha256", "ed25519-sha256"].iter().zip(keys.selectors()) {
             let time = at.map(|at| format!(" t={};", at.as_second())).unwrap_or_default();
             let field = format!(
                 "DKIM-Signature: v=1; a={algorithm}; c=relaxed/relaxed; d={domain};\r\n\
@@ -93,7 +74,7 @@ impl SigningKeys {
             // The signature covers its own field with an empty b=, without line end (§3.7).
             let mut covered = signed.clone();
             covered.extend(Canon::Relaxed.field(field.as_bytes()));
-            let signature = match algorithm {
+            let signature = match *algorithm {
                 "rsa-sha256" => keys.sign_rsa(&covered)?,
                 // RFC 8463 §3: the hash is what Ed25519 signs.
                 _ => keys.ed25519.sign(digest(&SHA256, &covered).as_ref()).as_ref().to_vec(),
@@ -105,21 +86,17 @@ impl SigningKeys {
         Ok(Some(fields))
     }
 
-    /// An RSA signature in the name of one of our domains; nothing when it is not ours.
-    pub(super) fn sign_bytes(
-        &self,
-        domain: &Domain,
-        bytes: &[u8],
-    ) -> Result<Option<Vec<u8>>, SignError> {
-        self.domains.get(domain).map(|keys| keys.sign_rsa(bytes)).transpose()
+    /// The keys that sign in the name of one of our domains.
+    pub(super) fn of(&self, domain: &Domain) -> Option<Arc<DomainKeys>> {
+        self.ring.present(domain)
     }
 
     /// The keys of the one domain in the one From field; nothing for a foreign domain.
-    fn author(&self, header: &Header<'_>) -> Option<(&Domain, &DomainKeys)> {
+    fn author(&self, header: &Header<'_>) -> Option<(Domain, Arc<DomainKeys>)> {
         let mut fields = header.named("from");
         let (Some(from), None) = (fields.next(), fields.next()) else { return None };
         match author_domains(from.value())?.as_slice() {
-            [domain] => self.domains.get_key_value(domain),
+            [domain] => self.of(domain).map(|keys| (domain.clone(), keys)),
             _ => None,
         }
     }
@@ -127,7 +104,7 @@ impl SigningKeys {
 
 impl std::fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.domains.keys()).finish()
+        f.debug_list().entries(self.ring.domains()).finish()
     }
 }
 
@@ -154,6 +131,17 @@ pub enum KeyError {
         /// Why, in words.
         reason: String,
     },
+    /// It is not known which key signs.
+    #[error(
+        "{path} cannot be read ({reason}): restore it from a backup. Without it the box signs with \
+         its first keys; remove it only if their records are published"
+    )]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// Why, in words.
+        reason: String,
+    },
     /// No key could be made.
     #[error("no DKIM key could be made: {0}")]
     Generate(String),
@@ -174,31 +162,58 @@ pub enum SignError {
     Key,
 }
 
-/// Both keys of one domain.
-struct DomainKeys {
+/// A pair of keys of one domain.
+pub(super) struct DomainKeys {
+    number: u32,
     rsa: RsaKeyPair,
     ed25519: Ed25519KeyPair,
 }
 
 impl DomainKeys {
-    fn open_or_create(folder: &Path, domain: &Domain) -> Result<Self, KeyError> {
+    fn open_or_create(folder: &Path, domain: &Domain, number: u32) -> Result<Self, KeyError> {
         let damaged = |path: &Path, reason: ring::error::KeyRejected| KeyError::Damaged {
             path: path.to_owned(),
             reason: reason.to_string(),
         };
-        let path = folder.join(format!("{RSA_SELECTOR}.{domain}.der"));
+        let [path, second] = Self::paths(folder, domain, number);
         let der = read_or_make(&path, || {
             let pair = DkimKeyPair::generate_rsa(RSA_BITS);
             pair.map(|pair| pair.into_inner().0).map_err(|error| error.to_string())
         })?;
         let rsa = RsaKeyPair::from_der(&der).map_err(|reason| damaged(&path, reason))?;
-        let path = folder.join(format!("{ED25519_SELECTOR}.{domain}.der"));
+        let path = second;
         let der = read_or_make(&path, || {
             let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
             made.map(|der| der.as_ref().to_vec()).map_err(|error| error.to_string())
         })?;
         let ed25519 = Ed25519KeyPair::from_pkcs8(&der).map_err(|reason| damaged(&path, reason))?;
-        Ok(Self { rsa, ed25519 })
+        Ok(Self { number, rsa, ed25519 })
+    }
+
+    /// The files of the RSA and of the Ed25519 key.
+    fn paths(folder: &Path, domain: &Domain, number: u32) -> [PathBuf; 2] {
+        selectors(number).map(|selector| folder.join(format!("{selector}.{domain}.der")))
+    }
+
+    /// The selectors of the RSA and of the Ed25519 key.
+    pub(super) fn selectors(&self) -> [String; 2] {
+        selectors(self.number)
+    }
+
+    /// The records to publish. A domain so long that no name fits below it cannot publish any.
+    fn records(&self, domain: &Domain) -> Vec<(Domain, String)> {
+        let [rsa, ed25519] = self.selectors();
+        let values = [
+            (rsa, format!("v=DKIM1; k=rsa; p={}", BASE64.encode(self.rsa_public()))),
+            (
+                ed25519,
+                format!("v=DKIM1; k=ed25519; p={}", BASE64.encode(self.ed25519.public_key())),
+            ),
+        ];
+        let named = values.into_iter().filter_map(|(selector, value)| {
+            Some((domain.child(&format!("{selector}._domainkey")).ok()?, value))
+        });
+        named.collect()
     }
 
     /// The public key as a `SubjectPublicKeyInfo`, the form every verifier takes.
@@ -208,7 +223,7 @@ impl DomainKeys {
         der(0x30, &[RSA_ENCRYPTION, bits.as_slice()].concat())
     }
 
-    fn sign_rsa(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+    pub(super) fn sign_rsa(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let mut signature = vec![0; self.rsa.public().modulus_len()];
         self.rsa
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
@@ -230,6 +245,11 @@ pub(super) fn hash_body(begin: &[u8], message: &mut impl Read) -> Result<String,
             Err(error) => return Err(SignError::Read(error)),
         }
     }
+}
+
+/// The selectors of a pair of keys.
+fn selectors(number: u32) -> [String; 2] {
+    [format!("pb{number}r"), format!("pb{number}e")]
 }
 
 /// The header block with its last CRLF, and what was read of the body by then.
@@ -304,8 +324,6 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     element
 }
 
-pub(super) const RSA_SELECTOR: &str = "pb1r";
-const ED25519_SELECTOR: &str = "pb1e";
 /// RFC 8301 §3.2: 2048 bits should be used, and fit one TXT record.
 const RSA_BITS: usize = 2048;
 /// A header larger than this is an attack, or no mail.

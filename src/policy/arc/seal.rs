@@ -8,9 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 
 use super::super::canonical::{Canon, Header};
-use super::super::dkim::{
-    RSA_SELECTOR, SIGNED, SignError, SigningKeys, fold, hash_body, read_header,
-};
+use super::super::dkim::{SIGNED, SignError, SigningKeys, fold, hash_body, read_header};
 use super::super::results::Recorded;
 use super::super::tags::Tags;
 use super::{MAX_SETS, MESSAGE, RESULTS, SEAL};
@@ -51,17 +49,19 @@ impl SigningKeys {
         let number = before + 1;
         let time = at.map(|at| format!(" t={};", at.as_second())).unwrap_or_default();
 
+        let Some(keys) = self.of(domain) else { return Ok(None) };
+        let [selector, _] = keys.selectors();
         let results =
             format!("ARC-Authentication-Results: i={number}; {authserv_id}{}", recorded.results);
         let (names, mut covered) = header.select(&plain());
         let message_signature = format!(
             "ARC-Message-Signature: i={number}; a=rsa-sha256; c=relaxed/relaxed;\r\n\
-             \td={domain}; s={RSA_SELECTOR};{time}\r\n\th={};\r\n\tbh={};\r\n\tb=",
+             \td={domain}; s={selector};{time}\r\n\th={};\r\n\tbh={};\r\n\tb=",
             names.join(":\r\n\t "),
             hash_body(&rest, &mut message)?,
         );
         covered.extend(Canon::Relaxed.field(message_signature.as_bytes()));
-        let Some(signature) = self.sign_bytes(domain, &covered)? else { return Ok(None) };
+        let signature = keys.sign_rsa(&covered)?;
         let message_signature = message_signature + &fold(&BASE64.encode(signature));
 
         // A seal on a broken chain covers its own set alone (§5.1.2).
@@ -72,10 +72,10 @@ impl SigningKeys {
         }
         let seal = format!(
             "ARC-Seal: i={number}; a=rsa-sha256; cv={validation};\r\n\
-             \td={domain}; s={RSA_SELECTOR};{time}\r\n\tb="
+             \td={domain}; s={selector};{time}\r\n\tb="
         );
         covered.extend(Canon::Relaxed.field(seal.as_bytes()));
-        let Some(signature) = self.sign_bytes(domain, &covered)? else { return Ok(None) };
+        let signature = keys.sign_rsa(&covered)?;
         let seal = seal + &fold(&BASE64.encode(signature));
         Ok(Some(format!("{seal}\r\n{message_signature}\r\n{results}\r\n").into_bytes()))
     }
