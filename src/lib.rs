@@ -11,7 +11,8 @@
 //! 7. [`imap`] and [`pop3`] hand it to the phone, which is told at once when it waits in IDLE.
 //!
 //! Beside that path: [`config`] and [`setup`] (what the owner decided), [`accounts`] (who lives
-//! here), [`search`] (which messages hold a text), [`archive`] (old mail in, all mail out), [`files`] (kept whole and private), [`selfcheck`] and [`panel`] (is all well, and the light that says so), [`web`] (wizard and
+//! here), [`search`] (which messages hold a text), [`archive`] (old mail in, all mail out), [`files`] (kept whole and private), [`reports`] (what mail hosts tell each other),
+//! [`selfcheck`] and [`panel`] (is all well, and the light that says so), [`web`] (wizard and
 //! status), [`office`], [`control`] and [`appliance`] (all of it opened, commanded and run).
 //!
 //! # Invariants
@@ -41,6 +42,7 @@ pub mod panel;
 pub mod policy;
 pub mod pop3;
 pub mod queue;
+pub mod reports;
 pub mod search;
 pub mod selfcheck;
 pub mod setup;

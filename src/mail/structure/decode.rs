@@ -63,14 +63,7 @@ enum Transfer {
 impl TextDecoder {
     /// For a part's own transfer encoding and charset; unknown ones are passed through.
     pub fn new(part: &Part) -> Self {
-        let encoding = part.encoding.as_deref().unwrap_or_default();
-        let transfer = if encoding.eq_ignore_ascii_case(b"base64") {
-            Transfer::Base64 { bits: 0, count: 0 }
-        } else if encoding.eq_ignore_ascii_case(b"quoted-printable") {
-            Transfer::QuotedPrintable(Vec::new())
-        } else {
-            Transfer::Identity
-        };
+        let transfer = Transfer::of(part);
         let charset = part.charset();
         // Undeclared UTF-8 is more common than anything else beyond ASCII.
         let utf8 = matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii" | "ascii");
@@ -80,13 +73,7 @@ impl TextDecoder {
 
     /// Takes raw bytes; gives text once there is enough of it.
     pub fn feed(&mut self, raw: &[u8]) -> Option<String> {
-        match &mut self.transfer {
-            Transfer::Identity => self.bytes.extend_from_slice(raw),
-            Transfer::Base64 { bits, count } => base64(raw, bits, count, &mut self.bytes),
-            Transfer::QuotedPrintable(escape) => {
-                quoted_printable(raw, escape, &mut self.bytes);
-            }
-        }
+        self.transfer.feed(raw, &mut self.bytes);
         if self.bytes.len() < PIECE {
             return None;
         }
@@ -110,6 +97,42 @@ impl TextDecoder {
         match self.charset {
             Some(decode) => decode(bytes),
             None => String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+}
+
+/// Undoes the transfer encoding of one part, whatever its bytes are.
+pub struct BodyDecoder(Transfer);
+
+impl BodyDecoder {
+    /// For a part's own transfer encoding; an unknown one is passed through.
+    pub fn new(part: &Part) -> Self {
+        Self(Transfer::of(part))
+    }
+
+    /// Takes raw bytes, and appends what they stand for to `out`.
+    pub fn feed(&mut self, raw: &[u8], out: &mut Vec<u8>) {
+        self.0.feed(raw, out);
+    }
+}
+
+impl Transfer {
+    fn of(part: &Part) -> Self {
+        let encoding = part.encoding.as_deref().unwrap_or_default();
+        if encoding.eq_ignore_ascii_case(b"base64") {
+            Self::Base64 { bits: 0, count: 0 }
+        } else if encoding.eq_ignore_ascii_case(b"quoted-printable") {
+            Self::QuotedPrintable(Vec::new())
+        } else {
+            Self::Identity
+        }
+    }
+
+    fn feed(&mut self, raw: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Identity => out.extend_from_slice(raw),
+            Self::Base64 { bits, count } => base64(raw, bits, count, out),
+            Self::QuotedPrintable(escape) => quoted_printable(raw, escape, out),
         }
     }
 }

@@ -12,7 +12,7 @@ mod scan;
 use std::io::{self, Read};
 use std::ops::Range;
 
-pub use decode::{TextDecoder, header_text, moment, sent_date};
+pub use decode::{BodyDecoder, TextDecoder, header_text, moment, sent_date};
 pub use fields::{Disposition, MediaType, Parameter};
 pub use header::{RawField, fields};
 pub use people::Mailbox;

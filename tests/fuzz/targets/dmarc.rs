@@ -1,0 +1,4 @@
+//! A DMARC report of any bytes is read within the limits, or refused.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pillarbox::reports::fuzz::dmarc(bytes));
