@@ -177,6 +177,7 @@ impl Appliance {
         tasks.spawn(keep_house(office.store().clone(), stop.clone()));
         let (index, mail) = (Arc::clone(office.search()), office.store().clone());
         tasks.spawn(search::follow(index, mail, stop.clone()));
+        tasks.spawn(office.mail_reports().clone().follow(stop.clone()));
         tasks.spawn(check_regularly(Arc::clone(&office), Arc::clone(&recheck), stop.clone()));
         if let Some(folder) = options.seed.as_deref().and_then(Path::parent) {
             tasks.spawn(banner::keep(

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::accounts::Password;
@@ -17,10 +17,10 @@ use crate::archive::ArchiveError;
 use crate::control::{self, AccountCommand, QueueCommand, Request};
 use crate::mail::Address;
 use crate::selfcheck;
-use crate::selfcheck::records::Record;
 use crate::store::{OpenError, StoreError};
 
 mod archive;
+mod dns;
 mod quota;
 mod show;
 mod store;
@@ -53,9 +53,12 @@ enum Command {
                       Example:\n  pillarbox check --only dns.mx --only auth.spf"
     )]
     Check(CheckArgs),
-    /// Show the DNS records to publish
-    #[command(after_help = "Example:\n  pillarbox dns --format zone")]
-    Dns(DnsArgs),
+    /// Show the DNS records to publish; change the signing keys
+    #[command(after_help = "Examples:\n  pillarbox dns --format zone\n  pillarbox dns rotate")]
+    Dns(dns::DnsArgs),
+    /// Show what other mail providers reported about mail in your name
+    #[command(after_help = "Example:\n  pillarbox reports --days 7")]
+    Reports(ReportsArgs),
     /// Accounts, their devices and aliases
     #[command(after_help = "Example:\n  pillarbox account add bob@example.org --password-stdin")]
     Account {
@@ -159,22 +162,12 @@ struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
-struct DnsArgs {
+struct ReportsArgs {
     #[command(flatten)]
     at: At,
-    /// How to write the records
-    #[arg(long, value_enum, default_value = "table")]
-    format: DnsFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DnsFormat {
-    /// For people
-    Table,
-    /// A zone file's lines
-    Zone,
-    /// For scripts
-    Json,
+    /// How many days to look back
+    #[arg(long, value_name = "N", default_value = "30", value_parser = clap::value_parser!(u16).range(1..=366))]
+    days: u16,
 }
 
 #[derive(Debug, Subcommand)]
@@ -331,7 +324,8 @@ impl Cli {
                 .map_err(Failure::from),
             Command::Setup(args) => setup(&args),
             Command::Check(args) => check(args),
-            Command::Dns(args) => dns(&args),
+            Command::Dns(args) => dns::dns(&args),
+            Command::Reports(args) => ask(&args.at, &Request::MailReports { days: args.days }),
             Command::Account { at, command } => account(&at, command),
             Command::Queue { at, command } => queue(&at, &command),
             Command::Store { at, command } => store::store(&at, &command),
@@ -394,19 +388,6 @@ fn check(args: CheckArgs) -> Result<ExitCode, Failure> {
         show::report(&report);
     }
     Ok(ExitCode::from(report.exit_code()))
-}
-
-fn dns(args: &DnsArgs) -> Result<ExitCode, Failure> {
-    let value = control::ask(&args.at.data, &Request::Records)?;
-    let records: Vec<Record> =
-        serde_json::from_value(value.clone()).map_err(control::ControlError::from)?;
-    match args.format {
-        DnsFormat::Json => show::json(&value),
-        DnsFormat::Table if args.at.json => show::json(&value),
-        DnsFormat::Table => show::records_table(&records),
-        DnsFormat::Zone => show::records_zone(&records),
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {

@@ -10,13 +10,15 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::accounts::{AccountError, Accounts};
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{ClockTrust, SharedClock, SystemClock};
 use crate::config::{self, Config, ConfigError, ConfigFile, FILE_NAME, Site};
 use crate::dns::{Resolver, ResolverError};
-use crate::mail::Address;
+use crate::mail::{Address, Domain};
 use crate::net::Tls;
+use crate::policy::dkim::rotation::Standing;
 use crate::policy::dkim::{KeyError, SigningKeys};
 use crate::queue::{Queue, QueueError, QueueParts, Schedule};
+use crate::reports::{Reports, ReportsError};
 use crate::search::Index;
 use crate::selfcheck::records::{Record, records};
 use crate::selfcheck::{Checks, Holding, Inputs, Report};
@@ -30,6 +32,7 @@ pub struct Office {
     store: Store,
     search: Arc<Index>,
     accounts: Accounts,
+    mail_reports: Reports,
     clock: SharedClock,
     /// What exists once the box is set up.
     site: RwLock<Option<Arc<Service>>>,
@@ -72,12 +75,14 @@ impl Office {
         let search = Arc::new(Index::open(data, &store));
         let domains = config.site.as_ref().map(|site| site.domains.clone()).unwrap_or_default();
         let accounts = Accounts::open(store.clone(), domains)?;
+        let mail_reports = Reports::open(store.clone(), accounts.clone(), Arc::clone(&clock))?;
         let office = Self {
             data: data.to_owned(),
             config_file,
             store,
             search,
             accounts,
+            mail_reports,
             clock,
             site: RwLock::default(),
             taking_up: tokio::sync::Mutex::default(),
@@ -106,6 +111,11 @@ impl Office {
     /// The people.
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
+    }
+
+    /// What mail hosts tell each other.
+    pub fn mail_reports(&self) -> &Reports {
+        &self.mail_reports
     }
 
     /// The time.
@@ -167,11 +177,12 @@ impl Office {
         let service = self.set_up_service()?;
         // A person who just changed a record wants to see the change.
         service.resolver.forget();
+        self.advance_rotation(&service).await;
         let inputs = Inputs {
             resolver: service.resolver.clone(),
             site: service.site.clone(),
             outbound: service.config.outbound.mode.clone(),
-            dkim: service.keys.records(),
+            dkim: service.keys.all_records(),
             clock: Arc::clone(&self.clock),
             stats: self.store.stats().map_err(|error| error.to_string()),
             holdings: self.holdings().map_err(|error| error.to_string()),
@@ -183,6 +194,37 @@ impl Office {
             self.report.send_replace(Some(report.clone()));
         }
         Ok(report)
+    }
+
+    /// Signs with the next keys once they are published.
+    async fn advance_rotation(&self, service: &Service) {
+        if self.clock.trust() == ClockTrust::Unknown {
+            return;
+        }
+        match service.keys.advance_rotation(&service.resolver, self.clock.now()).await {
+            Ok(turned) => turned.iter().for_each(|domain| {
+                tracing::info!(%domain, "the next DKIM keys are published and sign from now on");
+            }),
+            Err(error) => tracing::error!(%error, "the DKIM keys cannot be changed"),
+        }
+    }
+
+    /// Makes the next signing keys of one domain, or of all, which wait for their records.
+    pub async fn rotate_keys(&self, only: Option<&Domain>) -> Result<Vec<Standing>, String> {
+        let service = self.set_up_service()?;
+        let ours = &service.site.domains;
+        if let Some(domain) = only.filter(|domain| !ours.contains(domain)) {
+            return Err(format!("{domain} is not a domain of this box"));
+        }
+        for domain in ours.iter().filter(|domain| only.is_none_or(|only| only == *domain)) {
+            service.keys.begin_rotation(domain).await.map_err(|error| error.to_string())?;
+        }
+        self.key_standing()
+    }
+
+    /// How the signing keys stand.
+    pub fn key_standing(&self) -> Result<Vec<Standing>, String> {
+        Ok(self.set_up_service()?.keys.standing(self.clock.now()))
     }
 
     /// The accounts that have a quota.
@@ -202,12 +244,11 @@ impl Office {
     pub fn records(&self) -> Result<Vec<Record>, String> {
         let service = self.set_up_service()?;
         let addresses: Vec<IpAddr> = crate::selfcheck::own_addresses();
-        Ok(records(
-            &service.site,
-            &service.config.outbound.mode,
-            &service.keys.records(),
-            &addresses,
-        ))
+        let now = self.clock.now();
+        let mut keys = service.keys.all_records();
+        keys.retain(|key| !key.is_removable(now));
+        let Service { site, config, .. } = &*service;
+        Ok(records(site, &config.outbound.mode, config.mta_sts, &keys, &addresses))
     }
 
     /// Where the box's own certificate is kept: each name has its own.
@@ -316,6 +357,9 @@ pub enum OfficeError {
     /// No queue.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// What was reported cannot be read.
+    #[error(transparent)]
+    Reports(#[from] ReportsError),
     /// The answers cannot be carried out.
     #[error(transparent)]
     Setup(#[from] SetupError),

@@ -9,10 +9,13 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::MOST_CONNECTIONS;
+use crate::config::{MOST_CONNECTIONS, OutboundMode};
+use crate::mail::Domain;
 use crate::net::{Gate, Limits, ListenError, Listener, Peer, Rate, Stream, Tls, Width};
 use crate::office::{Office, Service};
 use crate::policy::allowance::Allowance;
+use crate::queue::{Queue, TlsTally};
+use crate::reports::{Post, TlsResults, TlsSeen};
 use crate::smtp::Role;
 use crate::{imap, pop3, smtp};
 
@@ -103,6 +106,15 @@ impl Services {
                 }
             });
         }
+        let post = Post {
+            queue: service.queue.clone(),
+            resolver: service.resolver.clone(),
+            hostname: service.site.hostname.clone(),
+            domain: service.site.domains.first().unwrap_or(&service.site.hostname).clone(),
+            hold: matches!(service.config.outbound.mode, OutboundMode::Hold),
+            tls_results: tls_results(service.queue.clone()),
+        };
+        running.tasks.spawn(office.mail_reports().clone().post(post, running.stop.clone()));
         let (queue, stop) = (service.queue.clone(), running.stop.clone());
         running.tasks.spawn(async move { queue.run(stop).await });
         Ok(running)
@@ -128,6 +140,19 @@ impl Services {
             self.tasks.spawn(listener.run(self.stop.clone(), self.tasks.clone(), connection));
         }
     }
+}
+
+/// The queue's counts of TLS, as reports tell them.
+fn tls_results(queue: Queue) -> TlsResults {
+    let seen = |(domain, tally): (Domain, TlsTally)| TlsSeen {
+        domain,
+        policy_type: tally.policy_type,
+        policy: tally.policy,
+        hosts: tally.hosts,
+        good: tally.good,
+        failures: tally.failures.into_iter().map(|f| (f.kind, f.host, f.count)).collect(),
+    };
+    Arc::new(move |day| Ok(queue.tls_results(day)?.into_iter().map(seen).collect()))
 }
 
 /// A connection as its protocol wants it: under TLS from the first byte, or plain.

@@ -57,7 +57,20 @@ impl Setup for OfficeSetup {
         })
     }
 
+    fn told(&self) -> Vec<String> {
+        match self.0.mail_reports().summary(DAYS) {
+            Ok(summary) => summary.sentences(),
+            Err(error) => {
+                tracing::warn!(%error, "the reports of other mail hosts cannot be read");
+                Vec::new()
+            }
+        }
+    }
+
     fn records(&self) -> Vec<Record> {
         self.0.records().unwrap_or_default()
     }
 }
+
+/// Days of reports that the page speaks of.
+const DAYS: u16 = 30;

@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use crate::control::{AccountCommand, QueueCommand, Request};
+use crate::policy::dkim::rotation::Standing;
+use crate::reports::Summary;
 use crate::selfcheck::records::Record;
 use crate::selfcheck::{Outcome, Report};
 
@@ -104,6 +106,13 @@ pub(super) fn answer(request: &Request, value: &Value) {
         Request::Queue(QueueCommand::Retry { id: None }) => {
             println!("All that waits is tried now.");
         }
+        Request::Keys | Request::RotateKeys { .. } => {
+            let all: Vec<Standing> = serde_json::from_value(value.clone()).unwrap_or_default();
+            all.iter().flat_map(Standing::sentences).for_each(|line| println!("{line}"));
+        }
+        Request::MailReports { .. } => {
+            mail_reports(&serde_json::from_value(value.clone()).unwrap_or_default());
+        }
         Request::StoreStats | Request::StoreCompact => table(value),
         Request::StoreVerify => verified(value),
         _ => {
@@ -114,6 +123,30 @@ pub(super) fn answer(request: &Request, value: &Value) {
                 }
             }
         }
+    }
+}
+
+/// The sum, then each day.
+fn mail_reports(summary: &Summary) {
+    summary.sentences().iter().for_each(|line| println!("{line}"));
+    for day in &summary.dmarc {
+        println!(
+            "\n{}  {}: {} messages, {} unproved, {} of them stopped",
+            day.day, day.domain, day.messages, day.unproved, day.stopped
+        );
+        for (reporter, messages) in &day.reporters {
+            println!("    {reporter}: {messages} messages");
+        }
+        for (source, messages) in &day.sources {
+            println!("    unproved from {source}: {messages} messages");
+        }
+    }
+    for day in &summary.tls {
+        println!(
+            "\n{}  {}: {} connections under TLS, {} failures",
+            day.day, day.domain, day.successes, day.failures
+        );
+        day.details.iter().for_each(|(kind, count)| println!("    {kind}: {count}"));
     }
 }
 

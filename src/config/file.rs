@@ -242,6 +242,9 @@ pub struct TlsTable {
     /// PEM key, for mode `files`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// What others are told of it (MTA-STS): `off`, `testing` or `enforce`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mta_sts: Option<String>,
 }
 
 /// `[dns]`

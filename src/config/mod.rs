@@ -12,6 +12,7 @@ mod presets;
 mod questions;
 mod resolve;
 mod seed;
+mod sts;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use presets::{PRESETS, Preset};
 pub use questions::{QUESTIONS, Question};
 pub use resolve::ConfigError;
 pub use seed::{Seed, without_secrets};
+pub use sts::{MtaSts, StsPolicy, policy_host};
 
 use crate::accounts::Password;
 use crate::mail::{Address, Domain};
@@ -59,6 +61,8 @@ pub struct Config {
     pub listen: Listen,
     /// Where the certificate comes from.
     pub tls: TlsMode,
+    /// What others are told about TLS on port 25.
+    pub mta_sts: MtaSts,
     /// DNS servers to ask; the system's when empty.
     pub dns: Vec<SocketAddr>,
     /// A file of DNSKEY records that DNSSEC proofs start from; the root's own keys when missing.

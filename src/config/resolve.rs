@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::{
     Board, BoardTable, Config, ConfigFile, DailyLimits, LimitsTable, Listen, ListenTable,
-    MOST_CONNECTIONS, Part, Site, StoreTable, TlsMode, TlsTable, Wifi, WifiTable,
+    MOST_CONNECTIONS, MtaSts, Part, Site, StoreTable, TlsMode, TlsTable, Wifi, WifiTable,
 };
 use crate::mail::{Address, Domain};
 
@@ -29,6 +29,7 @@ impl ConfigFile {
             outbound: outbound::outbound(self.outbound.as_ref())?,
             listen: listen(self.listen.clone().unwrap_or_default())?,
             tls: tls(self.tls.as_ref())?,
+            mta_sts: mta_sts(self.tls.as_ref())?,
             dns: self
                 .dns
                 .iter()
@@ -281,6 +282,26 @@ fn tls(table: Option<&TlsTable>) -> Result<TlsMode, Wrong> {
             "[tls] mode",
             format!("{other:?} is not known; write \"self-signed\" or \"files\""),
         ),
+    }
+}
+
+fn mta_sts(table: Option<&TlsTable>) -> Result<MtaSts, Wrong> {
+    let table = table.cloned().unwrap_or_default();
+    match table.mta_sts.as_deref() {
+        None => Ok(MtaSts::default()),
+        Some("off") => Ok(MtaSts::Off),
+        Some("testing") => Ok(MtaSts::Testing),
+        // With a certificate nobody trusts, the policy itself could not be fetched.
+        Some("enforce") if matches!(tls(Some(&table))?, TlsMode::SelfSigned) => Err(Wrong::new(
+            "[tls] mta_sts",
+            "\"enforce\" needs a certificate that others trust, and this box has made its own; \
+             write \"testing\"",
+        )),
+        Some("enforce") => Ok(MtaSts::Enforce),
+        Some(other) => Err(Wrong::new(
+            "[tls] mta_sts",
+            format!("{other:?} is not known; write \"off\", \"testing\" or \"enforce\""),
+        )),
     }
 }
 

@@ -19,6 +19,15 @@ pub async fn answer(office: &Arc<Office>, request: &Request) -> Result<Value, St
             serde_json::to_value(report).map_err(text)
         }
         Request::Records => serde_json::to_value(office.records()?).map_err(text),
+        Request::Keys => serde_json::to_value(office.key_standing()?).map_err(text),
+        Request::RotateKeys { domain } => {
+            serde_json::to_value(office.rotate_keys(domain.as_ref()).await?).map_err(text)
+        }
+        Request::MailReports { days } => {
+            let (reports, days) = (office.mail_reports().clone(), *days);
+            let summed = tokio::task::spawn_blocking(move || reports.summary(days));
+            serde_json::to_value(summed.await.map_err(text)?.map_err(text)?).map_err(text)
+        }
         Request::Account(command) => account(office, command).await,
         Request::Queue(command) => queue(office, command).await,
         Request::StoreStats => {

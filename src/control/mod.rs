@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::accounts::Password;
-use crate::mail::Address;
+use crate::mail::{Address, Domain};
 use crate::store::Quota;
 
 pub use answer::answer;
@@ -36,6 +36,18 @@ pub enum Request {
     },
     /// The DNS records to publish.
     Records,
+    /// How the signing keys stand.
+    Keys,
+    /// Make the next signing keys.
+    RotateKeys {
+        /// Of this domain; of all when left out.
+        domain: Option<Domain>,
+    },
+    /// What other mail hosts reported.
+    MailReports {
+        /// In the last days.
+        days: u16,
+    },
     /// Something about accounts.
     Account(AccountCommand),
     /// Something about the queue.

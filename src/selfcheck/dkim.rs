@@ -3,6 +3,7 @@
 use super::{Area, Check, Found, Inputs, Outcome, Running};
 use crate::dns::Answer;
 use crate::mail::Domain;
+use crate::policy::dkim::rotation::{KeyRecord, Role};
 
 pub(super) struct Dkim;
 
@@ -38,10 +39,14 @@ impl Check for Dkim {
 /// All selectors of a domain. One good signature is enough for a message to pass.
 async fn one(inputs: &Inputs, domain: &Domain) -> Found {
     let below = format!("._domainkey.{domain}");
-    let ours = inputs.dkim.iter().filter(|(name, _)| name.as_str().ends_with(&below));
-    let mut all = Vec::new();
-    for (name, value) in ours {
-        all.push(key(inputs, name, value).await);
+    let ours = inputs.dkim.iter().filter(|key| key.name.as_str().ends_with(&below));
+    let (mut all, mut others) = (Vec::new(), Vec::new());
+    for record in ours {
+        match record.role {
+            Role::Present(_) => all.push(key(inputs, &record.name, &record.value).await),
+            Role::Next => others.push(next(inputs, record).await),
+            Role::Former(_) => {}
+        }
     }
     if all.is_empty() {
         return Found::broken(
@@ -51,7 +56,34 @@ async fn one(inputs: &Inputs, domain: &Domain) -> Found {
     }
     // A missing key fails only its own signature; a wrong one may hide that another is fine.
     let one_is_well = all.iter().any(|found| found.outcome == Outcome::Ok);
-    Found::worst(all.into_iter().map(|found| if one_is_well { found.softened() } else { found }))
+    let all = all.into_iter().map(|found| if one_is_well { found.softened() } else { found });
+    let found = Found::worst(all.chain(others));
+    let now = inputs.clock.now();
+    let ours = inputs.dkim.iter().filter(|key| key.name.as_str().ends_with(&below));
+    let notes = ours.filter_map(|key| match key.role {
+        Role::Former(_) if key.is_removable(now) => {
+            Some(format!("{} is no longer needed: you may remove it", key.name))
+        }
+        Role::Present(_) if key.is_old(now) => Some(format!(
+            "the key {} is older than a year: `pillarbox dns rotate` makes another one",
+            key.name
+        )),
+        _ => None,
+    });
+    found.saw_all(notes.collect::<Vec<_>>())
+}
+
+/// A key that waits for its record. Nothing is signed with it, so nothing is broken.
+async fn next(inputs: &Inputs, record: &KeyRecord) -> Found {
+    let KeyRecord { name, value, .. } = record;
+    let found = key(inputs, name, value).await;
+    if matches!(found.outcome, Outcome::Ok | Outcome::Unknown(_)) {
+        return found;
+    }
+    Found::attention(
+        format!("the next key {name} waits for its record; the present one signs meanwhile"),
+        format!("Publish this record: {name}. 3600 IN TXT \"{value}\""),
+    )
 }
 
 async fn key(inputs: &Inputs, name: &Domain, value: &str) -> Found {

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::SharedClock;
 use crate::config::{OutboundMode, Site};
 use crate::dns::Resolver;
-use crate::mail::Domain;
+use crate::policy::dkim::rotation::KeyRecord;
 use crate::store::Stats;
 use found::Found;
 pub use quota::Holding;
@@ -86,7 +86,7 @@ pub struct Inputs {
     /// How mail leaves.
     pub outbound: OutboundMode,
     /// Names and values of our DKIM records.
-    pub dkim: Vec<(Domain, String)>,
+    pub dkim: Vec<KeyRecord>,
     /// Addresses of the box's own interfaces, see [`own_addresses`].
     pub addresses: Vec<IpAddr>,
     /// The time, and how far to trust it.

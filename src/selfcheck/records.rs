@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
-use crate::config::{OutboundMode, Site};
+use crate::config::{MtaSts, OutboundMode, Site, policy_host};
 use crate::mail::Domain;
+use crate::policy::dkim::rotation::{KeyRecord, Role};
 
 /// Stands in a record whose value only the owner can know.
 pub const PUBLIC_ADDRESS: &str = "<the public address of this box>";
@@ -16,7 +17,7 @@ pub const PUBLIC_ADDRESS: &str = "<the public address of this box>";
 pub struct Record {
     /// Its name, without a dot at the end.
     pub name: String,
-    /// `MX`, `A`, `AAAA` or `TXT`.
+    /// `MX`, `A`, `AAAA`, `CNAME` or `TXT`.
     pub kind: String,
     /// What a zone file has for it; a TXT record without quotes. [`PUBLIC_ADDRESS`] when the owner
     /// has to fill it in.
@@ -64,7 +65,8 @@ fn strings(text: &str) -> String {
 pub fn records(
     site: &Site,
     outbound: &OutboundMode,
-    dkim: &[(Domain, String)],
+    sts: MtaSts,
+    dkim: &[KeyRecord],
     addresses: &[IpAddr],
 ) -> Vec<Record> {
     let mut records = Vec::new();
@@ -105,13 +107,19 @@ pub fn records(
         add(name, "MX", format!("10 {hostname}."), "Brings mail for the domain to this box.");
         add(name, "TXT", spf(outbound), spf_reason(outbound));
         let below = format!("._domainkey.{domain}");
-        for (key, value) in dkim.iter().filter(|(key, _)| key.as_str().ends_with(&below)) {
-            add(
-                key.as_str(),
-                "TXT",
-                value.clone(),
-                "Lets others check the signatures of your mail.",
-            );
+        for key in dkim.iter().filter(|key| key.name.as_str().ends_with(&below)) {
+            let why = match key.role {
+                Role::Present(_) => "Lets others check the signatures of your mail.",
+                Role::Next => {
+                    "The next key: the box signs with it once it sees this record. Keep those of \
+                     the present one."
+                }
+                Role::Former(_) => {
+                    "A former key: mail signed with it is still on its way. `pillarbox dns keys` \
+                     says when you may remove it."
+                }
+            };
+            add(key.name.as_str(), "TXT", key.value.clone(), why);
         }
         add(
             &format!("_dmarc.{domain}"),
@@ -119,6 +127,28 @@ pub fn records(
             dmarc(domain),
             "Tells others to put forged mail in your name aside, and to report to you.",
         );
+        add(
+            &format!("_smtp._tls.{domain}"),
+            "TXT",
+            format!("v=TLSRPTv1; rua=mailto:postmaster@{domain}"),
+            "Asks others to report to you when they cannot reach this box safely.",
+        );
+        if let (Some(policy), Some(host)) = (sts.policy(site), policy_host(domain)) {
+            add(
+                host.as_str(),
+                "CNAME",
+                format!("{hostname}."),
+                "Where others find your rules for safe delivery (MTA-STS). Of use once this box \
+                 has a certificate that others trust; until then nobody is bothered by it.",
+            );
+            add(
+                &format!("_mta-sts.{domain}"),
+                "TXT",
+                format!("v=STSv1; id={}", policy.id),
+                "Says that there are such rules. Its id changes when they do: compare it after a \
+                 change of the box's name or settings.",
+            );
+        }
     }
     records
 }

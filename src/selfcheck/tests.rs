@@ -7,9 +7,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::{Clock, ClockTrust};
-use crate::config::{Relay, RelayTls};
+use crate::config::{MtaSts, Relay, RelayTls};
 use crate::dns::world::World;
+use crate::mail::Domain;
 use crate::net::Tls;
+use crate::policy::dkim::rotation::Role;
 use crate::store::{Options, Quota, Usage};
 
 const HEALTHY: &str = "
@@ -40,7 +42,11 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let hostname = domain("mail.example.org");
         Tls::self_signed(folder.path(), &hostname).unwrap();
-        let key = |name: &str, value: &str| (domain(name), value.to_owned());
+        let key = |name: &str, value: &str| KeyRecord {
+            name: domain(name),
+            value: value.to_owned(),
+            role: Role::Present(None),
+        };
         let inputs = Inputs {
             resolver: Resolver::new(&[world.local()]).unwrap(),
             site: Site {
@@ -129,9 +135,9 @@ async fn healthy_boxes_that_differ_are_ready_too() {
     let zone = HEALTHY.replace("MX   10 mail", "MX   10 mail.example.org.");
     several.world.load("second.test.", &zone).unwrap();
     several.inputs.site.domains.push(domain("second.test"));
-    for (name, value) in several.inputs.dkim.clone() {
-        let name = name.as_str().replace("example.org", "second.test");
-        several.inputs.dkim.push((domain(&name), value));
+    for mut key in several.inputs.dkim.clone() {
+        key.name = domain(&key.name.as_str().replace("example.org", "second.test"));
+        several.inputs.dkim.push(key);
     }
 
     let alias = Setup::healthy().await;
@@ -493,8 +499,13 @@ async fn what_the_records_say_is_what_the_checks_want() {
     }
     assert_eq!(setup.all().await.exit_code(), 2);
     let inputs = &setup.inputs;
-    for record in records::records(&inputs.site, &inputs.outbound, &inputs.dkim, &inputs.addresses)
-    {
+    for record in records::records(
+        &inputs.site,
+        &inputs.outbound,
+        MtaSts::Testing,
+        &inputs.dkim,
+        &inputs.addresses,
+    ) {
         let (name, kind) = (&record.name, &record.kind);
         let quote = if kind == "TXT" { "\"" } else { "" };
         let value = &record.value;
@@ -505,16 +516,43 @@ async fn what_the_records_say_is_what_the_checks_want() {
 }
 
 #[tokio::test]
+async fn a_key_that_waits_for_its_record_is_asked_for_and_breaks_nothing() {
+    let mut setup = Setup::healthy().await;
+    let key = |name: &str, role| KeyRecord {
+        name: domain(name),
+        value: "v=DKIM1; k=rsa; p=DDDD".to_owned(),
+        role,
+    };
+    let (long_ago, later) = ("2026-11-01T00:00:00Z", "2026-12-31T00:00:00Z");
+    setup.inputs.dkim.extend([
+        key("pb2r._domainkey.example.org", Role::Next),
+        key("pb0r._domainkey.example.org", Role::Former(long_ago.parse().unwrap())),
+        key("pb0e._domainkey.example.org", Role::Former(later.parse().unwrap())),
+    ]);
+    let found = setup.all().await.findings.into_iter().find(|f| f.id == "auth.dkim").unwrap();
+    assert!(matches!(found.outcome, Outcome::Attention(_)), "{found:?}");
+    assert!(found.fix.contains("Publish this record: pb2r._domainkey.example.org"), "{found:?}");
+    let evidence = found.evidence.join("\n");
+    assert!(evidence.contains("pb0r._domainkey.example.org is no longer needed"), "{evidence}");
+    assert!(!evidence.contains("pb0e"), "{evidence}");
+
+    setup.publish("pb2r._domainkey TXT \"v=DKIM1; k=rsa; p=DDDD\"");
+    let found = setup.all().await.findings.into_iter().find(|f| f.id == "auth.dkim").unwrap();
+    assert_eq!(found.outcome, Outcome::Ok, "{found:?}");
+}
+
+#[tokio::test]
 async fn an_address_the_box_cannot_see_is_left_to_the_owner() {
     let inputs = Setup::healthy().await.inputs;
     let home = [ip("192.168.1.7"), ip(V6)];
-    let records = records::records(&inputs.site, &inputs.outbound, &inputs.dkim, &home);
+    let records =
+        records::records(&inputs.site, &inputs.outbound, MtaSts::Testing, &inputs.dkim, &home);
     let addresses: Vec<_> =
         records.iter().filter(|record| matches!(record.kind.as_str(), "A" | "AAAA")).collect();
     assert_eq!(addresses.iter().filter(|record| record.is_open()).count(), 1, "{addresses:?}");
     assert!(addresses.iter().any(|record| record.value == V6), "{addresses:?}");
     let relay = through("smtp.relay.test");
-    let records = records::records(&inputs.site, &relay, &inputs.dkim, &home);
+    let records = records::records(&inputs.site, &relay, MtaSts::Testing, &inputs.dkim, &home);
     assert!(records.iter().any(|record| record.value == "v=spf1 mx a:smtp.relay.test ~all"));
 }
 

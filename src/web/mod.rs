@@ -9,6 +9,7 @@ mod claim;
 mod pages;
 mod routes;
 mod serve;
+mod sts;
 mod views;
 mod wizard;
 
@@ -66,6 +67,9 @@ pub trait Setup: Send + Sync {
 
     /// The DNS records to publish.
     fn records(&self) -> Vec<Record>;
+
+    /// What other mail providers reported lately, a sentence each. May read the card for a while.
+    fn told(&self) -> Vec<String>;
 }
 
 /// How far the set-up is.

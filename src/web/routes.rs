@@ -21,7 +21,7 @@ use serde_json::json;
 
 use super::claim::{Door, IDLE, Token};
 use super::wizard::{Complaint, Form, Move, WIZARD_FILE};
-use super::{Connection, Stage, Web, Wizard, pages, views};
+use super::{Connection, Stage, Web, Wizard, pages, sts, views};
 use crate::config::{ConfigFile, FILE_NAME};
 use crate::files::write_private;
 use crate::panel::View;
@@ -41,6 +41,7 @@ pub fn router(web: Web) -> Router {
         .route("/claim", post(claim))
         .route("/setup", get(setup).post(step))
         .route("/setup/check", post(check))
+        .route(sts::PATH, get(sts::policy))
         .route("/board", get(board))
         .route("/board.png", get(board_png))
         .route("/board.json", get(board_json))
@@ -59,8 +60,8 @@ pub fn router(web: Web) -> Router {
         .with_state(shared)
 }
 
-struct Shared {
-    web: Web,
+pub(super) struct Shared {
+    pub(super) web: Web,
     door: Mutex<Door>,
     /// Held while a change is carried out: a second tap waits, and then finds another step.
     wizard: tokio::sync::Mutex<Wizard>,
@@ -132,7 +133,10 @@ async fn home(State(shared): Here, headers: HeaderMap) -> Response {
     if shared.is_done().await {
         let report = shared.web.report.borrow().clone();
         let site = site_of(&shared.web.setup.file());
-        return page(&views::status(site.as_ref(), report.as_ref(), shared.web.board.is_some()));
+        let setup = Arc::clone(&shared.web.setup);
+        let told = tokio::task::spawn_blocking(move || setup.told()).await.unwrap_or_default();
+        let board = shared.web.board.is_some();
+        return page(&views::status(site.as_ref(), report.as_ref(), &told, board));
     }
     match shared.mark(&headers) {
         Some(_) => Redirect::to("/setup").into_response(),
@@ -299,7 +303,7 @@ fn page(markup: &Markup) -> Response {
     Html(markup.0.clone()).into_response()
 }
 
-fn said(status: StatusCode, note: &pages::Note) -> Response {
+pub(super) fn said(status: StatusCode, note: &pages::Note) -> Response {
     (status, Html(pages::note(note).into_string())).into_response()
 }
 

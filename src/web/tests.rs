@@ -51,6 +51,10 @@ impl Setup for Memory {
         })
     }
 
+    fn told(&self) -> Vec<String> {
+        vec!["In the last 30 days nobody wrote in your name.".to_owned()]
+    }
+
     fn records(&self) -> Vec<Record> {
         vec![Record {
             name: "example.org".to_owned(),
@@ -107,7 +111,7 @@ impl House {
     }
 
     fn browser(&self) -> Browser {
-        Browser { address: self.address, cookie: String::new(), mark: String::new() }
+        Browser { address: self.address, host: None, cookie: String::new(), mark: String::new() }
     }
 
     /// A browser that has typed the code in.
@@ -123,6 +127,8 @@ impl House {
 /// Keeps the cookie and the mark of the last form, as a browser does.
 struct Browser {
     address: SocketAddr,
+    /// What it calls the box, when not by its address.
+    host: Option<String>,
     cookie: String,
     mark: String,
 }
@@ -174,7 +180,7 @@ impl Browser {
         let text = format!(
             "{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nCookie: a=b; {}\r\n\
              Content-Length: {}\r\n{head}\r\n{body}",
-            self.address,
+            self.host.as_ref().unwrap_or(&self.address.to_string()),
             self.cookie,
             body.len()
         );
@@ -490,4 +496,42 @@ fn report(outcome: Outcome) -> Report {
         fix: "publish it".to_owned(),
     };
     Report { at: jiff::Timestamp::UNIX_EPOCH, findings: vec![finding] }
+}
+
+#[tokio::test]
+async fn other_hosts_find_the_mta_sts_policy_at_its_name_and_nowhere_else() {
+    let file = |tls: &str| {
+        let text = format!(
+            "[domain]\nname = \"example.org\"\n[owner]\naddress = \"alice@example.org\"\n{tls}"
+        );
+        ConfigFile::parse(&text, "x").unwrap()
+    };
+    let house = House::open().await;
+    *house.memory.file.lock().unwrap() = file("");
+    let ask = async |host: &str| {
+        let mut browser = house.browser();
+        browser.host = Some(host.to_owned());
+        browser.get("/.well-known/mta-sts.txt").await
+    };
+    for host in ["mta-sts.example.org", "MTA-STS.Example.ORG.:8443"] {
+        let answer = ask(host).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain")));
+        assert_eq!(
+            answer.body,
+            "version: STSv1\r\nmode: testing\r\nmx: mail.example.org\r\nmax_age: 86400\r\n"
+        );
+    }
+    for host in ["example.org", "mail.example.org", "mta-sts.other.test", "-", ""] {
+        assert_eq!(ask(host).await.status, 404, "{host}");
+    }
+    *house.memory.file.lock().unwrap() = file("[tls]\nmta_sts = \"off\"\n");
+    assert_eq!(ask("mta-sts.example.org").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_page_says_what_other_providers_say() {
+    let house = House::open().await;
+    let text = "[domain]\nname = \"b.org\"\n[owner]\naddress = \"a@b.org\"\n";
+    *house.memory.file.lock().unwrap() = ConfigFile::parse(text, "x").unwrap();
+    assert!(house.browser().get("/").await.body.contains("nobody wrote in your name"));
 }

@@ -105,7 +105,12 @@ pub(super) fn phone(asked: &Asked<'_>, home: &Home, config: Option<&Config>) -> 
 }
 
 /// The state of a box in use. Everyone in the network may read it: it says nothing secret.
-pub(super) fn status(site: Option<&Site>, report: Option<&Report>, board: bool) -> Markup {
+pub(super) fn status(
+    site: Option<&Site>,
+    report: Option<&Report>,
+    told: &[String],
+    board: bool,
+) -> Markup {
     let name = site.map_or_else(|| "this box".to_owned(), |site| site.hostname.to_string());
     let zone = site.map_or("UTC", |site| &site.timezone);
     let body = html! {
@@ -120,6 +125,10 @@ pub(super) fn status(site: Option<&Site>, report: Option<&Report>, board: bool) 
                 (findings(report.findings.iter(), true))
                 p.help { "Checked at " (moment(report, zone)) "." }
             }
+        }
+        @if !told.is_empty() {
+            h2 { "What other mail providers say" }
+            @for sentence in told { p { (sentence) } }
         }
         @if board { p { a.button.quiet href="/board" { "Show the panel" } } }
     };

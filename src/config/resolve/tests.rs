@@ -155,6 +155,8 @@ fn each_complaint_names_its_place_and_the_way_out() {
         ("[board]\nled = \"\"\n".to_owned(), "[board] led: is empty"),
         ("[box]\n\nhostnam = \"x\"\n".to_owned(), "line 3: unknown field `hostnam`"),
         ("[domain]\nnmae = \"x\"\n".to_owned(), "line 2: unknown field `nmae`"),
+        (site("[tls]\nmta_sts = \"enforce\"\n"), "needs a certificate that others trust"),
+        (site("[tls]\nmta_sts = \"maybe\"\n"), "\"maybe\" is not known"),
         ("domain = 3\n".to_owned(), "line 1: invalid type: integer `3`"),
         ("[box\n".to_owned(), "line 1: "),
     ];
