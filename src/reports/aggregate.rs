@@ -122,7 +122,7 @@ pub(super) fn read(xml: impl BufRead) -> Result<Aggregate, Broken> {
             Event::CData(piece) => keep(&mut value, &piece),
             Event::GeneralRef(reference) => keep(&mut value, character(&reference)?.as_str()),
             Event::End(_) => {
-                if draft.take(&path, value.trim())? == Reading::Enough {
+                if draft.take(&path, value.trim()) == Reading::Enough {
                     return draft.finish();
                 }
                 value.clear();
@@ -193,8 +193,8 @@ struct Record {
 
 impl Draft {
     /// An element has ended.
-    fn take(&mut self, path: &[Tag], value: &str) -> Result<Reading, Broken> {
-        let [Tag::Feedback, inner @ ..] = path else { return Ok(Reading::GoesOn) };
+    fn take(&mut self, path: &[Tag], value: &str) -> Reading {
+        let [Tag::Feedback, inner @ ..] = path else { return Reading::GoesOn };
         let record = &mut self.record;
         match inner {
             [Tag::Metadata, Tag::OrgName] => self.reporter = Some(text(value)),
@@ -220,10 +220,10 @@ impl Draft {
                 record.spf = value.eq_ignore_ascii_case("pass");
             }
             [Tag::Record, Tag::Identifiers, Tag::HeaderFrom] => record.from = value.parse().ok(),
-            [Tag::Record] => return Ok(self.end_record()),
+            [Tag::Record] => return self.end_record(),
             _ => {}
         }
-        Ok(Reading::GoesOn)
+        Reading::GoesOn
     }
 
     fn end_record(&mut self) -> Reading {

@@ -165,22 +165,10 @@ impl Reports {
         let found = tokio::task::spawn_blocking(work).await;
         let found = found.map_err(|error| ReportsError::Stopped(error.to_string()))??;
         let mut batch = Batch::new();
-        let mut news = false;
-        {
-            let mut kept = self.inner.shelf();
-            let now = self.inner.clock.now();
-            for report in found {
-                match kept.put(&report, now, &mut batch) {
-                    Kept::New => news = true,
-                    Kept::Known => {}
-                    Kept::OutOfTime => tracing::debug!(day = %report.day(), "a report out of time"),
-                    Kept::TooMany => {
-                        tracing::info!(day = %report.day(), "too many reports; one was left out")
-                    }
-                }
-            }
+        let news = self.put(&found, &mut batch);
+        for body in bodies {
+            place.looked_at(body);
         }
-        bodies.into_iter().for_each(|body| place.looked_at(body));
         if news || place.is_far() {
             place.keep(&mut batch);
             if let Err(error) = self.inner.store.commit(batch).await {
@@ -191,6 +179,23 @@ impl Reports {
             }
         }
         Ok(all)
+    }
+
+    /// Adds to `batch` what keeping these reports means; whether any of them is new.
+    fn put(&self, found: &[Report], batch: &mut Batch) -> bool {
+        let mut shelf = self.inner.shelf();
+        let now = self.inner.clock.now();
+        let mut news = false;
+        for report in found {
+            let day = report.day();
+            match shelf.put(report, now, batch) {
+                Kept::New => news = true,
+                Kept::Known => {}
+                Kept::OutOfTime => tracing::debug!(%day, "a report out of time"),
+                Kept::TooMany => tracing::info!(%day, "too many reports; one was left out"),
+            }
+        }
+        news
     }
 }
 

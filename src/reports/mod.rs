@@ -16,6 +16,7 @@ mod compose;
 mod follow;
 mod found;
 #[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::missing_panics_doc, reason = "to panic is how a target tells what it found")]
 pub mod fuzz;
 mod send;
 mod shelf;

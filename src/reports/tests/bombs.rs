@@ -105,12 +105,14 @@ fn depth_and_long_names_are_bounded() {
     assert_eq!(report.policies.len(), 64);
 }
 
+type Target = fn(&[u8]);
+
 /// A few thousand of what the fuzz targets try for hours.
 #[test]
 fn reports_with_any_bytes_changed_are_read_within_the_limits_or_refused() {
     let zip = include_bytes!("../../../tests/fuzz/seeds/wrapped/report.zip");
     let mail = include_bytes!("../../../tests/fuzz/seeds/reportmail/report.eml");
-    let seeds: [(&[u8], fn(&[u8])); 5] = [
+    let seeds: [(&[u8], Target); 5] = [
         (DMARC.as_bytes(), fuzz::dmarc),
         (TLS.as_bytes(), fuzz::tls),
         (&gzip(DMARC.as_bytes()), fuzz::wrapped),

@@ -29,14 +29,13 @@ impl Setup {
     async fn deliver(&self, message: &[u8]) {
         let (alice, inbox) = (AccountId(1), MailboxName::inbox());
         let found = self.store.find_mailbox(alice, &inbox).unwrap();
-        let id = match found {
-            Some(mailbox) => mailbox.id,
-            None => {
-                let mut batch = Batch::new();
-                batch.create_mailbox(alice, inbox.clone(), None);
-                self.store.commit(batch).await.unwrap();
-                self.store.find_mailbox(alice, &inbox).unwrap().unwrap().id
-            }
+        let id = if let Some(mailbox) = found {
+            mailbox.id
+        } else {
+            let mut batch = Batch::new();
+            batch.create_mailbox(alice, inbox.clone(), None);
+            self.store.commit(batch).await.unwrap();
+            self.store.find_mailbox(alice, &inbox).unwrap().unwrap().id
         };
         let mut body = self.store.new_body();
         body.write(message).await.unwrap();
