@@ -93,7 +93,7 @@ struct Found {
 #[derive(Debug)]
 enum Search {
     Looking(AbortOnDropHandle<Found>),
-    Done(Found),
+    Done(Box<Found>),
 }
 
 /// One MAIL command and the message that follows it.
@@ -168,11 +168,11 @@ impl Visit {
 
     async fn found(&mut self) -> Found {
         let found = match &mut self.search {
-            Search::Done(found) => return found.clone(),
+            Search::Done(found) => return Found::clone(found),
             Search::Looking(looking) => looking.await,
         };
         let found = found.unwrap_or_else(|error| unknown(self.peer.clone(), &error.to_string()));
-        self.search = Search::Done(found.clone());
+        self.search = Search::Done(Box::new(found.clone()));
         found
     }
 }

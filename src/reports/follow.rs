@@ -183,12 +183,12 @@ impl Reports {
 
     /// Adds to `batch` what keeping these reports means; whether any of them is new.
     fn put(&self, found: &[Report], batch: &mut Batch) -> bool {
-        let mut shelf = self.inner.shelf();
+        let mut kept = self.inner.shelf();
         let now = self.inner.clock.now();
         let mut news = false;
         for report in found {
             let day = report.day();
-            match shelf.put(report, now, batch) {
+            match kept.put(report, now, batch) {
                 Kept::New => news = true,
                 Kept::Known => {}
                 Kept::OutOfTime => tracing::debug!(%day, "a report out of time"),
