@@ -136,14 +136,24 @@ impl Client {
         open: &Arc<impl Fn() -> io::Result<R> + Send + Sync + 'static>,
     ) -> Option<Result<Report, Fault>> {
         let mut kept = self.pool.take(target)?;
-        let action = kept.session.again(mail.clone());
+        let Action::Send(reset) = kept.session.again(mail.clone()) else { return None };
+        let awake = async {
+            kept.wire.send(&reset).await?;
+            kept.wire.reply(kept.session.phase()).await
+        };
+        // A host that is gone says nothing: it must not cost the patience a living one gets.
+        let reply = timeout(AWAKE, awake).await.ok()?.ok()?;
+        let action = match kept.session.reply(reply) {
+            Ok(action) => action,
+            Err(fault @ Fault::NoRequireTls) => return Some(Err(fault)),
+            Err(_) => return None,
+        };
         let talk = Talk { session: kept.session, wire: kept.wire, messages: kept.messages };
         let told = talk.go_on(self, target, &target.security, action, Arc::clone(open));
         match timeout(self.timeouts.total, told).await {
             Ok(Ok(report)) => Some(Ok(report)),
             // The message may have been given over half: that is for the report to say. All else
             // is tried on a connection of its own.
-            Ok(Err(fault @ Fault::NoRequireTls)) => Some(Err(fault)),
             Ok(Err(_)) => None,
             Err(_) => Some(Err(Fault::Timeout)),
         }
@@ -268,3 +278,6 @@ impl Talk {
         }
     }
 }
+
+/// Time for a host at rest to show that it is still there.
+const AWAKE: Duration = Duration::from_secs(10);
