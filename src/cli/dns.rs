@@ -23,6 +23,7 @@ pub(super) struct DnsArgs {
 #[derive(Debug, Subcommand)]
 enum KeysArgs {
     /// Show how the signing keys (DKIM) stand, and what to do next
+    #[command(after_help = "Example:\n  pillarbox dns keys")]
     Keys,
     /// Make the next signing keys; they sign once their records are published
     #[command(after_help = "Example:\n  pillarbox dns rotate example.org")]
