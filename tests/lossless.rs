@@ -1,7 +1,7 @@
 //! What was received comes back byte for byte, however it is packed: real mail where there is some,
 //! MIME that is nested, broken and cut off, and bytes without any sense.
 //!
-//! Real mail is looked for in the folders of `PILLARBOX_CORPUS`: `msgs.bin` holds the messages, and
+//! Real mail is looked for in the folders of `PILLARBOX_CORPORA`: `msgs.bin` holds the messages, and
 //! each line of `index.jsonl` says where one is, as the measurements of the store build them.
 //! Without them the messages made here have to do.
 
@@ -119,7 +119,7 @@ fn options() -> Options {
 
 /// Real messages, spread over all there are of each kind.
 fn corpus() -> Vec<Vec<u8>> {
-    let Some(folder) = std::env::var_os("PILLARBOX_CORPUS") else { return Vec::new() };
+    let Some(folder) = std::env::var_os("PILLARBOX_CORPORA") else { return Vec::new() };
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let folder = entry.unwrap().path();
