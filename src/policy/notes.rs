@@ -3,8 +3,9 @@
 //! soon forgotten: a file that is lost or damaged is begun anew, and costs what was learned until
 //! the mailboxes have been looked through again. No message depends on it.
 
-use std::fs;
+use std::fs::{self, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -151,7 +152,12 @@ impl Open {
         let mut builder = redb::Builder::new();
         // The check tells of damage where redb would stop the program later.
         builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
-        let database = builder.create(path).map_err(file)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let own = options.open(path).map_err(NotesError::Disk)?;
+        // What it tells of mail is as private as the mail.
+        own.set_permissions(Permissions::from_mode(0o600)).map_err(NotesError::Disk)?;
+        let database = builder.create_file(own).map_err(file)?;
         let known = {
             let txn = database.begin_read().map_err(file)?;
             match txn.open_table(META) {
