@@ -142,9 +142,9 @@ impl Batch {
         self.bodies().try_for_each(|body| body.pack(dictionaries))
     }
 
-    /// Bytes that need not be written because the box has them already.
-    pub(super) fn take_spared(&self) -> u64 {
-        self.bodies().map(Body::take_spared).sum()
+    /// Bytes of parts, whether the box has them already or not; told once.
+    pub(super) fn take_part_bytes(&self) -> u64 {
+        self.bodies().map(Body::take_part_bytes).sum()
     }
 
     fn bodies(&self) -> impl Iterator<Item = &Body> {

@@ -14,6 +14,7 @@ use super::Store;
 use super::error::StoreError;
 use super::event::{ChunkRef, Hash, PartUse, Stored};
 use super::packing::Dictionaries;
+use super::record::RECORD_HEADER;
 use super::segment::Pinned;
 use super::shared::Shared;
 use super::transfer::{Form, Piece, Splitter};
@@ -24,7 +25,7 @@ use crate::mail::threading::{HeaderHead, Threading};
 /// Bytes of a full chunk of the plain stream.
 pub(super) const CHUNK: usize = 128 << 10;
 /// Bytes of parts that wait in memory for the commit.
-const WAITING_PARTS: usize = 256 << 10;
+pub(super) const WAITING_PARTS: usize = 256 << 10;
 /// Bytes split at once, which bounds what the splitter gives back at once.
 const SLICE: usize = 64 << 10;
 
@@ -135,7 +136,7 @@ impl BodyWriter {
         }
         if let Some(known) = shared.pinned_part(hash)? {
             if shared.holds(&known.chunk, decoded) {
-                self.parts.spared += u64::from(known.chunk.stored);
+                self.parts.bytes += u64::from(known.chunk.stored);
                 self.parts.lumps.insert(hash, Lump::Written(known));
                 return Ok(());
             }
@@ -143,6 +144,7 @@ impl BodyWriter {
         }
         let packed = Packed::part(&shared.segments.dictionaries, decoded)?;
         self.waiting += packed.payload.len();
+        self.parts.bytes += (RECORD_HEADER + packed.payload.len()) as u64;
         self.parts.lumps.insert(hash, Lump::Packed(packed));
         if self.waiting > WAITING_PARTS {
             self.waiting = 0;
@@ -235,8 +237,8 @@ pub(super) struct Parts {
     pub(super) lumps: BTreeMap<Hash, Lump>,
     /// Parts that the box should have and cannot read any more.
     pub(super) healed: BTreeSet<Hash>,
-    /// Bytes that need not be written because the box has them already.
-    pub(super) spared: u64,
+    /// Bytes of all its parts, written or not.
+    pub(super) bytes: u64,
 }
 
 /// A chunk on its way into the log.
@@ -284,9 +286,9 @@ impl Body {
         })
     }
 
-    /// Bytes that need not be written because somebody has them already; told once.
-    pub(super) fn take_spared(&self) -> u64 {
-        self.parts(|parts| std::mem::take(&mut parts.spared))
+    /// Bytes of its parts, whether somebody has them already or not; told once.
+    pub(super) fn take_part_bytes(&self) -> u64 {
+        self.parts(|parts| std::mem::take(&mut parts.bytes))
     }
 
     /// Compresses what is not yet.

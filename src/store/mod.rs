@@ -87,7 +87,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -184,14 +184,15 @@ impl Store {
     pub async fn commit(&self, batch: Batch) -> Result<Vec<Outcome>, StoreError> {
         batch.pack(&self.shared().segments.dictionaries)?;
         self.shared().note_busy();
-        let spared = batch.take_spared();
+        let (begun, bytes) = (Instant::now(), batch.take_part_bytes());
         let (reply, outcome) = oneshot::channel();
         self.send(Command::Commit { batch, reply }).await?;
         let outcome = outcome.await.map_err(|_| StoreError::Closed)?;
-        if spared > 0 {
-            // As if it had been written: nobody can tell from the time whether somebody else in the
-            // house has the same file.
-            tokio::time::sleep(self.shared().time_to_write(spared)).await;
+        // Whether its files had to be written or not: nobody can tell from the time whether somebody
+        // else in the house has the same file. What is larger is written before the commit.
+        let least = self.shared().time_to_write(bytes.min(2 * body::WAITING_PARTS as u64));
+        if begun.elapsed() < least {
+            tokio::time::sleep_until((begun + least).into()).await;
         }
         outcome
     }
