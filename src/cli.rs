@@ -300,8 +300,10 @@ enum QueueArgs {
         id: u64,
     },
     /// Show addresses elsewhere to which mail went badly: returned for good, or complained about
+    #[command(after_help = "Example:\n  pillarbox queue ledger")]
     Ledger,
     /// Take mail for an address again that does not exist, its host said
+    #[command(after_help = "Example:\n  pillarbox queue lift bob@example.net")]
     Lift {
         /// The address
         address: Address,

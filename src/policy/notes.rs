@@ -157,7 +157,7 @@ impl Open {
         let own = options.open(path).map_err(NotesError::Disk)?;
         // What it tells of mail is as private as the mail.
         own.set_permissions(Permissions::from_mode(0o600)).map_err(NotesError::Disk)?;
-        let database = builder.create_file(own).map_err(file)?;
+        let database = builder.create(path).map_err(file)?;
         let known = {
             let txn = database.begin_read().map_err(file)?;
             match txn.open_table(META) {
