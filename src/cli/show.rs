@@ -214,7 +214,8 @@ fn count(number: &Value, one: &str) -> String {
 
 fn compacted(value: &Value) {
     let bytes = |key: &str| value[key].as_u64().unwrap_or_default();
-    if bytes("bytes_after") >= bytes("bytes_before") {
+    // Without a segment, only what was set aside for new mail has gone.
+    if bytes("segments") == 0 || bytes("bytes_after") >= bytes("bytes_before") {
         println!("Nothing to give back.");
         return;
     }

@@ -269,7 +269,11 @@ fn note_missing(shared: &Shared, id: BodyId) -> Result<(), StoreError> {
     let Some((stored, places)) = shared.index.body(id)? else { return Ok(()) };
     for chunk in stored.chunks.iter().chain(places.values()) {
         let segments = &shared.segments;
-        if segments.file(chunk.segment).is_err() && segments.marks.note_missing(chunk.segment) {
+        // Any other failure says nothing of the file.
+        let gone = segments.file(chunk.segment).is_err_and(|error| {
+            matches!(error, StoreError::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        });
+        if gone && segments.marks.note_missing(chunk.segment) {
             segments.damaged.fetch_add(1, Ordering::Relaxed);
         }
     }
