@@ -53,7 +53,7 @@ impl Inner {
         let mut outcome = if now.is_empty() {
             Outcome::default()
         } else {
-            let demands = self.demands(domain, mx.secure, outgoing.asked.require_tls).await;
+            let demands = self.demands(domain, mx.secure, outgoing.wish).await;
             let mut search = Search::new(outgoing, now);
             search.facts.extend(demands.fact());
             let heard = self.search(&mut search, domain, &hosts, &demands).await;
@@ -174,14 +174,14 @@ impl Inner {
         let mail = Mail {
             from: outgoing.from.clone(),
             to: to.to_vec(),
-            size: outgoing.content.size() + outgoing.signature.len() as u64,
+            size: outgoing.content.size() + outgoing.head.len() as u64,
             asked: outgoing.asked.clone(),
         };
         let store = self.store.clone();
-        let (signature, content) = (outgoing.signature.clone(), outgoing.content.clone());
+        let (head, content) = (outgoing.head.clone(), outgoing.content.clone());
         let open = move || {
             let stored = store.read(&content).map_err(io::Error::other)?;
-            Ok(Cursor::new(signature.clone()).chain(stored))
+            Ok(Cursor::new(head.clone()).chain(stored))
         };
         let report = self.client.send(target, &mail, open).await?;
         let tells = report.tells;

@@ -2,19 +2,22 @@
 
   python3 tests/lab/run.py PILLARBOX
 
-Needs root (network namespaces), and Debian's iproute2, nsd, postfix, swaks and PyPI's dkimpy.
+Needs root (network namespaces), and Debian's iproute2, nsd, postfix, rspamd, swaks and PyPI's dkimpy.
 """
 import imaplib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from email.utils import formatdate
 
 from net import Net, run, wait
 from stranger import Stranger
+from verifier import MILTER, Verifier, findings
 
 BOX4, BOX6 = "10.91.0.10", "fd91::10"
 MX1, MX2 = "10.91.0.21", "10.91.0.22"
@@ -47,6 +50,8 @@ mail IN AAAA {box6}
 @ IN MX 20 mx2
 mx1 IN A {mx1}
 mx2 IN A {mx2}
+@ IN TXT "v=spf1 mx -all"
+_dmarc IN TXT "v=DMARC1; p=reject; rua=mailto:reports@far.test"
 """,
     "91.10.in-addr.arpa": """
 10.0 IN PTR mail.home.test.
@@ -82,7 +87,8 @@ class Lab:
         self.box = net.host("box", f"{BOX4}/24", f"{BOX6}/64", resolver=DNS)
         self.far = net.host("far", f"{MX1}/24", f"{MX2}/24", "fd91::21/64", resolver=DNS)
         os.makedirs(f"{work}/far")
-        self.stranger = Stranger(self.far, f"{work}/far", [MX1, MX2])
+        # Everywhere, also at an address that is gone for a while.
+        self.stranger = Stranger(self.far, f"{work}/far", ["all"], more=MILTER)
         self.named = None
 
     def publish(self, records=()):
@@ -115,6 +121,12 @@ class Lab:
 
     def cli(self, *args, check=True):
         return self.box.run(self.pillarbox, *args, "--data", self.data, check=check)
+
+    def wait_log(self, log, words):
+        def found():
+            with open(f"{self.work}/{log}", encoding="latin-1") as file:
+                return next((line for line in file if words in line), None)
+        return wait(f"{words!r} in {log}", found, 60)
 
     def queue(self):
         return json.loads(self.cli("queue", "list", "--json").stdout)
@@ -165,6 +177,46 @@ def test_mail_leaves_signed_and_under_tls(lab):
     verify = os.path.join(os.path.dirname(sys.executable), "dkimverify")
     result = subprocess.run(lab.far.command(verify), input=message, capture_output=True)
     assert b"signature ok" in result.stdout, result
+
+
+def test_an_independent_verifier_passes_what_leaves(lab):
+    found = findings(lab.stranger.wait_for("hello-out"), "mx1.far.test")
+    signed = [about for word, about in found if word == "dkim=pass"]
+    assert len(signed) == 2 and all("header.d=home.test" in about for about in signed), found
+    # One is the RSA key, the other the Ed25519 key.
+    assert {re.search(r"header.s=pb\d+(.)", about)[1] for about in signed} == {"r", "e"}, found
+    words = [word for word, _ in found]
+    assert "spf=pass" in words and "dmarc=pass" in words, found
+
+
+def test_what_an_alias_passes_on_is_believed_for_its_seal(lab):
+    """SPF of the first sender fails at the next host, so the seal is what tells."""
+    lab.cli("account", "alias", "add", "away@home.test", "stranger@far.test")
+    letter = ("From: stranger@far.test\nTo: away@home.test\nSubject: passed-on\n"
+              f"Date: {formatdate()}\nMessage-ID: <passed-on@far.test>\n\nHi.\n")
+    lab.stranger.send("stranger@far.test", "away@home.test", letter)
+    message = lab.stranger.wait_for("passed-on")
+    assert b"\nDelivered-To: away@home.test" in message, message.decode("latin-1")
+    found = findings(message, "mx1.far.test")
+    assert any(word == "arc=pass" for word, _ in found), (found, message.decode("latin-1"))
+    said = re.search(rb"ARC-Authentication-Results: i=1; (.*?)\nARC|ARC-Authentication-Results: i=1; (.*)",
+                     message, re.S)[0]
+    assert b"mail.home.test" in said and b"spf=pass" in said, message.decode("latin-1")
+    check = "import sys, dkim; v = dkim.ARC(sys.stdin.buffer.read()).verify(); print(v[0]); " \
+            "sys.exit(v[0] != dkim.CV_Pass)"
+    result = subprocess.run(lab.far.command(sys.executable, "-c", check), input=message,
+                            capture_output=True)
+    assert result.returncode == 0, (result, message.decode("latin-1"))
+
+
+def test_what_goes_in_a_circle_is_refused(lab):
+    """An alias here leads there, and one there leads back here."""
+    letter = ("From: stranger@far.test\nTo: circle@home.test\nSubject: in-a-circle\n"
+              f"Date: {formatdate()}\nMessage-ID: <circle@far.test>\n\nHi.\n")
+    lab.cli("account", "alias", "add", "circle@home.test", "circle@far.test")
+    lab.stranger.send("stranger@far.test", "circle@home.test", letter)
+    lab.wait_log("postfix.log", "5.4.6")
+    wait("the queue is empty", lambda: lab.queue() == [])
 
 
 def test_a_changed_message_does_not_verify(lab):
@@ -247,12 +299,17 @@ def test_a_full_card_refuses_mail_and_loses_none(lab):
         # Letters that do not compress, until the box says no.
         fill = (
             "import base64, os, smtplib\n"
+            "from email.utils import formatdate\n"
             f"s = smtplib.SMTP('{BOX4}')\n"
             "taken = 0\n"
             "for n in range(200):\n"
             "    text = base64.encodebytes(os.urandom(750000)).decode().replace('\\n', '\\r\\n')\n"
             "    try:\n"
-            "        s.sendmail('stranger@far.test', ['alice@home.test'], f'Subject: fill-{n}\\r\\n\\r\\n{text}')\n"
+            "        head = ('From: stranger@far.test\\r\\nTo: alice@home.test\\r\\n'\n"
+            "                f'Subject: fill-{n}\\r\\nDate: {formatdate()}\\r\\nMessage-ID: <{n}@far.test>\\r\\n'\n"
+            "                'MIME-Version: 1.0\\r\\nContent-Type: application/octet-stream\\r\\n'\n"
+            "                'Content-Transfer-Encoding: base64\\r\\n')\n"
+            "        s.sendmail('stranger@far.test', ['alice@home.test'], f'{head}\\r\\n{text}')\n"
             "    except (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused) as e:\n"
             "        print(taken, e); break\n"
             "    taken += 1\n"
@@ -289,6 +346,7 @@ def main():
         with Net(work) as net:
             lab = Lab(net, work, pillarbox)
             lab.publish()
+            Verifier(lab.far, f"{work}/rspamd")
             lab.stranger.start()
             answers = f"{work}/answers.toml"
             with open(answers, "w") as file:
@@ -305,7 +363,7 @@ def main():
         print(f"lab: {passed} passed")
         shutil.rmtree(work)
     except BaseException:
-        for log in ("box.log", "postfix.log", "nsd.log"):
+        for log in ("box.log", "postfix.log", "nsd.log", "rspamd.log"):
             if os.path.exists(f"{work}/{log}"):
                 print(f"--- {log}", run("tail", "-30", f"{work}/{log}").stdout, sep="\n")
         print(f"lab: the rest of the logs is in {work}")

@@ -26,6 +26,7 @@ smtpd_tls_security_level = may
 smtpd_tls_received_header = yes
 smtp_tls_security_level = may
 smtpd_relay_restrictions = reject_unauth_destination
+virtual_alias_maps = inline:{{ circle@{domain}=circle@home.test }}
 maillog_file = /dev/stdout
 maillog_file_prefixes = /dev/stdout, {work}
 alias_maps =
