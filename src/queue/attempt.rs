@@ -21,6 +21,7 @@ use crate::store::{Batch, Body, BodyWriter, Content, QueueId, StoreError};
 /// A message on its way: what goes on the wire before its stored bytes, and those.
 pub(super) struct Outgoing {
     pub(super) id: QueueId,
+    pub(super) origin: Origin,
     pub(super) from: ReversePath,
     pub(super) asked: MailRequests,
     pub(super) wish: Wish,

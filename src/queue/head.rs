@@ -49,6 +49,7 @@ impl Inner {
         let outgoing = |head| {
             Arc::new(Outgoing {
                 id: record.id,
+                origin,
                 from: state.from.clone(),
                 asked: state.asked.clone(),
                 wish,

@@ -4,7 +4,10 @@
 
 Needs root (network namespaces), and Debian's iproute2, nsd, postfix, rspamd, swaks and PyPI's dkimpy.
 """
-import imaplib
+import email
+import email.policy
+import gzip
+import io
 import json
 import os
 import re
@@ -13,6 +16,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+import zipfile
+from email.message import EmailMessage
 from email.utils import formatdate
 
 from net import Net, run, wait
@@ -51,7 +57,8 @@ mail IN AAAA {box6}
 mx1 IN A {mx1}
 mx2 IN A {mx2}
 @ IN TXT "v=spf1 mx -all"
-_dmarc IN TXT "v=DMARC1; p=reject; rua=mailto:reports@far.test"
+_dmarc IN TXT "v=DMARC1; p=none; rua=mailto:reports@far.test"
+_smtp._tls IN TXT "v=TLSRPTv1; rua=mailto:reports@far.test"
 """,
     "91.10.in-addr.arpa": """
 10.0 IN PTR mail.home.test.
@@ -78,6 +85,32 @@ mode = "direct"
 servers = ["{DNS}:53"]
 """
 
+# At the stranger's: one that leads back to us.
+ALIASES = "virtual_alias_maps = inline:{ circle@far.test=circle@home.test }\n"
+
+# What others report about mail in our name (RFC 7489, appendix C).
+REPORT = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<feedback>
+  <report_metadata>
+    <org_name>{org}</org_name><email>reports@{org}</email><report_id>{begin}.{org}</report_id>
+    <date_range><begin>{begin}</begin><end>{end}</end></date_range>
+  </report_metadata>
+  <policy_published><domain>home.test</domain><p>quarantine</p></policy_published>
+  <record>
+    <row>
+      <source_ip>{box}</source_ip><count>{count}</count>
+      <policy_evaluated><disposition>none</disposition><dkim>pass</dkim><spf>pass</spf></policy_evaluated>
+    </row>
+    <identifiers><header_from>home.test</header_from></identifiers>
+    <auth_results>
+      <dkim><domain>home.test</domain><result>pass</result></dkim>
+      <spf><domain>home.test</domain><result>pass</result></spf>
+    </auth_results>
+  </record>
+</feedback>
+"""
+
 
 class Lab:
     def __init__(self, net, work, pillarbox):
@@ -88,7 +121,7 @@ class Lab:
         self.far = net.host("far", f"{MX1}/24", f"{MX2}/24", "fd91::21/64", resolver=DNS)
         os.makedirs(f"{work}/far")
         # Everywhere, also at an address that is gone for a while.
-        self.stranger = Stranger(self.far, f"{work}/far", ["all"], more=MILTER)
+        self.stranger = Stranger(self.far, f"{work}/far", ["all"], more=MILTER + ALIASES)
         self.named = None
 
     def publish(self, records=()):
@@ -113,9 +146,9 @@ class Lab:
         self.named = self.dns.start("nsd", "-d", "-c", f"{self.work}/nsd.conf", log="nsd.log")
         wait("the DNS server answers", lambda: self.dns.answers(DNS, 53))
 
-    def start_box(self):
-        self.service = self.box.start(self.pillarbox, "run", "--data", self.data, "--board", "none",
-                                      log="box.log")
+    def start_box(self, *under):
+        self.service = self.box.start(*under, self.pillarbox, "run", "--data", self.data, "--board",
+                                      "none", log="box.log")
         for port in (25, 587, 465, 143, 993, 110, 995, 80):
             wait(f"the box answers on port {port}", lambda p=port: self.far.answers(BOX4, p))
 
@@ -138,12 +171,12 @@ class Lab:
                      "--from", "alice@home.test", "--to", recipient,
                      "--header", f"Subject: {subject}", "--body", "Greetings from home.\n..dots\n")
 
-    def inbox(self):
+    def inbox(self, folder="INBOX"):
         script = (
             "import imaplib, ssl, sys, json\n"
             "ctx = ssl.create_default_context(); ctx.check_hostname = False; ctx.verify_mode = 0\n"
             f"m = imaplib.IMAP4_SSL('{BOX4}', ssl_context=ctx)\n"
-            f"m.login('alice@home.test', '{PASSWORD}'); m.select('INBOX', readonly=True)\n"
+            f"m.login('alice@home.test', '{PASSWORD}'); m.select('{folder}', readonly=True)\n"
             "ids = m.search(None, 'ALL')[1][0].split()\n"
             "out = [m.fetch(i, '(BODY.PEEK[])')[1][0][1].decode('latin-1') for i in ids]\n"
             "print(json.dumps(out))\n")
@@ -284,6 +317,76 @@ def test_the_self_check_sees_this_world(lab):
     outcomes = {name: f["outcome"]["outcome"] for name, f in findings.items()}
     assert set(outcomes.values()) == {"ok"} and len(outcomes) >= 6, findings
     assert result.returncode == 0, result
+
+
+def test_our_policy_for_tls_is_served(lab):
+    url = "https://mta-sts.home.test/.well-known/mta-sts.txt"
+    policy = lab.far.run("curl", "-sSk", "--resolve", f"mta-sts.home.test:443:{BOX4}", url).stdout
+    assert policy.startswith("version: STSv1\n") and "mx: mail.home.test\n" in policy, policy
+
+
+def test_reports_about_our_mail_are_read_and_shown(lab):
+    """One in gzip, one in zip, as a stranger's Postfix delivers them."""
+    began = int(time.time()) // 86400 * 86400
+    for number, form in enumerate(("gzip", "zip")):
+        name = f"far{number}.test!home.test!{began}!{began + 86399}"
+        report = REPORT.format(org=f"far{number}.test", begin=began, end=began + 86399, count=number + 3,
+                               box=BOX4).encode()
+        packed = io.BytesIO()
+        if form == "gzip":
+            packed.write(gzip.compress(report))
+        else:
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(f"{name}.xml", report)
+        letter = EmailMessage()
+        letter["From"], letter["To"] = "stranger@far.test", "postmaster@home.test"
+        letter["Subject"] = f"Report Domain: home.test Submitter: far{number}.test"
+        letter["Date"], letter["Message-ID"] = formatdate(), f"<report{number}@far.test>"
+        letter.add_attachment(packed.getvalue(), maintype="application", subtype=form,
+                              filename=f"{name}.xml.gz" if form == "gzip" else f"{name}.zip")
+        lab.stranger.send("stranger@far.test", "postmaster@home.test", letter.as_string())
+
+    def shown():
+        days = json.loads(lab.cli("reports", "--json").stdout)["dmarc"]
+        return days and sum(day["messages"] for day in days) == 3 + 4 and days
+    days = wait("both reports are shown", shown, 60)
+    assert {name for day in days for name, _ in day["reporters"]} == {"far0.test", "far1.test"}, days
+
+
+def test_reports_about_others_leave_the_day_after(lab):
+    """The box wakes up at noon of the next day, and tells the stranger what it saw of his mail and of
+    his hosts."""
+    lab.box.kill(lab.service)
+    noon = time.strftime("%Y-%m-%d 12:00:00", time.gmtime(time.time() + 86400))
+    lab.start_box("env", "TZ=UTC", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", noon)
+    try:
+        tls = lab.stranger.wait_for("TLS-Report-Domain: far.test")
+        policy = json.loads(gzip.decompress(attachment(tls)))["policies"][0]
+        assert policy["policy"]["policy-domain"] == "far.test", policy
+        assert policy["summary"]["total-successful-session-count"] > 0, policy
+        dmarc = lab.stranger.wait_for("Subject: Report Domain: far.test")
+        text = gzip.decompress(attachment(dmarc)).decode()
+        assert "<domain>far.test</domain>" in text and f"<source_ip>{MX1}</source_ip>" in text, text
+        verify = os.path.join(os.path.dirname(sys.executable), "dkimverify")
+        for message in (tls, dmarc):
+            result = subprocess.run(lab.far.command(verify), input=message, capture_output=True)
+            assert b"signature ok" in result.stdout, result
+    finally:
+        lab.box.kill(lab.service)
+        lab.start_box()
+
+
+def attachment(message):
+    parts = email.message_from_bytes(message, policy=email.policy.default).walk()
+    return next(part.get_content() for part in parts if part.get_content_type().endswith("gzip"))
+
+
+def test_a_crowd_at_the_door_is_served(lab):
+    """Postfix's own load generator: ten at once, each connection one letter after the other."""
+    before = len(lab.inbox())
+    lab.far.run("smtp-source", "-d", "-s", "10", "-m", "200", "-l", "4096", "-f", "stranger@far.test",
+                "-t", "alice@home.test", f"inet:{BOX4}:25")
+    assert len(lab.inbox()) + len(lab.inbox("Junk")) >= before + 200, lab.inbox()[-1]
 
 
 def test_a_full_card_refuses_mail_and_loses_none(lab):

@@ -16,7 +16,7 @@ inet_protocols = all
 smtp_address_preference = ipv4
 virtual_mailbox_domains = {domain}
 virtual_mailbox_base = {work}/mail
-virtual_mailbox_maps = inline:{{ stranger@{domain}=stranger/ }}
+virtual_mailbox_maps = inline:{{ stranger@{domain}=stranger/, reports@{domain}=stranger/ }}
 virtual_minimum_uid = 1
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
@@ -26,7 +26,6 @@ smtpd_tls_security_level = may
 smtpd_tls_received_header = yes
 smtp_tls_security_level = may
 smtpd_relay_restrictions = reject_unauth_destination
-virtual_alias_maps = inline:{{ circle@{domain}=circle@home.test }}
 maillog_file = /dev/stdout
 maillog_file_prefixes = /dev/stdout, {work}
 alias_maps =

@@ -89,6 +89,16 @@ async fn the_certificate_in_the_dns_is_the_one_that_counts() {
 }
 
 #[tokio::test]
+async fn what_the_box_itself_sends_is_not_counted_for_reports() {
+    let signed = signed().await;
+    signed.office.send("", &["postmaster@far.test"], Source::Own).await.unwrap();
+    signed.office.until_empty().await;
+    assert!(signed.host.got()[0].tls);
+    let day = signed.office.clock.now().as_second() / 86_400;
+    assert_eq!(signed.office.queue.tls_results(day).unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_host_that_is_an_alias_is_held_to_the_records_where_it_leads() {
     let signed = signed().await;
     signed.publish(3, b"another");
