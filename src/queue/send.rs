@@ -182,10 +182,10 @@ impl Inner {
             asked: outgoing.asked.clone(),
         };
         let store = self.store.clone();
-        let (head, content) = (outgoing.head.clone(), outgoing.content.clone());
+        let (above, content) = (outgoing.head.clone(), outgoing.content.clone());
         let open = move || {
             let stored = store.read(&content).map_err(io::Error::other)?;
-            Ok(Cursor::new(head.clone()).chain(stored))
+            Ok(Cursor::new(above.clone()).chain(stored))
         };
         let report = self.client.send(target, &mail, open).await?;
         let tells = report.tells;
