@@ -38,6 +38,7 @@ pub use words::TextFacts;
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is the failed test")]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::notes::{MODELS, Notes, NotesError, file};
@@ -160,6 +161,12 @@ impl Junk {
             model.learn(tokens, class);
             model.count(class, before);
         })
+    }
+
+    /// Forgets all accounts but these.
+    fn keep_only(&self, here: &BTreeSet<u32>) -> Result<(), NotesError> {
+        self.models().retain(|(account, _)| here.contains(&account.0));
+        self.notes.keep_only(here)
     }
 
     fn with_model<T>(
