@@ -13,13 +13,14 @@ use crate::config::{MOST_CONNECTIONS, OutboundMode};
 use crate::mail::Domain;
 use crate::net::{Gate, Limits, ListenError, Listener, Peer, Rate, Stream, Tls, Width};
 use crate::office::{Office, Service};
-use crate::policy::allowance::Allowance;
+use crate::policy::allowance::{self, Allowance};
 use crate::policy::dnsbl::{Dnsbl, List};
 use crate::policy::guard::{self, Guard};
 use crate::policy::junk::Marks;
 use crate::queue::{Queue, TlsTally};
 use crate::reports::{Post, TlsResults, TlsSeen};
 use crate::smtp::Role;
+use crate::store::AccountId;
 use crate::{imap, pop3, smtp};
 
 /// The running services.
@@ -76,9 +77,17 @@ impl Services {
             marks: Marks::from(&service.config.junk),
             lists: lists.clone(),
             greylist: Arc::clone(office.greylist()),
+            witness: Arc::new(office.mail_reports().clone()),
         });
         let stop = running.stop.clone();
         running.tasks.spawn(async move { lists.keep(stop).await });
+        let (store, accounts) = (office.store().clone(), office.accounts().clone());
+        running.tasks.spawn(async move {
+            let here: Vec<AccountId> = accounts.list().iter().map(|account| account.id).collect();
+            if let Err(error) = allowance::sweep(&store, &here).await {
+                tracing::warn!(%error, "what was counted of accounts that are gone stays");
+            }
+        });
         let smtp = Arc::new(smtp_server(office, service, tls, guard));
         for (role, listeners) in smtp_ports {
             let smtp = Arc::clone(&smtp);
@@ -209,7 +218,11 @@ fn smtp_server(office: &Office, service: &Service, tls: &Tls, guard: Guard) -> s
             queue: service.queue.clone(),
             store: office.store().clone(),
             guard,
-            allowance: Allowance::new(office.store().clone(), service.config.daily),
+            allowance: Allowance::new(
+                office.store().clone(),
+                Arc::clone(office.junk()),
+                service.config.daily,
+            ),
             clock: Arc::clone(office.clock()),
         },
     )
