@@ -8,12 +8,14 @@ use super::super::dnsbl::Finding;
 use super::super::junk::{Dkim, Dmarc, Helo, Rdns, Signals, Spf, Wish};
 use super::super::rdns::{self, Reverse, generic};
 use super::super::{Authentication, spf};
+use crate::mail::Domain;
 
 /// The signals of a message.
 pub(super) fn of(
     found: &Authentication,
     lists: Vec<Finding>,
     link_lists: Vec<Finding>,
+    ours: &Domain,
     now: Option<Timestamp>,
 ) -> Signals {
     Signals {
@@ -32,6 +34,7 @@ pub(super) fn of(
             Reverse::CouldNotTell(_) => Rdns::Unknown,
         },
         helo: match &found.origin.helo {
+            rdns::Helo::Elsewhere(name) | rdns::Helo::Unknown(name) if name == ours => Helo::Ours,
             rdns::Helo::Confirmed(_) | rdns::Helo::Elsewhere(_) => Helo::Name,
             rdns::Helo::Literal | rdns::Helo::Unknown(_) | rdns::Helo::Malformed => Helo::NoName,
             rdns::Helo::CouldNotTell(_) => Helo::Unknown,
