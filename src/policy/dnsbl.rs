@@ -113,7 +113,7 @@ impl List {
 
     /// What the answers say.
     fn read(&self, answers: &[Ipv4Addr]) -> Listing {
-        if let Some(answer) = answers.iter().find(|answer| is_refusal(answer)) {
+        if let Some(answer) = answers.iter().find(|answer| is_refusal(**answer)) {
             return Listing::CouldNotTell(format!("{} does not answer us ({answer})", self.zone));
         }
         let known = self.codes.iter().filter(|code| {
@@ -322,7 +322,7 @@ async fn probe(resolver: &Resolver, list: &List) -> Health {
 async fn is_listed(resolver: &Resolver, list: &List, label: &str) -> Option<bool> {
     let name = format!("{label}.{}", list.zone).parse().ok()?;
     match resolver.ipv4(&name).await {
-        Answer::Yes(answers) if answers.iter().any(is_refusal) => None,
+        Answer::Yes(answers) if answers.iter().copied().any(is_refusal) => None,
         Answer::Yes(_) => Some(true),
         Answer::No(_) => Some(false),
         Answer::CouldNotTell(_) => None,
@@ -331,7 +331,7 @@ async fn is_listed(resolver: &Resolver, list: &List, label: &str) -> Option<bool
 
 /// 127.255.255.x, 127.0.1.255 of name lists, 127.0.0.255 of dnswl.org; and whatever is not in 127/8
 /// comes from a resolver that answers every name with its own pages.
-fn is_refusal(answer: &Ipv4Addr) -> bool {
+fn is_refusal(answer: Ipv4Addr) -> bool {
     let [a, b, c, d] = answer.octets();
     a != 127 || (b, c) == (255, 255) || d == 255
 }
@@ -391,7 +391,7 @@ type Known = (&'static str, About, &'static str, &'static [Row]);
 ///   DROP comes with SBL, 127.0.0.5 to 7 are kept for XBL, `dbltest.com` is DBL's test entry.
 /// - PSBL: anybody may use it, <https://psbl.surriel.com/howto/>; it lists whoever sent to a trap,
 ///   and anybody can take an address out again.
-/// - SpamCop: <https://www.spamcop.net/bl.shtml> asks to mark by it rather than to refuse; it lists
+/// - `SpamCop`: <https://www.spamcop.net/bl.shtml> asks to mark by it rather than to refuse; it lists
 ///   shared senders, too.
 const DEFAULTS: &[Known] = &[
     (

@@ -244,10 +244,11 @@ fn lay_out(database: &Database) -> Result<(), NotesError> {
     txn.commit().map_err(file)
 }
 
+/// A row of an account's.
+type Row<'a, K, V> = (AccessGuard<'a, (u32, K)>, AccessGuard<'a, V>);
+
 /// Whose row it is.
-fn first<K, V>(
-    row: Result<(AccessGuard<'_, (u32, K)>, AccessGuard<'_, V>), redb::StorageError>,
-) -> Result<u32, NotesError>
+fn first<K, V>(row: Result<Row<'_, K, V>, redb::StorageError>) -> Result<u32, NotesError>
 where
     K: redb::Key + 'static,
     V: redb::Value + 'static,
