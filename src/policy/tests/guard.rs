@@ -245,8 +245,8 @@ async fn who_calls_himself_by_our_name_lies() {
     let folder = tempfile::tempdir().unwrap();
     let guard = guard(&resolver, folder.path());
     for (helo, lies) in [("MAIL.home.test", true), ("mx.good.test", false)] {
-        let visit = guard.meet(peer("192.0.2.1", helo, "a@good.test"));
-        let judged = hand_in(visit, "a@good.test").await;
+        let visit = guard.meet(peer("198.41.0.4", helo, "a@proved.test"));
+        let judged = hand_in(visit, "a@proved.test").await;
         let Ruling::File(filing) = judged.judge(None) else { panic!("{judged:?}") };
         let fields = String::from_utf8(filing.fields).unwrap();
         assert_eq!(fields.contains("says that it is this box"), lies, "{helo}: {fields}");

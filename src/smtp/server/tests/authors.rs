@@ -87,7 +87,7 @@ async fn what_is_done_in_an_authors_name_is_noted_for_him() {
         "silent.test does not ask, and reports are not reported on"
     );
     let inbox = post.inbox();
-    assert_eq!(inbox.len(), 3, "two honest letters and a report; the others look like junk");
+    assert_eq!(inbox.len(), 4, "two honest letters, what p=none lets in, and a report");
     assert!(inbox.iter().all(|text| text.contains("Authentication-Results: localhost;")));
 }
 
