@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -367,6 +368,25 @@ fn nobody_else_can_read_a_file_of_the_box() {
     }
 }
 
+/// A name server that knows no name, for all boxes of this run: one that is silent makes mail wait.
+fn empty_dns() -> SocketAddr {
+    static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
+    *ADDRESS.get_or_init(|| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut message = [0; 512];
+            while let Ok((size, asker)) = socket.recv_from(&mut message) {
+                // The question comes back as a response with NXDOMAIN (RFC 1035 §4.1.1).
+                message[2] |= 0x80;
+                message[3] = 0x83;
+                socket.send_to(&message[..size], asker).unwrap();
+            }
+        });
+        address
+    })
+}
+
 /// A running box on ports of its own.
 pub(crate) struct PostOffice {
     process: Child,
@@ -381,12 +401,13 @@ impl PostOffice {
         let answers = folder.join("answers");
         let ports = free_ports();
         let [smtp, imap, pop3] = ports;
+        let dns = empty_dns();
         fs::write(
             &answers,
             format!(
                 "[box]\nhostname = \"mail.home.test\"\n[domain]\nname = \"home.test\"\n\
                  [owner]\naddress = \"alice@home.test\"\npassword = \"long enough\"\n\
-                 [dns]\nservers = [\"127.0.0.1:1\"]\n[listen]\nsmtp = [\"127.0.0.1:{smtp}\"]\n\
+                 [dns]\nservers = [\"{dns}\"]\n[listen]\nsmtp = [\"127.0.0.1:{smtp}\"]\n\
                  imap = [\"127.0.0.1:{imap}\"]\npop3 = [\"127.0.0.1:{pop3}\"]\nsubmission = []\n\
                  submissions = []\nimaps = []\npop3s = []\nhttp = []\nhttps = []\n"
             ),
