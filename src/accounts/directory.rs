@@ -312,14 +312,13 @@ mod tests {
         directory.set_domains(["x.org", "y.org", "z.org"].map(|name| name.parse().unwrap()).into());
         for (id, name) in [(1, "alice@x.org"), (2, "Bob@x.org"), (10, "käthe@y.org")] {
             let password = HASH.to_owned().try_into().unwrap();
-            let entry =
-                Entry {
-                    address: address(name),
-                    password,
-                    scram: None,
-                    scram_spelt: Vec::new(),
-                    devices: Vec::new(),
-                };
+            let entry = Entry {
+                address: address(name),
+                password,
+                scram: None,
+                scram_spelt: Vec::new(),
+                devices: Vec::new(),
+            };
             directory.apply(Edit::Account(AccountId(id), entry));
         }
         for (alias, targets) in [

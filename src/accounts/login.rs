@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::directory::{Device, Edit, Entry};
 use super::passwords::{self, StoredHash};
-use super::spelling;
 use super::sasl::scram::{Keys, Proof, Salted, Signature};
+use super::spelling;
 use super::throttle::{GuessTag, LoginTag, Network};
 use super::{AccountError, Accounts, AuthError, Inner, Password, keyed_tag, now};
 use crate::mail::Address;
@@ -35,7 +35,7 @@ pub struct Login {
 pub(crate) type ProofTag = [u8; 16];
 
 /// What the salts of SCRAM are made of. Every login name has a salt, whether anybody has that name
-/// or not, and always the same: nobody can ask the salts who lives here (RFC 5802 §9).
+/// or not, and always the same: nobody can ask the salts who lives here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Salts {
     key: [u8; 32],
@@ -288,6 +288,8 @@ impl Accounts {
 
 impl Inner {
     fn named(&self, login: &str) -> Named {
+        // Keyboards that complete a word put a space behind it.
+        let login = login.trim();
         let name = login.parse::<Address>();
         let key = name.as_ref().map_or_else(|_| login.to_lowercase(), Address::key);
         let account = name.ok().and_then(|address| {

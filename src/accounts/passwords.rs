@@ -170,7 +170,8 @@ impl Hasher {
         self.hashed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.work(turn, move || {
             let phc = Phc::new(&hash.0).map_err(|_| HashError::Format)?;
-            let is_right = |it: &Password| argon.verify_password(it.expose().as_bytes(), &phc).is_ok();
+            let is_right =
+                |it: &Password| argon.verify_password(it.expose().as_bytes(), &phc).is_ok();
             Ok(spelling::given(password).iter().any(is_right))
         })
         .await?

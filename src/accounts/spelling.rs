@@ -111,9 +111,13 @@ mod tests {
 
     #[test]
     fn the_examples_of_rfc_4013_come_out_as_they_are_printed() {
-        for (given, form) in
-            [("I\u{ad}X", "IX"), ("user", "user"), ("USER", "USER"), ("\u{aa}", "a"), ("\u{2168}", "IX")]
-        {
+        for (given, form) in [
+            ("I\u{ad}X", "IX"),
+            ("user", "user"),
+            ("USER", "USER"),
+            ("\u{aa}", "a"),
+            ("\u{2168}", "IX"),
+        ] {
             assert_eq!(sasl_prepared(&password(given)).expose(), form, "{given:?}");
         }
     }

@@ -328,6 +328,7 @@ async fn a_proof_opens_the_account_as_its_passwords_do() {
     for (name, secret, device) in [
         ("alice@x.org", "correct horse", None),
         ("ALICE@X.ORG", "correct horse", None),
+        ("alice@x.org ", "correct horse", None),
         ("alice@x.org", phone.expose(), Some("Phone")),
         ("alice@x.org", bare.as_str(), Some("Phone")),
     ] {
@@ -431,7 +432,8 @@ async fn a_hash_from_before_spellings_were_known_opens_as_it_did() {
     let keys = accounts.keys(vec![password(RAW)], &alice.key()).await.unwrap();
     let keys = String::from(keys[0].clone());
     // The entry as it was written then.
-    let old = format!(r#"{{"address":"alice@x.org","password":"{phc}","scram":"{keys}","devices":[]}}"#);
+    let old =
+        format!(r#"{{"address":"alice@x.org","password":"{phc}","scram":"{keys}","devices":[]}}"#);
     let mut batch = Batch::new();
     batch.put_setting(&format!("account/{}", id.0), old.into_bytes());
     store.commit(batch).await.unwrap();
