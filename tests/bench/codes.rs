@@ -4,7 +4,7 @@
 //! through somebody else.
 
 /// A mail of this kind.
-pub struct Code {
+pub(crate) struct Code {
     from: &'static str,
     subject: &'static str,
     text: &'static str,
@@ -27,7 +27,7 @@ use Dress::{Both, Page, Plain, Shop};
 
 impl Code {
     /// As it comes over the wire.
-    pub fn message(&self, number: usize) -> Vec<u8> {
+    pub(crate) fn message(&self, number: usize) -> Vec<u8> {
         let domain = self.from.rsplit_once('@').map_or("", |(_, host)| host.trim_end_matches('>'));
         let subject = word(self.subject);
         let from = match self.from.rsplit_once(' ') {
@@ -117,7 +117,7 @@ const fn code(dress: Dress, from: &'static str, subject: &'static str, text: &'s
 
 /// All of them.
 #[rustfmt::skip]
-pub const CODES: &[Code] = &[
+pub(crate) const CODES: &[Code] = &[
     code(Plain, "Parcel Point <no-reply@parcelpoint.example>", "Your code: 482913",
         "Your code is 482913. It expires in 10 minutes."),
     code(Plain, "noreply@forge.example", "[Forge] Please verify your device",

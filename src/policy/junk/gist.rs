@@ -42,7 +42,9 @@ mod tests {
 
     fn tokens(pieces: &[&str]) -> Vec<u64> {
         let (mut gist, mut tokens) = (Gist::default(), Tokens::default());
-        pieces.iter().for_each(|piece| gist.feed(piece));
+        for piece in pieces {
+            gist.feed(piece);
+        }
         gist.finish(&mut tokens);
         assert!(gist.first.len() <= FIRST && gist.last.len() < 2 * LAST);
         let mut all: Vec<u64> = tokens.iter().collect();
@@ -52,7 +54,8 @@ mod tests {
 
     #[test]
     fn beginning_and_end_count_and_not_how_they_came() {
-        let long: String = (0..2000).map(|number| format!("{number}\r\n")).collect();
+        let lines: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
+        let long = lines.join("\r\n") + "\r\n";
         let whole = tokens(&[&long]);
         let pieces: Vec<&str> = long.split_inclusive('7').collect();
         assert_eq!(tokens(&pieces), whole);
