@@ -9,6 +9,7 @@ mod error;
 mod login;
 mod passwords;
 pub mod sasl;
+mod spelling;
 mod throttle;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -100,7 +101,7 @@ impl Accounts {
     ) -> Result<AccountId, AccountError> {
         // Before the slow hash: most mistakes are seen here.
         self.inner.read().may_add(&address)?;
-        let (password, scram) = self.secure(password, &address).await?;
+        let secured = self.secure(password, &address).await?;
         self.change(move |inner, batch| {
             let directory = inner.read();
             directory.may_add(&address)?;
@@ -111,7 +112,7 @@ impl Accounts {
                 let name = name.parse().map_err(|_| AccountError::Damaged(name.to_owned()))?;
                 batch.create_mailbox(id, name, Some(usage));
             }
-            let entry = Entry { address, password, scram, devices: Vec::new() };
+            let entry = secured.entry(address);
             Ok((vec![Edit::Next(AccountId(id.0 + 1)), Edit::Account(id, entry)], id))
         })
         .await
@@ -136,9 +137,9 @@ impl Accounts {
         password: Password,
     ) -> Result<(), AccountError> {
         self.inner.read().existing(address)?;
-        let (password, scram) = self.secure(password, address).await?;
+        let secured = self.secure(password, address).await?;
         self.change_entry(address, move |entry| {
-            (entry.password, entry.scram) = (password, scram);
+            secured.replace(entry);
             Ok(())
         })
         .await
@@ -166,7 +167,7 @@ impl Accounts {
     ) -> Result<Password, AccountError> {
         let name = device_name(name)?;
         let (password, hash) = DeviceHash::mint()?;
-        let scram = self.keys(passwords::spellings(&password), &address.key()).await?;
+        let scram = self.keys(passwords::device_spellings(&password), &address.key()).await?;
         self.change_entry(address, move |entry| {
             if entry.devices.iter().any(|device| same_device(&device.name, &name)) {
                 return Err(AccountError::DeviceExists(name));
@@ -325,6 +326,9 @@ impl Inner {
     async fn hash(&self, password: Password) -> Result<passwords::StoredHash, AccountError> {
         if password.expose().chars().count() < Password::MIN {
             return Err(AccountError::ShortPassword);
+        }
+        if password.expose().chars().any(char::is_control) {
+            return Err(AccountError::ControlCharacter);
         }
         Ok(self.hasher.hash(password).await?)
     }

@@ -15,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::compose::{Letter, Reporter};
 use super::found::REPORT_ADDRESS;
 use super::shelf::day_of;
-use super::tally::{DmarcSeen, TlsSeen, WAIT_DAYS};
+use super::tally::{DmarcSeen, TlsSeen, WAIT_DAYS, asked};
 use super::{Reports, ReportsError};
 use crate::clock::ClockTrust;
 use crate::dns::{Answer, Resolver};
 use crate::mail::structure::fields;
 use crate::mail::{Address, Domain, Envelope, ReversePath};
+use crate::policy::Authentication;
+use crate::policy::dmarc::Policy;
+use crate::policy::guard::Witness;
 use crate::queue::{Incoming, Queue, Source};
 use crate::store::{Batch, StoreError};
 
@@ -72,6 +75,14 @@ const HOURS: u64 = 8;
 const MOST_ADDRESSES: usize = 2;
 /// Addresses of a record looked at.
 const MOST_LOOKED_AT: usize = 5;
+
+impl Witness for Reports {
+    fn saw(&self, found: &Authentication, done: Policy, header: &[u8], to: &[Address]) {
+        if let Some(seen) = DmarcSeen::of(found, asked(done)) {
+            self.note(seen, header, to.iter());
+        }
+    }
+}
 
 impl Reports {
     /// Counts a message from elsewhere for the report to its author's domain. Costs no write.
