@@ -8,6 +8,7 @@ mod directory;
 mod error;
 mod login;
 mod passwords;
+mod recent;
 pub mod sasl;
 mod spelling;
 mod throttle;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 use directory::{Alias, Device, Directory, Edit, Entry};
 use passwords::{Cost, DeviceHash, Hasher};
+use recent::Recent;
 use throttle::{LoginTag, Network, Throttle};
 
 use crate::mail::{Address, Domain, MailboxName, SpecialUse};
@@ -42,9 +44,10 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     hasher: Hasher,
     throttle: Mutex<Throttle>,
+    recent: Mutex<Recent>,
     /// Tells of changes of the directory.
     changes: watch::Sender<()>,
-    /// Keys the tags in the throttle's tables, so that memory holds no guess.
+    /// Keys the tags in those tables, so that memory holds no password.
     tag_key: [u8; 32],
 }
 
@@ -64,6 +67,7 @@ impl Accounts {
             changing: tokio::sync::Mutex::new(()),
             hasher: Hasher::new(cost)?,
             throttle: Mutex::new(Throttle::new()),
+            recent: Mutex::default(),
             changes: watch::Sender::new(()),
             tag_key,
         };
@@ -314,6 +318,10 @@ impl Inner {
 
     fn throttle(&self) -> MutexGuard<'_, Throttle> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn admit(&self, from: Network, login: &LoginTag) -> Result<(), AuthError> {
