@@ -202,8 +202,8 @@ fn claim(domain: &str, body: &str) -> String {
     format!("DKIM-Signature: v=1; a=rsa-sha256; d={domain}; s=s; h=from; bh={hash};\r\n b=YQ==\r\n")
 }
 
-/// Asks this world, but for names that hold this word: nobody answers for those.
-async fn half_silent(world: &World, word: &'static [u8]) -> Resolver {
+/// Asks this world, but for names that hold these letters: nobody answers for those.
+async fn half_silent(world: &World, about: &'static [u8]) -> Resolver {
     let ours = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
     let address = ours.local_addr().unwrap();
     let local = world.local();
@@ -212,7 +212,7 @@ async fn half_silent(world: &World, word: &'static [u8]) -> Resolver {
         loop {
             let mut question = [0; 4096];
             let (length, from) = ours.recv_from(&mut question).await.unwrap();
-            if memchr::memmem::find(&question[..length], word).is_some() {
+            if memchr::memmem::find(&question[..length], about).is_some() {
                 continue;
             }
             let ours = Shared::clone(&ours);
