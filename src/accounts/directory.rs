@@ -40,6 +40,9 @@ pub(super) struct Entry {
     /// Of the same password; missing until it is given once to a release that knows SCRAM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) scram: Option<Keys>,
+    /// Of the same password in its other spellings, where it has some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) scram_spelt: Vec<Keys>,
     #[serde(default)]
     pub(super) devices: Vec<Device>,
 }
@@ -309,8 +312,13 @@ mod tests {
         directory.set_domains(["x.org", "y.org", "z.org"].map(|name| name.parse().unwrap()).into());
         for (id, name) in [(1, "alice@x.org"), (2, "Bob@x.org"), (10, "käthe@y.org")] {
             let password = HASH.to_owned().try_into().unwrap();
-            let entry =
-                Entry { address: address(name), password, scram: None, devices: Vec::new() };
+            let entry = Entry {
+                address: address(name),
+                password,
+                scram: None,
+                scram_spelt: Vec::new(),
+                devices: Vec::new(),
+            };
             directory.apply(Edit::Account(AccountId(id), entry));
         }
         for (alias, targets) in [

@@ -48,19 +48,21 @@ impl Services {
             per_network: service.config.per_address,
             width: Width::Household,
             rate: None,
+            // Under TLS from the first byte nothing can be said without a handshake.
             refusal: b"",
         };
+        let told = |refusal| Limits { refusal, ..people };
         let smtp_ports = [
             (Role::Mx, ports(&listen.smtp, STRANGERS)?),
-            (Role::Submission, ports(&listen.submission, people)?),
+            (Role::Submission, ports(&listen.submission, told(NO_PLACE_SMTP))?),
             (Role::Submissions, ports(&listen.submissions, people)?),
         ];
         let imap_ports = [
-            (None, ports(&listen.imap, people)?),
+            (None, ports(&listen.imap, told(NO_PLACE_IMAP))?),
             (Some(tls.clone()), ports(&listen.imaps, people)?),
         ];
         let pop3_ports = [
-            (None, ports(&listen.pop3, people)?),
+            (None, ports(&listen.pop3, told(NO_PLACE_POP3))?),
             (Some(tls.clone()), ports(&listen.pop3s, people)?),
         ];
 
@@ -236,6 +238,15 @@ const STRANGERS: Limits = Limits {
     rate: Some(Rate { burst: 120, each: Duration::from_secs(1) }),
     refusal: b"421 4.7.0 Too many connections; please come back in a minute\r\n",
 };
+
+/// To a mail program that finds no place, in the words of each protocol (RFC 9051 §7.1.5,
+/// RFC 3206 §4).
+const NO_PLACE_SMTP: &[u8] =
+    b"421 4.7.0 Too many connections; close other mail programs, or try again in a minute\r\n";
+const NO_PLACE_IMAP: &[u8] =
+    b"* BYE [UNAVAILABLE] Too many connections; close other mail programs, or try again in a minute\r\n";
+const NO_PLACE_POP3: &[u8] =
+    b"-ERR [SYS/TEMP] Too many connections; close other mail programs, or try again in a minute\r\n";
 
 /// A peer that does not get through a handshake in this time wants something else.
 const HANDSHAKE: Duration = Duration::from_secs(30);

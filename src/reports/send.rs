@@ -64,6 +64,8 @@ pub fn is_report_mail<'a>(header: &[u8], mut to: impl Iterator<Item = &'a Addres
 
 /// How often counts are put away, and a look is taken at what is due.
 const PERIOD: Duration = Duration::from_mins(10);
+/// Time from the start to the first look: what fell due while the box was off need not wait longer.
+const FIRST: Duration = Duration::from_secs(10);
 /// Reports sent on one day: a household gets mail from fewer domains that ask.
 const MOST_A_DAY: u32 = 100;
 /// Hours after midnight from which on, and over which, reports leave.
@@ -95,11 +97,13 @@ impl Reports {
 
     /// Puts counts away and sends what is due, until `stop`.
     pub async fn post(self, post: Post, stop: CancellationToken) {
+        let mut wait = FIRST;
         loop {
             let stopped = tokio::select! {
                 () = stop.cancelled() => true,
-                () = sleep(PERIOD) => false,
+                () = sleep(wait) => false,
             };
+            wait = PERIOD;
             let done = async {
                 self.save().await?;
                 if stopped { Ok(()) } else { self.send_due(&post).await }

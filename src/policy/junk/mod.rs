@@ -9,6 +9,7 @@
 mod body;
 mod facts;
 mod follow;
+mod gist;
 mod header;
 mod html;
 mod inspect;
@@ -51,11 +52,6 @@ use rules::Case;
 
 /// Models kept in memory at once, beside those not written yet.
 const MODELS_KEPT: usize = 4;
-/// Points of a classifier that is sure, for junk and against it.
-const SURE_SPAM: f32 = 90.0;
-const SURE_HAM: f32 = -60.0;
-/// Points for each unit of the logarithm of the odds.
-const POINTS: f32 = 32.0;
 /// What was sent since the last look, kept until it is put down; more is forgotten.
 const SENT: usize = 10_000;
 
@@ -88,9 +84,7 @@ impl Junk {
         rules::judge(&Case { signals, facts: &seen.facts, known }, &mut score);
         match self.opinion(account, &seen.tokens) {
             Ok((odds, lessons)) => {
-                let sure = (odds * POINTS).clamp(SURE_HAM, SURE_SPAM) * lessons.weight();
-                #[allow(clippy::cast_possible_truncation, reason = "between the bounds above")]
-                let points = sure.round() as i32;
+                let points = lessons.points(odds);
                 score.add(
                     points,
                     match points {
