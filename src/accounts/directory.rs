@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::login::Salts;
+use super::marks::JunkMarks;
 use super::passwords::{DeviceHash, StoredHash};
 use super::sasl::scram::Keys;
 use super::{AccountError, Lookup};
@@ -42,6 +43,9 @@ pub(super) struct Entry {
     pub(super) scram: Option<Keys>,
     #[serde(default)]
     pub(super) devices: Vec<Device>,
+    /// Where its person decided; the box's otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) junk_marks: Option<JunkMarks>,
 }
 
 /// A device's password as stored.
@@ -309,8 +313,13 @@ mod tests {
         directory.set_domains(["x.org", "y.org", "z.org"].map(|name| name.parse().unwrap()).into());
         for (id, name) in [(1, "alice@x.org"), (2, "Bob@x.org"), (10, "käthe@y.org")] {
             let password = HASH.to_owned().try_into().unwrap();
-            let entry =
-                Entry { address: address(name), password, scram: None, devices: Vec::new() };
+            let entry = Entry {
+                address: address(name),
+                password,
+                scram: None,
+                devices: Vec::new(),
+                junk_marks: None,
+            };
             directory.apply(Edit::Account(AccountId(id), entry));
         }
         for (alias, targets) in [

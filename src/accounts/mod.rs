@@ -7,6 +7,7 @@
 mod directory;
 mod error;
 mod login;
+mod marks;
 mod passwords;
 pub mod sasl;
 mod throttle;
@@ -25,6 +26,7 @@ use crate::store::{AccountId, Batch, Quota, Store, StoreError};
 
 pub use error::{AccountError, AuthError};
 pub use login::Login;
+pub use marks::{JunkMarks, MarksError};
 pub use passwords::{HashError, Password};
 
 /// The directory; cheap to clone.
@@ -111,7 +113,7 @@ impl Accounts {
                 let name = name.parse().map_err(|_| AccountError::Damaged(name.to_owned()))?;
                 batch.create_mailbox(id, name, Some(usage));
             }
-            let entry = Entry { address, password, scram, devices: Vec::new() };
+            let entry = Entry { address, password, scram, devices: Vec::new(), junk_marks: None };
             Ok((vec![Edit::Next(AccountId(id.0 + 1)), Edit::Account(id, entry)], id))
         })
         .await
@@ -187,6 +189,24 @@ impl Accounts {
             if entry.devices.len() == before {
                 return Err(AccountError::Missing(format!("device called {name}")));
             }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The account's own marks for junk; nothing when it follows the box's.
+    pub fn junk_marks(&self, account: AccountId) -> Option<JunkMarks> {
+        self.inner.read().entry(account).and_then(|entry| entry.junk_marks)
+    }
+
+    /// Sets an account's own marks for junk, or has it follow the box's.
+    pub async fn set_junk_marks(
+        &self,
+        address: &Address,
+        marks: Option<JunkMarks>,
+    ) -> Result<(), AccountError> {
+        self.change_entry(address, move |entry| {
+            entry.junk_marks = marks;
             Ok(())
         })
         .await

@@ -20,6 +20,7 @@ use crate::policy::junk::Marks;
 use crate::queue::{Queue, TlsTally};
 use crate::reports::{Post, TlsResults, TlsSeen};
 use crate::smtp::Role;
+use crate::store::AccountId;
 use crate::{imap, pop3, smtp};
 
 /// The running services.
@@ -73,7 +74,7 @@ impl Services {
             clock: Arc::clone(office.clock()),
             hostname: service.site.hostname.clone(),
             junk: Arc::clone(office.junk()),
-            marks: Marks::from(&service.config.junk),
+            marks: marks_of(office, service),
             lists: lists.clone(),
             greylist: Arc::clone(office.greylist()),
         });
@@ -158,6 +159,17 @@ impl Services {
             self.tasks.spawn(listener.run(self.stop.clone(), self.tasks.clone(), connection));
         }
     }
+}
+
+/// An account's own marks for junk, or those of the box.
+fn marks_of(
+    office: &Office,
+    service: &Service,
+) -> Box<dyn Fn(Option<AccountId>) -> Marks + Send + Sync> {
+    let (accounts, usual) = (office.accounts().clone(), Marks::from(&service.config.junk));
+    Box::new(move |account| {
+        account.and_then(|account| accounts.junk_marks(account)).map_or(usual, Marks::from)
+    })
 }
 
 /// The queue's counts of TLS, as reports tell them.

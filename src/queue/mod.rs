@@ -50,7 +50,7 @@ use crate::smtp::client::{Client, Timeouts};
 use crate::store::{AccountId, Batch, Body, Outcome, QueueId, QueueRecord, Store, StoreError};
 pub use ledger::LedgerEntry;
 pub use schedule::Schedule;
-use states::{Hold, State};
+use states::{Hold, Problem, State, signed};
 use sts::{Fetcher, Policies};
 pub use tally::{TlsFailure, TlsTally};
 
@@ -259,16 +259,29 @@ impl Queue {
             let Some(state) = State::decode(&record.state) else {
                 let from = "(damaged, or of a newer release)".to_owned();
                 let (received, recipients) = (Timestamp::UNIX_EPOCH, Vec::new());
+                let (next_attempt, gives_up, advice) = (None, None, Vec::new());
+                let id = record.id;
                 return Item {
-                    id: record.id,
+                    id,
                     from,
                     received,
-                    next_attempt: None,
+                    next_attempt,
+                    gives_up,
                     size,
                     recipients,
+                    advice,
                 };
             };
             let held = state.is_held(holding);
+            let problems = state.open().filter_map(|recipient| recipient.last.as_ref());
+            let mut advice: Vec<String> =
+                problems.filter_map(advice::while_waiting).map(str::to_owned).collect();
+            advice.sort_unstable();
+            advice.dedup();
+            // What is kept back here is never returned for that.
+            let ours = |last: &Option<Problem>| last.as_ref().is_some_and(|last| last.ours);
+            let returned = !held && state.open().any(|recipient| !ours(&recipient.last));
+            let left = signed(state.age.left(self.inner.schedule.expiry));
             let recipients = state.recipients.iter().map(|recipient| {
                 let said = match &recipient.last {
                     Some(problem) => problem.to_string(),
@@ -286,8 +299,10 @@ impl Queue {
                 from: state.from.to_string(),
                 received: state.received,
                 next_attempt: (!held).then(|| state.due(now, &self.inner.schedule)),
+                gives_up: returned.then(|| now.saturating_add(left).unwrap_or(now)),
                 size,
                 recipients: recipients.collect(),
+                advice,
             }
         };
         Ok(self.inner.store.queue()?.into_iter().map(item).collect())
@@ -422,10 +437,16 @@ pub struct Item {
     pub received: Timestamp,
     /// When it is tried next; nothing while it is held.
     pub next_attempt: Option<Timestamp>,
+    /// When it goes back to its sender as things stand; nothing while it is kept back here.
+    #[serde(default)]
+    pub gives_up: Option<Timestamp>,
     /// Bytes.
     pub size: u64,
     /// Each recipient still open, with the last thing heard about it.
     pub recipients: Vec<(Address, String)>,
+    /// What can be done about what was heard, a sentence each.
+    #[serde(default)]
+    pub advice: Vec<String>,
 }
 
 /// Why a message was not taken.

@@ -29,7 +29,7 @@ fn guard(resolver: &Resolver, folder: &Path) -> Guard {
         clock: Shared::new(SystemClock),
         hostname: ours(),
         junk: Shared::new(Junk::open(Shared::clone(&notes))),
-        marks: Marks::default(),
+        marks: Box::new(|_| Marks::default()),
         lists: Dnsbl::new(resolver.clone(), Vec::new()),
         greylist: Shared::new(Greylist::open(notes)),
     })

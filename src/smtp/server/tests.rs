@@ -337,7 +337,7 @@ impl PostOffice {
             clock: Arc::clone(&clock),
             hostname: settings.hostname.clone(),
             junk: Arc::new(Junk::open(Arc::clone(&notes))),
-            marks: Marks::default(),
+            marks: Box::new(|_| Marks::default()),
             lists: Dnsbl::new(resolver, Vec::new()),
             greylist: Arc::new(Greylist::open(notes)),
         });
