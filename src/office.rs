@@ -17,7 +17,7 @@ use crate::mail::{Address, Domain};
 use crate::net::Tls;
 use crate::policy::dkim::rotation::Standing;
 use crate::policy::dkim::{KeyError, SigningKeys};
-use crate::policy::greylist::{Delayed, Greylist};
+use crate::policy::greylist::{Greylist, Waiting};
 use crate::policy::junk::{self, Junk, Marks};
 use crate::policy::notes::Notes;
 use crate::queue::{Queue, QueueError, QueueParts, Schedule};
@@ -140,10 +140,8 @@ impl Office {
     }
 
     /// Strangers that were asked to come back and have not, the latest first.
-    pub fn asked_back(&self) -> Vec<Delayed> {
-        let mut delayed = self.greylist.delayed();
-        delayed.retain(|delayed| !delayed.passed);
-        delayed
+    pub fn asked_back(&self) -> Vec<Waiting> {
+        self.greylist.waiting(self.clock.now())
     }
 
     /// Who was asked to come back.

@@ -13,7 +13,7 @@ use crate::config::{self, ConfigFile};
 use crate::mail::Address;
 use crate::net::{Listener, Tls};
 use crate::office::Office;
-use crate::policy::greylist::Delayed;
+use crate::policy::greylist::Waiting;
 use crate::policy::junk::{Lessons, Marks, Pile};
 use crate::queue::Item;
 use crate::reports::Summary;
@@ -95,7 +95,7 @@ impl Books for OfficePages {
         Pile::gather(self.0.store(), account, close).map_err(|error| error.to_string())
     }
 
-    fn asked_back(&self) -> Vec<Delayed> {
+    fn asked_back(&self) -> Vec<Waiting> {
         self.0.asked_back()
     }
 

@@ -10,7 +10,7 @@ use super::{At, Failure, ask};
 use crate::accounts::JunkMarks;
 use crate::control::{JunkCommand, Request};
 use crate::mail::Address;
-use crate::policy::greylist::Delayed;
+use crate::policy::greylist::Waiting;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JunkArgs {
@@ -81,11 +81,11 @@ pub(super) fn shown(value: &Value) {
 
 /// Who was asked to come back.
 pub(super) fn delayed(value: &Value) {
-    let all: Vec<Delayed> = serde_json::from_value(value.clone()).unwrap_or_default();
+    let all: Vec<Waiting> = serde_json::from_value(value.clone()).unwrap_or_default();
     if all.is_empty() {
         println!("Nobody is asked to come back.");
     }
-    for Delayed { first, peer, from, to, reason, .. } in &all {
+    for Waiting { first, peer, from, to, reason, .. } in &all {
         let since = first.strftime("%Y-%m-%d %H:%M");
         println!("{since} UTC  {from} ({peer}) for {to}: {reason}");
     }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
-use crate::policy::greylist::Delayed;
+use crate::policy::greylist::Waiting;
 use crate::policy::junk::{Lessons, Marks, Pile};
 use crate::queue::Item;
 use crate::reports::Summary;
@@ -27,7 +27,7 @@ pub trait Books: Send + Sync {
     fn pile(&self, account: AccountId, close: i32) -> Result<Pile, String>;
 
     /// Who was asked to come back, the latest first.
-    fn asked_back(&self) -> Vec<Delayed>;
+    fn asked_back(&self) -> Vec<Waiting>;
 
     /// What waits to be sent, the oldest first. Reads the card.
     fn queue(&self) -> Result<Vec<Item>, String>;

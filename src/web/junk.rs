@@ -18,7 +18,7 @@ use super::routes::{Shared, page, site_of};
 use super::signin::Visitor;
 use super::views::moment;
 use crate::accounts::JunkMarks;
-use crate::policy::greylist::Delayed;
+use crate::policy::greylist::Waiting;
 use crate::policy::junk::{Lessons, Marks, Pile, Shown};
 
 /// Where it is.
@@ -318,7 +318,7 @@ fn letter(shown: &Shown, zone: &str, filed: bool) -> Markup {
     }
 }
 
-fn asked_back(all: &[Delayed], zone: &str) -> Markup {
+fn asked_back(all: &[Waiting], zone: &str) -> Markup {
     html! {
         h2 { "Asked to come back" }
         p.help {
@@ -328,12 +328,15 @@ fn asked_back(all: &[Delayed], zone: &str) -> Markup {
         }
         @if all.is_empty() { p { "Nobody at the moment." } }
         ul.findings {
-            @for delayed in all.iter().take(DELAYED) {
+            @for one in all.iter().take(DELAYED) {
                 li {
                     p {
-                        strong { (delayed.from) } " for " (delayed.to) ": " (delayed.reason) "."
+                        strong { (sender(&one.from)) } " for " (one.to) ": " (one.reason) "."
                     }
-                    p.help { "From " (delayed.peer) ", since " (moment(delayed.first, zone)) }
+                    p.help {
+                        "From " (one.peer) ", came " (moment(one.first, zone)) "; taken from "
+                        (moment(one.retry, zone)) " on"
+                    }
                 }
             }
         }
@@ -341,6 +344,11 @@ fn asked_back(all: &[Delayed], zone: &str) -> Markup {
             p.help { "And " (more) " more: pillarbox junk delayed." }
         }
     }
+}
+
+/// A notice has no sender.
+fn sender(from: &str) -> &str {
+    if from == "<>" { "A notice" } else { from }
 }
 
 /// With the sign for below zero that is as wide as others.
