@@ -61,21 +61,23 @@ impl Grey {
     pub const REPLY: &'static str = "We have not had mail from you before. Please try again in 5 minutes; it will then be taken";
 }
 
-/// A delay as shown to the owner.
+/// A message that was asked to come back, as shown to the owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delayed {
+pub struct Waiting {
     /// When it first came.
     pub first: Timestamp,
+    /// From when on it is taken.
+    pub retry: Timestamp,
+    /// When it came back and was taken; nothing while it has not.
+    pub passed: Option<Timestamp>,
     /// Who handed it in.
     pub peer: IpAddr,
-    /// From whom.
+    /// The domain it is from; `<>` for a notice of another mail server.
     pub from: String,
     /// For whom.
     pub to: String,
-    /// Why it was suspicious, in words.
+    /// Why it was suspicious, in words that stand alone.
     pub reason: String,
-    /// Whether it came back and was let through.
-    pub passed: bool,
 }
 
 /// The table; one for the box.
@@ -88,7 +90,7 @@ pub struct Greylist {
 #[derive(Debug, Default)]
 struct Table {
     rows: HashMap<u64, Row>,
-    shown: VecDeque<(u64, Delayed)>,
+    shown: VecDeque<(u64, Waiting)>,
     /// Rows changed since they were kept, and rows kept that are gone: both are bounded.
     unkept: HashSet<u64>,
 }
@@ -145,15 +147,23 @@ impl Greylist {
             row.last = now;
             table.put(key, row);
         }
-        for (_, delayed) in table.shown.iter_mut().filter(|(shown, _)| *shown == key) {
-            delayed.passed = true;
+        for (_, waiting) in table.shown.iter_mut().filter(|(shown, _)| *shown == key) {
+            waiting.passed.get_or_insert(now);
         }
         Grey::Pass
     }
 
-    /// The last delays, the latest first.
-    pub fn delayed(&self) -> Vec<Delayed> {
-        self.lock().shown.iter().rev().map(|(_, delayed)| delayed.clone()).collect()
+    /// Who was asked to come back, may still do so and has not yet; the latest first, at most
+    /// 200.
+    pub fn waiting(&self, now: Timestamp) -> Vec<Waiting> {
+        let mut waiting = self.delayed();
+        waiting.retain(|one| one.passed.is_none() && now.duration_since(one.first) < WINDOW);
+        waiting
+    }
+
+    /// The last delays, over or not, the latest first, at most 200: why a message came late.
+    pub fn delayed(&self) -> Vec<Waiting> {
+        self.lock().shown.iter().rev().map(|(_, waiting)| waiting.clone()).collect()
     }
 
     /// Forgets what is over and keeps the rest; writes nothing when nothing changed. Blocks the
@@ -252,15 +262,16 @@ impl Table {
         }
         let end = reason.floor_char_boundary(REASON);
         let from = triplet.from.as_ref().map_or("<>".to_owned(), Domain::to_string);
-        let delayed = Delayed {
+        let waiting = Waiting {
             first: now,
+            retry: now.saturating_add(DELAY).unwrap_or(now),
+            passed: None,
             peer: triplet.peer.to_canonical(),
             from,
             to: triplet.to.to_string(),
             reason: reason.get(..end).unwrap_or_default().to_owned(),
-            passed: false,
         };
-        self.shown.push_back((key, delayed));
+        self.shown.push_back((key, waiting));
     }
 }
 
@@ -328,8 +339,11 @@ mod tests {
         let shown = list.delayed();
         assert_eq!(shown.len(), 2);
         let latest = shown.first().unwrap();
-        assert_eq!((latest.reason.as_str(), latest.passed), (REASON, false));
-        assert!(shown.last().unwrap().passed);
+        assert_eq!((latest.reason.as_str(), latest.passed), (REASON, None));
+        assert_eq!((latest.first, latest.retry), (at(96 * day), at(96 * day + 4)));
+        assert_eq!(shown.last().unwrap().passed, Some(at(5)), "why it came late is forgotten");
+        assert_eq!(list.waiting(at(96 * day)), vec![latest.clone()], "who is over is waited for");
+        assert!(list.waiting(at(97 * day)).is_empty(), "nobody comes back after a day");
     }
 
     #[test]
