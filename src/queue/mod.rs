@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::clock::SharedClock;
-use crate::config::{Outbound, OutboundMode};
+use crate::config::Outbound;
 use crate::deliver::Judge;
 use crate::dns::Resolver;
 use crate::mail::{Address, Domain, Envelope};

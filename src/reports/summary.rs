@@ -202,8 +202,12 @@ impl Origin {
         }
     }
 
-    /// What became of it, after "42 messages from 198.51.100.7".
-    pub fn outcome(&self) -> String {
+    /// How many, and what became of them: "42 messages, all passed".
+    pub fn told(&self) -> String {
+        format!("{}, {}", capital(&counted(self.messages, "message", "messages")), self.outcome())
+    }
+
+    fn outcome(&self) -> String {
         let proved = self.messages.saturating_sub(self.unproved);
         let stopped = match self.stopped {
             0 => "none of those was stopped".to_owned(),
@@ -223,8 +227,7 @@ impl Origin {
 impl fmt::Display for Origin {
     /// One line for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let messages = counted(self.messages, "message", "messages");
-        let messages = capital(&messages);
+        let messages = capital(&counted(self.messages, "message", "messages"));
         let (domain, source) = (&self.domain, &self.source);
         write!(f, "{messages} in the name of {domain} from {source}, {}", self.outcome())
     }

@@ -80,7 +80,7 @@ fn ways(visitor: &Visitor, here: &str) -> Markup {
             (way("/", "The box"))
             (way(junk::PATH, "Junk"))
             @if visitor.is_owner {
-                (way(queue::PATH, "Waiting mail"))
+                (way(queue::PATH, "Waiting"))
                 (way(reported::PATH, "Reports"))
             }
         }

@@ -116,7 +116,7 @@ fn one(item: &Item, zone: &str, visitor: &Visitor) -> Markup {
                 p { "To " strong { (to) } ": " (sentence(&short(said))) }
             }
             @if more > 0 { p.help { "And for " (more) " more." } }
-            @for advice in &item.advice { p.fix { "What to do: " (advice) } }
+            @for advice in &item.advice { p.fix { "What to do: " (sentence(advice)) } }
             p.help {
                 @match item.next_attempt {
                     Some(at) => { "Next try " (moment(at, zone)) "." }

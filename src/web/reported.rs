@@ -86,15 +86,11 @@ fn origins<'a>(
         h2 { "Mail in the name of " (domain) }
         table {
             thead {
-                tr { th scope="col" { "Messages" } th scope="col" { "From" } th scope="col" { "Result" } }
+                tr { th scope="col" { "From" } th scope="col" { "What came" } }
             }
             tbody {
                 @for origin in origins {
-                    tr {
-                        td.number { (origin.messages) }
-                        td { (origin.source) }
-                        td { (origin.outcome()) }
-                    }
+                    tr { td { (origin.source) } td { (origin.told()) } }
                 }
             }
         }
