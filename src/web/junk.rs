@@ -264,13 +264,13 @@ fn letters(pile: &Pile, zone: &str, close: i32) -> Markup {
     html! {
         h2 { "In your Junk folder" }
         @if junk.is_empty() { p { "Nothing." } }
-        ul.findings { @for letter in &junk { (letter) } }
+        @else { ul.findings { @for letter in &junk { (letter) } } }
         @if left > 0 { p.help { "And " (left) " older, in the folder itself." } }
         h2 { "In your inbox, but close" }
         @if near.is_empty() {
             p { "No message of your newest has " (close) " points or more." }
         }
-        ul.findings { @for letter in &near { (letter) } }
+        @else { ul.findings { @for letter in &near { (letter) } } }
     }
 }
 
@@ -327,21 +327,21 @@ fn asked_back(all: &[Waiting], zone: &str) -> Markup {
             "this."
         }
         @if all.is_empty() { p { "Nobody at the moment." } }
-        ul.findings {
-            @for one in all.iter().take(DELAYED) {
-                li {
-                    p {
-                        strong { (sender(&one.from)) } " for " (one.to) ": " (one.reason) "."
-                    }
-                    p.help {
-                        "From " (one.peer) ", came " (moment(one.first, zone)) "; taken from "
-                        (moment(one.retry, zone)) " on"
-                    }
-                }
-            }
-        }
+        @else { ul.findings { @for one in all.iter().take(DELAYED) { (delayed(one, zone)) } } }
         @if let Some(more) = all.len().checked_sub(DELAYED).filter(|more| *more > 0) {
             p.help { "And " (more) " more: pillarbox junk delayed." }
+        }
+    }
+}
+
+fn delayed(one: &Waiting, zone: &str) -> Markup {
+    html! {
+        li {
+            p { strong { (sender(&one.from)) } " for " (one.to) ": " (one.reason) "." }
+            p.help {
+                "From " (one.peer) ", came " (moment(one.first, zone)) "; taken from "
+                (moment(one.retry, zone)) " on"
+            }
         }
     }
 }

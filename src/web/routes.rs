@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::claim::{Door, IDLE};
-use super::session::Sessions;
+use super::session::{Sessions, Visit};
 use super::token::Token;
 use super::wizard::{Complaint, Form, Move, WIZARD_FILE};
 use super::{Connection, Stage, Web, Wizard, junk, pages, queue, reported, signin, sts, views};
@@ -148,7 +148,8 @@ async fn home(
         let setup = Arc::clone(&shared.web.setup);
         let told = tokio::task::spawn_blocking(move || setup.told()).await.unwrap_or_default();
         let board = shared.web.board.is_some();
-        let visitor = shared.visitor(&headers, connection.tls);
+        // It loads itself anew every minute.
+        let visitor = shared.visitor(&headers, connection.tls, Visit::OfBrowser);
         let visitor = visitor.as_ref();
         return page(&views::status(site.as_ref(), report.as_ref(), &told, board, visitor));
     }

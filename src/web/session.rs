@@ -38,12 +38,13 @@ impl Sessions {
         self.0.push(Session { ticket, mark, login, began: now, seen: now });
     }
 
-    /// Who holds this ticket, and the mark for the forms. Asking keeps the session awake.
-    /// `is_welcome` says whether a login would open the account still.
+    /// Who holds this ticket, and the mark for the forms. `is_welcome` says whether a login would
+    /// open the account still.
     pub(super) fn enter(
         &mut self,
         ticket: &str,
         now: Instant,
+        visit: Visit,
         is_welcome: impl Fn(&Login) -> bool,
     ) -> Option<(Login, Token)> {
         self.forget_old(now);
@@ -52,9 +53,14 @@ impl Sessions {
         if !is_welcome(&session.login) {
             return None;
         }
-        session.seen = now;
         let found = (session.login.clone(), session.mark.clone());
-        self.0.push(session);
+        match visit {
+            Visit::OfPerson => {
+                session.seen = now;
+                self.0.push(session);
+            }
+            Visit::OfBrowser => self.0.insert(place, session),
+        }
         Some(found)
     }
 
@@ -69,6 +75,13 @@ impl Sessions {
                 && now.saturating_duration_since(session.began) < LONGEST
         });
     }
+}
+
+/// Who asks for a page: a person keeps the session awake, a page that loads itself anew does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visit {
+    OfPerson,
+    OfBrowser,
 }
 
 /// Whoever does nothing for so long is signed out.
@@ -95,7 +108,7 @@ mod tests {
     }
 
     fn who(sessions: &mut Sessions, ticket: &str, now: Instant) -> Option<u32> {
-        let (login, mark) = sessions.enter(ticket, now, |_| true)?;
+        let (login, mark) = sessions.enter(ticket, now, Visit::OfPerson, |_| true)?;
         assert!(mark.is("mark"));
         Some(login.account.0)
     }
@@ -129,6 +142,8 @@ mod tests {
         assert_eq!(who(&mut sessions, "idle", minutes(12 * 60)), None);
         let mut sessions = Sessions::default();
         begin(&mut sessions, 1, "one", start);
+        let watched = sessions.enter("one", minutes(29), Visit::OfBrowser, |_| true);
+        assert!(watched.is_some());
         assert_eq!(who(&mut sessions, "one", minutes(30)), None);
     }
 
@@ -136,7 +151,7 @@ mod tests {
     fn a_session_ends_with_its_password() {
         let (mut sessions, now) = (Sessions::default(), Instant::now());
         begin(&mut sessions, 1, "one", now);
-        assert!(sessions.enter("one", now, |_| false).is_none());
+        assert!(sessions.enter("one", now, Visit::OfPerson, |_| false).is_none());
         assert_eq!(who(&mut sessions, "one", now), None, "it came back");
     }
 

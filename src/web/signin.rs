@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::pages::{self, Around, duration, framed};
 use super::routes::{Shared, cookie, page, said, site_of};
-use super::session::{LONGEST, Sessions};
+use super::session::{LONGEST, Sessions, Visit};
 use super::token::Token;
 use super::{Connection, junk, queue, reported};
 use crate::accounts::{AuthError, Login, Lookup, Password};
@@ -56,7 +56,7 @@ impl FromRequestParts<Arc<Shared>> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Response> {
         let tls = parts.extensions.get::<Connection>().is_some_and(|from| from.tls);
-        if let Some(visitor) = shared.visitor(&parts.headers, tls) {
+        if let Some(visitor) = shared.visitor(&parts.headers, tls, Visit::OfPerson) {
             return Ok(visitor);
         }
         let room = room(parts.uri.path()).unwrap_or(ROOMS[0]);
@@ -82,11 +82,11 @@ impl FromRequestParts<Arc<Shared>> for Owner {
 
 impl Shared {
     /// Whose browser this is.
-    pub(super) fn visitor(&self, headers: &HeaderMap, tls: bool) -> Option<Visitor> {
+    pub(super) fn visitor(&self, headers: &HeaderMap, tls: bool, visit: Visit) -> Option<Visitor> {
         let ticket = cookie(headers, COOKIE).filter(|_| tls)?;
         let accounts = self.web.books.accounts();
         let (login, mark) = self.with_sessions(|sessions, now| {
-            sessions.enter(ticket, now, |login| accounts.is_current(login))
+            sessions.enter(ticket, now, visit, |login| accounts.is_current(login))
         })?;
         let site = site_of(&self.web.setup.file());
         let is_owner =
@@ -120,7 +120,7 @@ async fn ask(
         let config = shared.web.setup.file().resolve(FILE_NAME).ok();
         return elsewhere(config.as_ref(), &headers, to);
     }
-    if shared.visitor(&headers, true).is_some() {
+    if shared.visitor(&headers, true, Visit::OfPerson).is_some() {
         return Redirect::to(to).into_response();
     }
     page(&form("", to, None))

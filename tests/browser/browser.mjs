@@ -1,13 +1,17 @@
 // A real browser that looks at what a person would see: no console error, no request to another
-// host, nothing wider than the screen, nothing too small for a thumb. Every picture is taken at
-// the size of a phone and at that of a desktop.
+// host, nothing wider than the screen, nothing too small for a thumb, nothing that axe knows to be
+// in the way of people who see or hear little, in daylight colours and in dark ones. Every picture
+// is taken at the size of a phone and at that of a desktop.
 //
 // CHROMIUM names the browser; /usr/bin/chromium when it is not set.
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const PHONE = { width: 360, height: 740 };
 const DESKTOP = { width: 1280, height: 800 };
 // The smallest that is in use; no pictures are taken of it.
@@ -101,6 +105,15 @@ class Visitor {
       if (viewport === SMALLEST) continue;
       await this.page.screenshot({ path: join(this.folder, `${size}-${name}.png`), fullPage: true });
       this.taken += 1;
+    }
+    await this.page.evaluate(AXE);
+    for (const colorScheme of ["dark", "light"]) {
+      await this.page.emulateMedia({ colorScheme });
+      const found = await this.page.evaluate(async (values) => {
+        const run = await axe.run(document, { runOnly: { type: "tag", values } });
+        return run.violations.map(({ id, nodes }) => `${id}: ${nodes.map((n) => n.html)}`);
+      }, RULES);
+      assert.deepEqual(found, [], `${name}, ${colorScheme}: not accessible`);
     }
   }
 }

@@ -23,13 +23,21 @@ _dmarc.careful.test. TXT "v=DMARC1; p=quarantine"
 "#;
 
 fn guard(resolver: &Resolver, folder: &Path) -> Guard {
+    guard_with(resolver, folder, Box::new(|_| Marks::default()))
+}
+
+fn guard_with(
+    resolver: &Resolver,
+    folder: &Path,
+    marks: Box<dyn Fn(Option<AccountId>) -> Marks + Send + Sync>,
+) -> Guard {
     let notes = Shared::new(Notes::open(folder));
     Guard::new(Parts {
         resolver: resolver.clone(),
         clock: Shared::new(SystemClock),
         hostname: ours(),
         junk: Shared::new(Junk::open(Shared::clone(&notes))),
-        marks: Box::new(|_| Marks::default()),
+        marks,
         lists: Dnsbl::new(resolver.clone(), Vec::new()),
         greylist: Shared::new(Greylist::open(notes)),
     })
@@ -37,7 +45,11 @@ fn guard(resolver: &Resolver, folder: &Path) -> Guard {
 
 async fn judge(resolver: &Resolver, ip: &str, sender: &str) -> Judged {
     let folder = tempfile::tempdir().unwrap();
-    let mut visit = guard(resolver, folder.path()).meet(peer(ip, "mx.good.test", sender));
+    judge_by(&guard(resolver, folder.path()), ip, sender).await
+}
+
+async fn judge_by(guard: &Guard, ip: &str, sender: &str) -> Judged {
+    let mut visit = guard.meet(peer(ip, "mx.good.test", sender));
     let date = "Date: Sun, 22 Nov 2026 10:00:00 +0000";
     let header = format!("From: {sender}\r\nTo: b@home.test\r\nSubject: x\r\n{date}");
     let text = format!("{header}\r\nMessage-ID: <1@{sender}>\r\n\r\nhello, see you on Monday\r\n");
@@ -62,6 +74,29 @@ async fn only_who_is_unknown_and_suspicious_has_to_come_back() {
     let friend: Address = "a@silent.test".parse().unwrap();
     guard.sent(AccountId(1), &[friend]);
     assert_eq!(greet("198.41.0.9", "a@silent.test").await, Ok(()), "bob has written to her");
+}
+
+#[tokio::test]
+async fn an_accounts_own_marks_decide_for_it_alone() {
+    let (_world, resolver) = world(ZONE).await;
+    let folder = tempfile::tempdir().unwrap();
+    let strict = |account| match account {
+        Some(AccountId(2)) => Marks { junk: -100, refuse: 500 },
+        Some(AccountId(3)) => Marks { junk: -100, refuse: -100 },
+        _ => Marks::default(),
+    };
+    let guard = guard_with(&resolver, folder.path(), Box::new(strict));
+    let judged = judge_by(&guard, "192.0.2.1", "a@good.test").await;
+    for (account, folder) in
+        [(None, Folder::Inbox), (Some(1), Folder::Inbox), (Some(2), Folder::Junk)]
+    {
+        let Ruling::File(filing) = judged.judge(account.map(AccountId)) else { panic!("refused") };
+        assert_eq!(filing.folder, folder, "{account:?}");
+        let fields = String::from_utf8(filing.fields).unwrap();
+        let marks = if folder == Folder::Junk { "junk=-100; refuse=500" } else { "junk=50;" };
+        assert!(fields.contains(marks), "{fields}");
+    }
+    assert!(matches!(judged.judge(Some(AccountId(3))), Ruling::Refuse { .. }));
 }
 
 #[tokio::test]
