@@ -45,7 +45,8 @@ pub(super) struct MarksArgs {
 }
 
 const EXAMPLE: &str = "A message tells its points and why in its field X-Pillarbox-Junk. Lower \
-    marks are stricter.\n\nExamples:\n  pillarbox junk marks bob@example.org --junk 40 --refuse 120\n  \
+    marks are stricter.\n\nExamples:\n  \
+    pillarbox junk marks bob@example.org --junk 40 --refuse 120\n  \
     pillarbox junk marks bob@example.org --default";
 
 pub(super) fn junk(at: &At, command: JunkArgs) -> Result<ExitCode, Failure> {

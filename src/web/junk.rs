@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::books::ask;
 use super::pages::{Around, framed, sentence};
 use super::routes::{Shared, page, site_of};
-use super::signin::Visitor;
+use super::signin::{Visitor, foreign};
 use super::views::moment;
 use crate::accounts::JunkMarks;
 use crate::policy::greylist::Waiting;
@@ -117,8 +117,8 @@ async fn set(
     visitor: Visitor,
     Body(chosen): Body<Chosen>,
 ) -> Response {
-    if let Err(refused) = visitor.sent(&chosen.mark) {
-        return refused;
+    if !visitor.sent(&chosen.mark) {
+        return foreign();
     }
     let books = &shared.web.books;
     let problem = match chosen.marks(books.usual_marks()) {

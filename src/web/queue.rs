@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::books::ask;
 use super::pages::{Around, framed, sentence};
 use super::routes::{Shared, page, site_of};
-use super::signin::{Owner, Visitor};
+use super::signin::{Owner, Visitor, foreign};
 use super::views::moment;
 use crate::queue::Item;
 use crate::store::QueueId;
@@ -49,8 +49,8 @@ async fn send(
     Owner(visitor): Owner,
     Body(Posted { mark, id }): Body<Posted>,
 ) -> Response {
-    if let Err(refused) = visitor.sent(&mark) {
-        return refused;
+    if !visitor.sent(&mark) {
+        return foreign();
     }
     match shared.web.books.send_now(QueueId(id)).await {
         Ok(()) => Redirect::to(PATH).into_response(),
@@ -110,7 +110,8 @@ fn one(item: &Item, zone: &str, visitor: &Visitor) -> Markup {
     html! {
         li {
             p {
-                strong { "From " (from) } ", taken " (moment(item.received, zone)) ", " (size(item.size))
+                strong { "From " (from) } ", taken " (moment(item.received, zone)) ", "
+                (size(item.size))
             }
             @for (to, said) in item.recipients.iter().take(RECIPIENTS) {
                 p { "To " strong { (to) } ": " (sentence(&short(said))) }

@@ -68,13 +68,9 @@ fn told(summary: &Summary) -> Markup {
 
 /// Nothing when there is no room any more.
 fn within(room: &mut usize, part: &Markup) -> Markup {
-    match room.checked_sub(part.0.len()) {
-        Some(left) => {
-            *room = left;
-            part.clone()
-        }
-        None => html! {},
-    }
+    let Some(left) = room.checked_sub(part.0.len()) else { return html! {} };
+    *room = left;
+    part.clone()
 }
 
 fn origins<'a>(

@@ -45,9 +45,10 @@ impl Visitor {
         self.mark.expose()
     }
 
-    /// Whether a form carries this visitor's mark; otherwise what to answer.
-    pub(super) fn sent(&self, mark: &str) -> Result<(), Response> {
-        if self.mark.is(mark) { Ok(()) } else { Err(said(StatusCode::FORBIDDEN, &pages::FOREIGN)) }
+    /// Whether a form carries this visitor's mark. To be asked before anything is changed; the
+    /// answer to others is [`foreign`].
+    pub(super) fn sent(&self, mark: &str) -> bool {
+        self.mark.is(mark)
     }
 }
 
@@ -62,6 +63,11 @@ impl FromRequestParts<Arc<Shared>> for Visitor {
         let room = room(parts.uri.path()).unwrap_or(ROOMS[0]);
         Err(Redirect::to(&format!("{PATH}?to={room}")).into_response())
     }
+}
+
+/// A form without the right mark is not taken.
+pub(super) fn foreign() -> Response {
+    said(StatusCode::FORBIDDEN, &pages::FOREIGN)
 }
 
 /// The owner, signed in.
@@ -197,8 +203,8 @@ async fn leave(
     headers: HeaderMap,
     Body(Leaving { mark }): Body<Leaving>,
 ) -> Response {
-    if let Err(refused) = visitor.sent(&mark) {
-        return refused;
+    if !visitor.sent(&mark) {
+        return foreign();
     }
     let ticket = cookie(&headers, COOKIE).unwrap_or_default();
     shared.with_sessions(|sessions, _| sessions.end(ticket));

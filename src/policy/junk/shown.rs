@@ -1,6 +1,6 @@
-//! An account's junk as its person looks at it: the newest messages of the Junk folder, and those of
-//! the inbox that came close, with the score each was given on arrival. What strangers wrote is made
-//! fit to be shown here: one line, not long, and nothing in it that turns the rest around.
+//! An account's junk as its person looks at it: the newest messages of the Junk folder, and those
+//! of the inbox that came close, with the score each was given on arrival. What strangers wrote is
+//! made fit to be shown here: one line, not long, and nothing in it that turns the rest around.
 
 use jiff::Timestamp;
 
@@ -120,7 +120,7 @@ impl Shown {
         });
         let text = |bytes: Option<&Vec<u8>>, most| {
             let text =
-                bytes.map(|bytes| structure::header_text(bytes.get(..FIELD).unwrap_or(bytes)));
+                bytes.map(|bytes| structure::header_text(bytes.get(..VALUE).unwrap_or(bytes)));
             plain(&text.unwrap_or_default(), most)
         };
         let mut told = told;
@@ -138,7 +138,7 @@ impl Shown {
 }
 
 /// Bytes of a field that are decoded.
-const FIELD: usize = 2000;
+const VALUE: usize = 2000;
 
 /// A stranger's text on one line of at most so many characters: without what controls, what turns
 /// the direction of writing, and what cannot be seen.
@@ -181,6 +181,7 @@ fn is_unseen(c: char) -> bool {
 mod tests {
     use super::*;
     use crate::mail::{Flags, MailboxName, SpecialUse};
+    use crate::policy::junk::FIELD;
     use crate::store::{Batch, Options};
 
     const ACCOUNT: AccountId = AccountId(1);
@@ -210,13 +211,11 @@ mod tests {
         batch.create_mailbox(ACCOUNT, inbox.clone(), None);
         batch.create_mailbox(ACCOUNT, junk.clone(), Some(SpecialUse::Junk));
         store.commit(batch).await.unwrap();
-        let score = |points: i32| {
-            format!(
-                "X-Pillarbox-Junk: inbox; points={points}; junk=50; refuse=150;\r\n\t+{points} x\r\n"
-            )
+        let field = |points: i32| {
+            format!("{FIELD}: inbox; points={points}; junk=50; refuse=150;\r\n\t+{points} x\r\n")
         };
         for (at, points) in [(1, 10), (2, 40), (3, 25), (4, 24)] {
-            let letter = letter(&score(points), "Bob <bob@far.test>", &format!("n {points}"));
+            let letter = letter(&field(points), "Bob <bob@far.test>", &format!("n {points}"));
             put(&store, &inbox, at, &letter).await;
         }
         for at in 0..60 {
