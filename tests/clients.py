@@ -251,7 +251,7 @@ SyncState *
 
 def test_fetchmail_takes_mail_over_pop3(demo):
     with smtplib.SMTP("127.0.0.1", PORT["smtp"]) as client:
-        client.sendmail("stranger@far.test", [BOB], message("for-fetchmail", recipient=BOB))
+        client.sendmail("stranger@far.test", [BOB], message("for-fetchmail", "stranger@far.test", BOB))
     spool = f"{demo.work}/fetched"
     config = demo.file("fetchmailrc", f"""\
 poll 127.0.0.1 protocol pop3 port {PORT["pop3s"]}

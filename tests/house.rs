@@ -28,6 +28,7 @@ const FLOORS: &[&[&str]] = &[
 /// Crates that only one place may know, so that a new major version touches one place.
 const HIDDEN: &[(&str, &[&str])] = &[
     ("hickory_", &["dns"]),
+    ("icu_normalizer", &["mail", "accounts"]),
     ("mail_parser", &["mail"]),
     ("mail_auth", &["policy"]),
     ("redb", &["store", "search", "policy"]),

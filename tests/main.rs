@@ -3,6 +3,7 @@
 
 mod archive;
 mod damage;
+mod flood;
 mod house;
 mod lossless;
 mod rot;

@@ -41,6 +41,9 @@ pub(super) struct Entry {
     /// Of the same password; missing until it is given once to a release that knows SCRAM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) scram: Option<Keys>,
+    /// Of the same password in its other spellings, where it has some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) scram_spelt: Vec<Keys>,
     #[serde(default)]
     pub(super) devices: Vec<Device>,
     /// Where its person decided; the box's otherwise.
@@ -317,6 +320,7 @@ mod tests {
                 address: address(name),
                 password,
                 scram: None,
+                scram_spelt: Vec::new(),
                 devices: Vec::new(),
                 junk_marks: None,
             };

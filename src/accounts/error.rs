@@ -47,6 +47,9 @@ pub enum AccountError {
     /// Too short to be safe.
     #[error("a password needs at least {} characters", Password::MIN)]
     ShortPassword,
+    /// RFC 8265 §4.2.1 allows none.
+    #[error("a password has no tab, line end or other control character: phones cannot type them")]
+    ControlCharacter,
     /// Not an address.
     #[error(transparent)]
     Address(#[from] AddressError),

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::directory::{Device, Edit, Entry};
 use super::passwords::{self, StoredHash};
 use super::sasl::scram::{Keys, Proof, Salted, Signature};
+use super::spelling;
 use super::throttle::{GuessTag, LoginTag, Network};
 use super::{AccountError, Accounts, AuthError, Inner, Password, keyed_tag, now};
 use crate::mail::Address;
@@ -34,7 +35,7 @@ pub struct Login {
 pub(crate) type ProofTag = [u8; 16];
 
 /// What the salts of SCRAM are made of. Every login name has a salt, whether anybody has that name
-/// or not, and always the same: nobody can ask the salts who lives here (RFC 5802 §9).
+/// or not, and always the same: nobody can ask the salts who lives here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Salts {
     key: [u8; 32],
@@ -45,6 +46,42 @@ impl Salts {
     /// The salt for a login, by its key.
     fn of(&self, key: &str) -> [u8; 16] {
         keyed_tag(&self.key, &[key.as_bytes()])
+    }
+}
+
+/// What is kept of a password.
+pub(super) struct Secured {
+    hash: StoredHash,
+    /// One for each spelling.
+    keys: Vec<Keys>,
+}
+
+impl Secured {
+    /// A new account with it.
+    pub(super) fn entry(self, address: Address) -> Entry {
+        let Self { hash: password, keys } = self;
+        let (scram, scram_spelt, devices) = (None, Vec::new(), Vec::new());
+        let junk_marks = None;
+        let mut entry = Entry { address, password, scram, scram_spelt, devices, junk_marks };
+        entry.set_keys(keys);
+        entry
+    }
+
+    /// Puts it in place of an older one.
+    pub(super) fn replace(self, entry: &mut Entry) {
+        entry.password = self.hash;
+        entry.set_keys(self.keys);
+    }
+}
+
+impl Entry {
+    fn keys(&self) -> impl Iterator<Item = &Keys> {
+        self.scram.iter().chain(&self.scram_spelt)
+    }
+
+    fn set_keys(&mut self, keys: Vec<Keys>) {
+        let mut keys = keys.into_iter();
+        (self.scram, self.scram_spelt) = (keys.next(), keys.collect());
     }
 }
 
@@ -78,6 +115,7 @@ impl Accounts {
         let device = known.as_ref().and_then(|(_, entry)| {
             entry.devices.iter().find(|device| device.password.matches(&password))
         });
+        let is_recent = inner.recent().knows(&guess, now());
         let given = password.clone();
         let right = if device.is_some() {
             true
@@ -86,14 +124,19 @@ impl Accounts {
             if inner.throttle().is_repeated(from, &tag, &guess, now()) {
                 return Err(AuthError::Wrong);
             }
-            let turn = inner.hasher.turn().await.map_err(unavailable)?;
-            // Others from the same network may have failed while this one waited.
-            inner.admit(from, &tag)?;
-            inner.hasher.verify(turn, password, hash.clone()).await.map_err(unavailable)?
+            is_recent || {
+                let turn = inner.hasher.turn().await.map_err(unavailable)?;
+                // Others from the same network may have failed while this one waited.
+                inner.admit(from, &tag)?;
+                inner.hasher.verify(turn, password, hash.clone()).await.map_err(unavailable)?
+            }
         };
         match known {
             Some((account, ref entry)) if right => {
                 inner.throttle().succeeded(from, &tag, now());
+                if device.is_none() && !is_recent {
+                    inner.recent().proved(guess, now());
+                }
                 self.learn(entry, device, given);
                 Ok(inner.login(account, entry, device))
             }
@@ -129,7 +172,7 @@ impl Accounts {
             let device = entry.devices.iter().find_map(|device| {
                 device.scram.iter().find_map(|keys| keys.check(proof)).map(|it| (Some(device), it))
             });
-            let own = || entry.scram.as_ref()?.check(proof).map(|it| (None, it));
+            let own = || entry.keys().find_map(|keys| keys.check(proof)).map(|it| (None, it));
             let (device, signature) = device.or_else(own)?;
             Some((inner.login(*account, entry, device), signature))
         });
@@ -172,10 +215,10 @@ impl Accounts {
         &self,
         password: Password,
         address: &Address,
-    ) -> Result<(StoredHash, Option<Keys>), AccountError> {
+    ) -> Result<Secured, AccountError> {
         let hash = self.inner.hash(password.clone()).await?;
-        let keys = self.keys(vec![password], &address.key()).await?;
-        Ok((hash, keys.into_iter().next()))
+        let keys = self.keys(spelling::keyed(password), &address.key()).await?;
+        Ok(Secured { hash, keys })
     }
 
     /// SCRAM's keys for passwords of the account with this key.
@@ -206,10 +249,14 @@ impl Accounts {
         .await
     }
 
-    /// A password from before SCRAM was known is right: its keys are made while it is here. In the
-    /// background, for the login is done.
+    /// A password from before SCRAM, or before a spelling of it, was known is right: its keys are
+    /// made while it is here. In the background, for the login is done.
     fn learn(&self, entry: &Entry, device: Option<&Device>, password: Password) {
-        let known = device.map_or(entry.scram.is_some(), |device| !device.scram.is_empty());
+        let known = match device {
+            Some(device) => !device.scram.is_empty(),
+            // More spellings than are known: this program has one of its own.
+            None => entry.keys().count() >= spelling::keyed(password.clone()).len(),
+        };
         if known {
             return;
         }
@@ -218,8 +265,8 @@ impl Accounts {
         let device = device.map(|device| device.name.clone());
         tokio::spawn(async move {
             let passwords = match device {
-                Some(_) => passwords::spellings(&password),
-                None => vec![password],
+                Some(_) => passwords::device_spellings(&password),
+                None => spelling::keyed(password),
             };
             let keep = async {
                 let keys = accounts.keys(passwords, &address.key()).await?;
@@ -232,9 +279,7 @@ impl Accounts {
                             }
                         }
                         // Changed meanwhile, it is another password.
-                        None if entry.password.as_str() == hash => {
-                            entry.scram = keys.into_iter().next();
-                        }
+                        None if entry.password.as_str() == hash => entry.set_keys(keys),
                         None => {}
                     }
                     Ok(())
@@ -250,6 +295,8 @@ impl Accounts {
 
 impl Inner {
     fn named(&self, login: &str) -> Named {
+        // Keyboards that complete a word put a space behind it.
+        let login = login.trim();
         let name = login.parse::<Address>();
         let key = name.as_ref().map_or_else(|_| login.to_lowercase(), Address::key);
         let account = name.ok().and_then(|address| {

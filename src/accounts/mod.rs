@@ -9,7 +9,9 @@ mod error;
 mod login;
 mod marks;
 mod passwords;
+mod recent;
 pub mod sasl;
+mod spelling;
 mod throttle;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -19,6 +21,7 @@ use tokio::sync::watch;
 
 use directory::{Alias, Device, Directory, Edit, Entry};
 use passwords::{Cost, DeviceHash, Hasher};
+use recent::Recent;
 use throttle::{LoginTag, Network, Throttle};
 
 use crate::mail::{Address, Domain, MailboxName, SpecialUse};
@@ -43,9 +46,10 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     hasher: Hasher,
     throttle: Mutex<Throttle>,
+    recent: Mutex<Recent>,
     /// Tells of changes of the directory.
     changes: watch::Sender<()>,
-    /// Keys the tags in the throttle's tables, so that memory holds no guess.
+    /// Keys the tags in those tables, so that memory holds no password.
     tag_key: [u8; 32],
 }
 
@@ -65,6 +69,7 @@ impl Accounts {
             changing: tokio::sync::Mutex::new(()),
             hasher: Hasher::new(cost)?,
             throttle: Mutex::new(Throttle::new()),
+            recent: Mutex::default(),
             changes: watch::Sender::new(()),
             tag_key,
         };
@@ -102,7 +107,7 @@ impl Accounts {
     ) -> Result<AccountId, AccountError> {
         // Before the slow hash: most mistakes are seen here.
         self.inner.read().may_add(&address)?;
-        let (password, scram) = self.secure(password, &address).await?;
+        let secured = self.secure(password, &address).await?;
         self.change(move |inner, batch| {
             let directory = inner.read();
             directory.may_add(&address)?;
@@ -113,7 +118,7 @@ impl Accounts {
                 let name = name.parse().map_err(|_| AccountError::Damaged(name.to_owned()))?;
                 batch.create_mailbox(id, name, Some(usage));
             }
-            let entry = Entry { address, password, scram, devices: Vec::new(), junk_marks: None };
+            let entry = secured.entry(address);
             Ok((vec![Edit::Next(AccountId(id.0 + 1)), Edit::Account(id, entry)], id))
         })
         .await
@@ -138,9 +143,9 @@ impl Accounts {
         password: Password,
     ) -> Result<(), AccountError> {
         self.inner.read().existing(address)?;
-        let (password, scram) = self.secure(password, address).await?;
+        let secured = self.secure(password, address).await?;
         self.change_entry(address, move |entry| {
-            (entry.password, entry.scram) = (password, scram);
+            secured.replace(entry);
             Ok(())
         })
         .await
@@ -168,7 +173,7 @@ impl Accounts {
     ) -> Result<Password, AccountError> {
         let name = device_name(name)?;
         let (password, hash) = DeviceHash::mint()?;
-        let scram = self.keys(passwords::spellings(&password), &address.key()).await?;
+        let scram = self.keys(passwords::device_spellings(&password), &address.key()).await?;
         self.change_entry(address, move |entry| {
             if entry.devices.iter().any(|device| same_device(&device.name, &name)) {
                 return Err(AccountError::DeviceExists(name));
@@ -335,6 +340,10 @@ impl Inner {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn admit(&self, from: Network, login: &LoginTag) -> Result<(), AuthError> {
         match self.throttle().wait(from, login, now()) {
             Some(wait) => Err(AuthError::Throttled(wait.as_secs().saturating_add(1))),
@@ -345,6 +354,9 @@ impl Inner {
     async fn hash(&self, password: Password) -> Result<passwords::StoredHash, AccountError> {
         if password.expose().chars().count() < Password::MIN {
             return Err(AccountError::ShortPassword);
+        }
+        if password.expose().chars().any(char::is_control) {
+            return Err(AccountError::ControlCharacter);
         }
         Ok(self.hasher.hash(password).await?)
     }

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use super::sasl::scram::Keys;
+use super::spelling;
 
 /// A password in memory: wiped when dropped, never shown by `Debug`.
 #[derive(Clone)]
@@ -132,7 +133,7 @@ impl Hasher {
         #[cfg(test)]
         self.hashed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.work(self.turn().await?, move || {
-            let phc = argon.hash_password(password.expose().as_bytes());
+            let phc = argon.hash_password(spelling::prepared(&password).expose().as_bytes());
             phc.map_err(|_| HashError::Failed)?.to_string().try_into()
         })
         .await?
@@ -169,7 +170,9 @@ impl Hasher {
         self.hashed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.work(turn, move || {
             let phc = Phc::new(&hash.0).map_err(|_| HashError::Format)?;
-            Ok(argon.verify_password(password.expose().as_bytes(), &phc).is_ok())
+            let is_right =
+                |it: &Password| argon.verify_password(it.expose().as_bytes(), &phc).is_ok();
+            Ok(spelling::given(password).iter().any(is_right))
         })
         .await?
     }
@@ -273,7 +276,7 @@ impl DeviceHash {
 
 /// How a device password may be given where it cannot be read leniently: as it was shown, and
 /// without dashes. Nothing when it cannot be one.
-pub(super) fn spellings(password: &Password) -> Vec<Password> {
+pub(super) fn device_spellings(password: &Password) -> Vec<Password> {
     let both = |bare: Zeroizing<String>| vec![grouped(&bare), Password(bare)];
     bare(password).map(both).unwrap_or_default()
 }
@@ -293,7 +296,9 @@ fn grouped(bare: &str) -> Password {
 /// The characters that count; nothing when it cannot be a device password.
 fn bare(password: &Password) -> Option<Zeroizing<String>> {
     let mut bare = Zeroizing::new(String::with_capacity(DEVICE_LENGTH));
-    for c in password.expose().chars().filter(|c| !matches!(c, '-' | ' ')) {
+    // Keyboards that mean well make long dashes of short ones, and spaces that do not break.
+    let between = |c: &char| c.is_whitespace() || matches!(c, '-' | '\u{2010}'..='\u{2015}');
+    for c in password.expose().chars().filter(|c| !between(c)) {
         let c = match c.to_ascii_lowercase() {
             'o' => '0',
             'i' | 'l' => '1',
@@ -413,6 +418,8 @@ mod tests {
         assert!(!hash.matches(&other));
         let typed = password_text.expose().to_uppercase().replace('-', " ").replace('0', "O");
         assert!(hash.matches(&password(&typed)));
+        let improved = password_text.expose().replacen('-', "\u{2013}", 2).replace('-', "\u{a0}");
+        assert!(hash.matches(&password(&improved)), "{improved}");
         assert!(!hash.matches(&password(&password_text.expose()[1..])));
         assert!(!hash.matches(&password(&format!("{}0", password_text.expose()))));
         let stored: String = hash.into();

@@ -40,9 +40,10 @@ impl Mechanism {
             Self::Plain => Exchange(Expect::Plain),
             Self::Login => Exchange(Expect::Name),
         };
-        match initial {
-            Some(response) => exchange.answer(if response == b"=" { b"" } else { response }),
-            None => Ok(exchange.ask()),
+        match (initial, self) {
+            // An empty name is none: it is asked for.
+            (None, _) | (Some(b"="), Self::Login) => Ok(exchange.ask()),
+            (Some(response), _) => exchange.answer(if response == b"=" { b"" } else { response }),
         }
     }
 }
@@ -82,7 +83,7 @@ pub struct Credentials {
 }
 
 impl Exchange {
-    /// Longest line of an exchange in octets (RFC 4954 §4, RFC 5034 §4).
+    /// Longest line of an exchange in octets (RFC 4954 §4).
     pub const LINE_MAX: usize = 12_288;
 
     /// Takes the client's line, without CRLF.

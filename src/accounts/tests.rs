@@ -5,6 +5,9 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
+
 use super::sasl::scram::client::Client;
 use super::sasl::scram::{self, Salted, Step};
 use super::*;
@@ -144,6 +147,29 @@ async fn an_unknown_login_costs_as_much_work_as_a_wrong_password() {
         costs.push(hashed(&accounts) - before);
     }
     assert_eq!(costs, [1; 8]);
+}
+
+#[tokio::test]
+async fn a_mail_program_that_comes_again_and_again_costs_one_slow_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    let alice = address("alice@x.org");
+    accounts.add(alice.clone(), password("correct horse")).await.unwrap();
+    let hashed = || accounts.inner.hasher.hashed.load(Ordering::SeqCst);
+    let before = hashed();
+    for _ in 0..5 {
+        login(&accounts, "alice@x.org", "correct horse").await.unwrap();
+    }
+    assert_eq!(hashed() - before, 1);
+    accounts.set_password(&alice, password("battery staple")).await.unwrap();
+    login(&accounts, "alice@x.org", "correct horse").await.unwrap_err();
+    // A network that waits finds out nothing by what another one proved.
+    let elsewhere = accounts.authenticate("alice@x.org", password("battery staple"), peer(2));
+    elsewhere.await.unwrap();
+    for number in 0..5 {
+        login(&accounts, "alice@x.org", &format!("guess {number}")).await.unwrap_err();
+    }
+    login(&accounts, "alice@x.org", "battery staple").await.unwrap_err();
 }
 
 #[tokio::test]
@@ -325,6 +351,7 @@ async fn a_proof_opens_the_account_as_its_passwords_do() {
     for (name, secret, device) in [
         ("alice@x.org", "correct horse", None),
         ("ALICE@X.ORG", "correct horse", None),
+        ("alice@x.org ", "correct horse", None),
         ("alice@x.org", phone.expose(), Some("Phone")),
         ("alice@x.org", bare.as_str(), Some("Phone")),
     ] {
@@ -388,6 +415,68 @@ async fn an_account_from_before_scram_learns_it_at_its_next_login() {
         changes.changed().await.unwrap();
         prove(&accounts, "alice@x.org", secret).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_password_is_the_same_however_a_keyboard_spells_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    let alice = address("k\u{e4}the@x.org");
+    // Set on a Mac's command line, typed on phones.
+    accounts.add(alice.clone(), password("gru\u{308}ne\u{a0}Wiese \u{2168}")).await.unwrap();
+    let composed = "gr\u{fc}ne Wiese \u{2168}";
+    for secret in [composed, "gru\u{308}ne Wiese\u{2003}\u{2168}"] {
+        for name in ["k\u{e4}the@x.org", "ka\u{308}the@X.org"] {
+            login(&accounts, name, secret).await.unwrap();
+        }
+    }
+    for wrong in ["grune Wiese \u{2168}", "gr\u{fc}ne Wiese IX", "Gr\u{fc}ne Wiese \u{2168}"] {
+        assert!(login(&accounts, "k\u{e4}the@x.org", wrong).await.is_err(), "{wrong}");
+    }
+    // By proof: as the newer form, RFC 4013, and a program that leaves it alone have it.
+    for secret in [composed, "gr\u{fc}ne Wiese IX", "gru\u{308}ne\u{a0}Wiese \u{2168}"] {
+        prove(&accounts, "k\u{e4}the@x.org", secret).await.unwrap();
+    }
+    accounts.set_password(&alice, password("other horse")).await.unwrap();
+    for old in [composed, "gr\u{fc}ne Wiese IX"] {
+        let old = prove(&accounts, "k\u{e4}the@x.org", old).await;
+        assert!(matches!(old, Err(AuthError::Wrong)), "{old:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hash_from_before_spellings_were_known_opens_as_it_did() {
+    const RAW: &str = "gru\u{308}ne Wiese";
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, store) = open(folder.path());
+    let alice = address("alice@x.org");
+    let id = accounts.add(alice.clone(), password("correct horse")).await.unwrap();
+    let phc = Argon2::default().hash_password(RAW.as_bytes()).unwrap().to_string();
+    let keys = accounts.keys(vec![password(RAW)], &alice.key()).await.unwrap();
+    let keys = String::from(keys[0].clone());
+    // The entry as it was written then.
+    let old =
+        format!(r#"{{"address":"alice@x.org","password":"{phc}","scram":"{keys}","devices":[]}}"#);
+    let mut batch = Batch::new();
+    batch.put_setting(&format!("account/{}", id.0), old.into_bytes());
+    store.commit(batch).await.unwrap();
+    drop(accounts);
+    store.close().await.unwrap();
+    let (accounts, _store) = open(folder.path());
+    prove(&accounts, "alice@x.org", RAW).await.unwrap();
+    assert!(prove(&accounts, "alice@x.org", "gr\u{fc}ne Wiese").await.is_err());
+    let mut changes = accounts.changes();
+    login(&accounts, "alice@x.org", RAW).await.unwrap();
+    // The other spelling is learnt from that login.
+    changes.changed().await.unwrap();
+    for secret in [RAW, "gr\u{fc}ne Wiese"] {
+        prove(&accounts, "alice@x.org", secret).await.unwrap();
+    }
+    let mut changes = accounts.changes();
+    login(&accounts, "alice@x.org", RAW).await.unwrap();
+    tokio::task::yield_now().await;
+    assert!(!changes.has_changed().unwrap(), "learnt twice");
+    let _ = changes.borrow_and_update();
 }
 
 #[tokio::test]

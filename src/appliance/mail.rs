@@ -13,7 +13,7 @@ use crate::config::{MOST_CONNECTIONS, OutboundMode};
 use crate::mail::Domain;
 use crate::net::{Gate, Limits, ListenError, Listener, Peer, Rate, Stream, Tls, Width};
 use crate::office::{Office, Service};
-use crate::policy::allowance::Allowance;
+use crate::policy::allowance::{self, Allowance};
 use crate::policy::dnsbl::{Dnsbl, List};
 use crate::policy::guard::{self, Guard};
 use crate::policy::junk::Marks;
@@ -48,19 +48,21 @@ impl Services {
             per_network: service.config.per_address,
             width: Width::Household,
             rate: None,
+            // Under TLS from the first byte nothing can be said without a handshake.
             refusal: b"",
         };
+        let told = |refusal| Limits { refusal, ..people };
         let smtp_ports = [
             (Role::Mx, ports(&listen.smtp, STRANGERS)?),
-            (Role::Submission, ports(&listen.submission, people)?),
+            (Role::Submission, ports(&listen.submission, told(NO_PLACE_SMTP))?),
             (Role::Submissions, ports(&listen.submissions, people)?),
         ];
         let imap_ports = [
-            (None, ports(&listen.imap, people)?),
+            (None, ports(&listen.imap, told(NO_PLACE_IMAP))?),
             (Some(tls.clone()), ports(&listen.imaps, people)?),
         ];
         let pop3_ports = [
-            (None, ports(&listen.pop3, people)?),
+            (None, ports(&listen.pop3, told(NO_PLACE_POP3))?),
             (Some(tls.clone()), ports(&listen.pop3s, people)?),
         ];
 
@@ -77,9 +79,17 @@ impl Services {
             marks: marks_of(office, service),
             lists: lists.clone(),
             greylist: Arc::clone(office.greylist()),
+            witness: Arc::new(office.mail_reports().clone()),
         });
         let stop = running.stop.clone();
         running.tasks.spawn(async move { lists.keep(stop).await });
+        let (store, accounts) = (office.store().clone(), office.accounts().clone());
+        running.tasks.spawn(async move {
+            let here: Vec<AccountId> = accounts.list().iter().map(|account| account.id).collect();
+            if let Err(error) = allowance::sweep(&store, &here).await {
+                tracing::warn!(%error, "what was counted of accounts that are gone stays");
+            }
+        });
         let smtp = Arc::new(smtp_server(office, service, tls, guard));
         for (role, listeners) in smtp_ports {
             let smtp = Arc::clone(&smtp);
@@ -221,7 +231,11 @@ fn smtp_server(office: &Office, service: &Service, tls: &Tls, guard: Guard) -> s
             queue: service.queue.clone(),
             store: office.store().clone(),
             guard,
-            allowance: Allowance::new(office.store().clone(), service.config.daily),
+            allowance: Allowance::new(
+                office.store().clone(),
+                Arc::clone(office.junk()),
+                service.config.daily,
+            ),
             clock: Arc::clone(office.clock()),
         },
     )
@@ -235,6 +249,15 @@ const STRANGERS: Limits = Limits {
     rate: Some(Rate { burst: 120, each: Duration::from_secs(1) }),
     refusal: b"421 4.7.0 Too many connections; please come back in a minute\r\n",
 };
+
+/// To a mail program that finds no place, in the words of each protocol (RFC 9051 §7.1.5,
+/// RFC 3206 §4).
+const NO_PLACE_SMTP: &[u8] =
+    b"421 4.7.0 Too many connections; close other mail programs, or try again in a minute\r\n";
+const NO_PLACE_IMAP: &[u8] =
+    b"* BYE [UNAVAILABLE] Too many connections; close other mail programs, or try again in a minute\r\n";
+const NO_PLACE_POP3: &[u8] =
+    b"-ERR [SYS/TEMP] Too many connections; close other mail programs, or try again in a minute\r\n";
 
 /// A peer that does not get through a handshake in this time wants something else.
 const HANDSHAKE: Duration = Duration::from_secs(30);

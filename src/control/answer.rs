@@ -226,7 +226,7 @@ async fn junk(office: &Office, command: &JunkCommand) -> Result<Value, String> {
         "own": own.is_some(),
         "usual": usual,
         "learned": { "junk": lessons.spam, "wanted": lessons.ham },
-        "learned_counts": lessons.weight() > 0.0,
+        "learned_counts": lessons.are_heard(),
     }))
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
 
 /// A mailbox address, `local-part@domain` (RFC 5321 §4.1.2), without display name or source route.
@@ -32,10 +33,13 @@ impl Address {
         &self.domain
     }
 
-    /// The form under which a household looks an address up: local part in lower case.
+    /// The form under which a household looks an address up: local part in lower case, and its
+    /// characters composed, however a keyboard writes an `ä` (NFC; RFC 6532 §3.1).
     /// Only for domains of our own: other hosts may tell case apart (RFC 5321 §2.4).
     pub fn key(&self) -> String {
-        format!("{}@{}", self.local.0.to_lowercase(), self.domain)
+        let lower = self.local.0.to_lowercase();
+        let local = const { ComposingNormalizerBorrowed::new_nfc() }.normalize(&lower);
+        format!("{local}@{}", self.domain)
     }
 }
 

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 
+mod forwards;
 mod host;
 mod notices;
 mod power;

@@ -119,7 +119,8 @@ impl MailFrom {
         Ok(mail)
     }
 
-    /// Takes one parameter; none may be given twice (RFC 5321 §4.1.1.11).
+    /// Takes one parameter; none may be given twice (RFC 3461 §4.5), or each reader would believe
+    /// another.
     fn take(&mut self, parameter: &Parameter<'_>) -> Result<(), CommandError> {
         const WRONG: CommandError = CommandError::Parameter;
         let Self { size, asked, author, .. } = self;

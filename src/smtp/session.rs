@@ -26,7 +26,7 @@ use super::reply::{self, Reply};
 use crate::accounts::sasl::scram::{Proof, Salted, Signature};
 use crate::accounts::sasl::{Credentials, Exchange};
 use crate::mail::{Address, Domain, ReversePath};
-use crate::net::{Channel, LineBuffer};
+use crate::net::{Channel, LineBuffer, LineError};
 
 /// What a port is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +124,7 @@ pub enum Question {
     /// Is this proof right? Answered by [`Answer::Proven`].
     Proof(Proof),
     /// May the peer, or the account logged in, send as this? Read receipts and the like have no
-    /// sender (RFC 8098 §2.1).
+    /// sender (RFC 8098 §3).
     Sender {
         /// The argument of MAIL.
         from: ReversePath,
@@ -207,7 +207,7 @@ impl Session {
                     }
                     Err(error) => {
                         self.desk.since = now;
-                        self.desk.fault(error);
+                        self.desk.line_fault(error);
                         self.state = State::Command(stage);
                     }
                 },
@@ -427,6 +427,16 @@ impl Desk {
         self.misstep(reply.into());
     }
 
+    /// Refuses a line that is none. The longest are taken where a login may come.
+    fn line_fault(&mut self, error: LineError) {
+        match error {
+            LineError::TooLong if self.line_limit() == Exchange::LINE_MAX => {
+                self.fault(reply::LOGIN_TOO_LONG);
+            }
+            error => self.fault(error),
+        }
+    }
+
     /// Refuses, and lets the house know that this peer is up to something.
     fn misstep(&mut self, reply: Reply) {
         self.effects.push_back(Effect::Misstep);
@@ -447,7 +457,7 @@ impl Desk {
     }
 
     /// The longest line taken now. Only a login needs more than a path and its parameters
-    /// (RFC 5321 §4.5.3.1.4 and the extensions; RFC 4954 §4.4).
+    /// (RFC 5321 §4.5.3.1.4 and the extensions; RFC 4954 §4).
     fn line_limit(&self) -> usize {
         let may_log_in =
             self.settings.role != Role::Mx && self.settings.channel.is_some() && !self.logged_in;

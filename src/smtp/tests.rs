@@ -197,6 +197,68 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn of_what_our_people_send_only_blind_copies_go_and_only_what_is_missing_comes(
+        fields in prop::collection::vec(any_field(), 0..8),
+        (date, id, author) in any::<(bool, bool, bool)>(),
+        body in prop::collection::vec("[ -~\t\u{0}\u{e4}]{0,40}", 0..6),
+        at in 0usize..8,
+        piece in prop::sample::select(vec![1, 7, usize::MAX]),
+    ) {
+        let mut header = fields;
+        let mut put = |there: bool, field: &str| {
+            if there {
+                header.insert(at.min(header.len()), field.to_owned());
+            }
+        };
+        put(date, "DATE: whenever\r\n");
+        put(id, "message-ID :x\r\n");
+        put(author, "From: \"A\" <alice@example.org>\r\n");
+        let text: String = body.iter().map(|line| format!("{line}\r\n")).collect();
+        let sent = format!("{}\r\n{text}", header.concat());
+        header.retain(|field| !field.starts_with("Bcc"));
+        let kept = format!("{}\r\n{text}", header.concat());
+
+        let mut house = House::new(Role::Submissions);
+        house.log_in();
+        let envelope = b"MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n";
+        house.send(envelope, usize::MAX);
+        let stuffed = format!("\r\n{sent}").replace("\r\n.", "\r\n..");
+        house.send(stuffed[2..].as_bytes(), piece);
+        house.send(b".\r\n", usize::MAX);
+        let taken = house.messages.pop_front().unwrap();
+        prop_assert_eq!(String::from_utf8(taken.body).unwrap(), kept);
+        let added = |name: &str| taken.trace.matches(&format!("\r\n{name}: ")).count();
+        let missing = [date, id, author].map(|there| usize::from(!there));
+        prop_assert_eq!([added("Date"), added("Message-ID"), added("From")], missing);
+        let fields = taken.trace.lines().filter(|line| !line.starts_with('\t')).count();
+        prop_assert_eq!(fields, 1 + missing.iter().sum::<usize>());
+    }
+}
+
+/// A field of a header, sound or odd, but no From, Date or Message-ID.
+fn any_field() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "To",
+        "X-Spam",
+        "Received",
+        "sender",
+        "Bcc",
+        "Bcc ",
+        "DKIM-Signature",
+        "X-From",
+        "Dates",
+    ]);
+    (name, "[ -~\t\u{e4}]{0,30}", prop::collection::vec("[ \t][!-~]{0,20}[ \t]{0,2}", 0..3))
+        .prop_map(|(name, value, folds)| {
+            let folds: String = folds.iter().map(|fold| format!("\r\n{fold}")).collect();
+            format!("{name}:{value}{folds}\r\n")
+        })
+}
+
 /// Pieces of sense and nonsense.
 fn fragment() -> impl Strategy<Value = Vec<u8>> {
     let sense = prop::sample::select(vec![

@@ -249,7 +249,7 @@ fn learned(lessons: Lessons) -> Markup {
     html! {
         p.help {
             "The box has learned from " (spam) " junk and " (ham) " wanted messages of yours"
-            @if lessons.weight() > 0.0 { ", and counts that in. " }
+            @if lessons.are_heard() { ", and counts that in. " }
             @else { "; that is too little to be counted in yet. " }
             "Move mail into your Junk folder or out of it to teach it."
         }

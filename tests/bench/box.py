@@ -13,6 +13,9 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, f"{ROOT}/tests")
+import empty_dns   # noqa: E402
+
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pillarbox")
 SERVICES = ["smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "http", "https"]
 MEBIBYTE = 1 << 20
@@ -77,18 +80,18 @@ def free_ports(count):
 
 
 class Box:
-    """A box of its own on free ports, whose DNS server does not answer. `users` are its accounts, the
+    """A box of its own on free ports, whose DNS server knows no name. `users` are its accounts, the
     first of them the owner; `work` takes what is not measured: answers and log."""
 
     def __init__(self, binary, data, work, users=("alice@example.org",),
                  password="correct horse battery", extra=""):
         self.binary, self.data, self.users, self.password = binary, data, list(users), password
-        ports = free_ports(len(SERVICES) + 1)
+        ports = free_ports(len(SERVICES))
         self.port = dict(zip(SERVICES, ports))
         self.answers, self.log = f"{work}/pillarbox.toml", f"{work}/log"
         with open(self.answers, "w") as file:
             file.write(ANSWERS.format(domain=users[0].partition("@")[2], owner=users[0],
-                                      password=password, dns=ports[-1]))
+                                      password=password, dns=empty_dns.start()))
             for name, port in self.port.items():
                 file.write(f'{name} = ["127.0.0.1:{port}"]\n')
             file.write(extra)

@@ -6,7 +6,7 @@ import os
 import stat
 import subprocess
 
-from box import ANSWERS, free_ports, unit_environment
+from box import ANSWERS, empty_dns, free_ports, unit_environment
 
 NAMES = ["pillarbox", "postfix-dovecot-maildir", "postfix-dovecot-mdbox"]
 USERS = [f"u{number}@bench.test" for number in range(1, 7)]
@@ -61,12 +61,15 @@ def certificate(run):
 
 
 def pillarbox(folder, binary, ports):
-    dns, *unused = free_ports(2)
+    unused = free_ports(1)[0]
+    dns = empty_dns.start()
     answers = ANSWERS.format(domain="bench.test", owner=USERS[0], password=PASSWORD, dns=dns)
     for name, port in ports.items():
         answers += f'{name} = ["127.0.0.1:{port}"]\n'
-    answers += f'submission = []\nhttp = []\nhttps = ["127.0.0.1:{unused[0]}"]\n'
+    answers += f'submission = []\nhttp = []\nhttps = ["127.0.0.1:{unused}"]\n'
     answers += "[limits]\nper_address = 1000\n"
+    # Everything is judged, and all of it filed where the harness looks: a third of the lists is junk.
+    answers += "[junk]\nmark = 100000\nrefuse = 100000\n"
     save(f"{folder}/answers.toml", answers)
     others = "\n".join(
         f"echo '{PASSWORD}' | {binary} account add {user} --data \"$data\" --password-stdin"

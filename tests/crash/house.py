@@ -7,11 +7,15 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 
 from letters import digest, is_whole, letter, number_of
 from model import Box, Message, Op
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import empty_dns   # noqa: E402
 
 SERVICES = ["smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "http", "https"]
 PEOPLE = ("alice", "bob")
@@ -55,12 +59,12 @@ class PostOffice:
     def __init__(self, binary, data, log, seed, segment_size=SEGMENT):
         self.binary, self.data, self.log, self.seed = os.path.abspath(binary), data, log, seed
         self.process, self.slowest = None, 0.0
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(len(SERVICES) + 1)]
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(len(SERVICES))]
         ports = [one.getsockname()[1] for one in sockets]
         for one in sockets:
             one.close()
         self.port = dict(zip(SERVICES, ports))
-        self.answers = ANSWERS.format(dns=ports[-1], segment_size=segment_size) + "".join(
+        self.answers = ANSWERS.format(dns=empty_dns.start(), segment_size=segment_size) + "".join(
             f'{name} = [{"" if name == "pop3" else repr(f"127.0.0.1:{port}")}]\n'.replace("'", '"')
             for name, port in self.port.items())
         self.password = {}

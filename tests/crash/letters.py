@@ -36,7 +36,8 @@ def letter(seed, number):
     chance = random.Random(f"{seed}/{number}")
     body = text(chance, chance.choice((60, 700, 2_000, 2_000, 6_000, 6_000, 20_000)))
     head = (f"From: Somebody <s@stranger.example>\r\nTo: alice@example.org\r\n"
-            f"Subject: letter {number}\r\nMessage-ID: <{number}.crash@stranger.example>\r\n")
+            f"Subject: letter {number}\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\n"
+            f"Message-ID: <{number}.crash@stranger.example>\r\n")
     if chance.random() < 0.12:
         head += 'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="x"\r\n'
         body = (f"--x\r\nContent-Type: text/plain\r\n\r\n{body}\r\n--x\r\n"
@@ -61,4 +62,4 @@ def is_whole(seed, content):
         return False
     sent = letter(seed, number)
     head = content[:len(content) - len(sent)]
-    return content.endswith(sent) and (not head or head.startswith(b"Return-Path: <") and len(head) < 1000)
+    return content.endswith(sent) and (not head or head.startswith(b"Return-Path: <") and len(head) < 4000)

@@ -4,18 +4,22 @@ use jiff::Timestamp;
 
 use super::super::dkim::verify;
 use super::super::dmarc::{Policy, Verdict};
-use super::super::dnsbl::Finding;
+use super::super::dnsbl::{Finding, is_public};
 use super::super::junk::{Dkim, Dmarc, Helo, Rdns, Signals, Spf, Wish};
 use super::super::rdns::{self, Reverse, generic};
 use super::super::{Authentication, spf};
+use crate::mail::Domain;
 
 /// The signals of a message.
 pub(super) fn of(
     found: &Authentication,
     lists: Vec<Finding>,
     link_lists: Vec<Finding>,
+    ours: &Domain,
     now: Option<Timestamp>,
 ) -> Signals {
+    // What stands in the house has no name in the DNS, and needs none.
+    let at_home = !is_public(found.origin.peer.ip.to_canonical());
     Signals {
         spf: found.origin.spf().map_or(Spf::Unknown, |(_, spf)| of_spf(spf)),
         dkim: of_dkim(found),
@@ -23,6 +27,7 @@ pub(super) fn of(
         // Anybody can seal a chain; whom to believe nobody has said.
         vouched: false,
         rdns: match &found.origin.reverse {
+            _ if at_home => Rdns::Unknown,
             Reverse::Confirmed(name) if generic(name, found.origin.peer.ip).is_some() => {
                 Rdns::Generic
             }
@@ -32,6 +37,8 @@ pub(super) fn of(
             Reverse::CouldNotTell(_) => Rdns::Unknown,
         },
         helo: match &found.origin.helo {
+            _ if at_home => Helo::Unknown,
+            rdns::Helo::Elsewhere(name) | rdns::Helo::Unknown(name) if name == ours => Helo::Ours,
             rdns::Helo::Confirmed(_) | rdns::Helo::Elsewhere(_) => Helo::Name,
             rdns::Helo::Literal | rdns::Helo::Unknown(_) | rdns::Helo::Malformed => Helo::NoName,
             rdns::Helo::CouldNotTell(_) => Helo::Unknown,

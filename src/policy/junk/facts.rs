@@ -40,6 +40,9 @@ pub struct Facts {
     pub recipients: u32,
     /// There is a `To` or a `Cc` with an address.
     pub has_recipients: bool,
+    /// One of these addresses has a tag that is the sender's name (`me+shop@` from `shop.example`):
+    /// somebody made it for this sender alone.
+    pub tagged_for_sender: bool,
     /// Message-IDs of `In-Reply-To` and `References`, the closest first.
     pub references: Vec<String>,
     /// `List-Id`.

@@ -9,6 +9,7 @@
 mod body;
 mod facts;
 mod follow;
+mod gist;
 mod header;
 mod html;
 mod inspect;
@@ -40,6 +41,7 @@ pub use words::TextFacts;
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is the failed test")]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::notes::{MODELS, Notes, NotesError, file};
@@ -52,11 +54,6 @@ use rules::Case;
 
 /// Models kept in memory at once, beside those not written yet.
 const MODELS_KEPT: usize = 4;
-/// Points of a classifier that is sure, for junk and against it.
-const SURE_SPAM: f32 = 90.0;
-const SURE_HAM: f32 = -60.0;
-/// Points for each unit of the logarithm of the odds.
-const POINTS: f32 = 32.0;
 /// What was sent since the last look, kept until it is put down; more is forgotten.
 const SENT: usize = 10_000;
 
@@ -89,9 +86,7 @@ impl Junk {
         rules::judge(&Case { signals, facts: &seen.facts, known }, &mut score);
         match self.opinion(account, &seen.tokens) {
             Ok((odds, lessons)) => {
-                let sure = (odds * POINTS).clamp(SURE_HAM, SURE_SPAM) * lessons.weight();
-                #[allow(clippy::cast_possible_truncation, reason = "between the bounds above")]
-                let points = sure.round() as i32;
+                let points = lessons.points(odds);
                 score.add(
                     points,
                     match points {
@@ -167,6 +162,12 @@ impl Junk {
             model.learn(tokens, class);
             model.count(class, before);
         })
+    }
+
+    /// Forgets all accounts but these.
+    fn keep_only(&self, here: &BTreeSet<u32>) -> Result<(), NotesError> {
+        self.models().retain(|(account, _)| here.contains(&account.0));
+        self.notes.keep_only(here)
     }
 
     fn with_model<T>(

@@ -100,6 +100,9 @@ const RULES: &[Rule] = &[
     }),
     (-70, "it answers a message of yours", |c| c.known.answer && !c.signals.doubts_sender()),
     (-30, "it refers to a message of yours", |c| c.known.answer && c.signals.doubts_sender()),
+    (-30, "it came to the address that you made for its sender", |c| {
+        c.facts.tagged_for_sender && !c.signals.doubts_sender()
+    }),
     (-10, "it comes from a mailing list that signs its mail", |c| {
         c.facts.list && c.signals.dkim == Dkim::Pass
     }),

@@ -94,7 +94,7 @@ const KNOWN: &[Difference] = &[
          (of RCPT the session decides)",
         |line| line.starts_with("MAIL") && !line.is_ascii(),
     ),
-    Difference::strict("RFC 5321 §4.1.1.11, RFC 3461 §4: each parameter at most once", |line| {
+    Difference::strict("RFC 3461 §4.5: each parameter at most once", |line| {
         let words = || line.split(' ').skip(2).map(|word| word.split('=').next());
         words().enumerate().any(|(at, word)| words().skip(at + 1).any(|other| other == word))
     }),

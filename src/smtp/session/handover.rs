@@ -12,7 +12,7 @@ pub struct Handover {
     pub envelope: Envelope,
     /// Our trace field.
     pub received: Received,
-    /// An account sent it: what its header lacks is added (RFC 6409 §8).
+    /// An account sent it: what its header lacks is added (RFC 6409 §8.2, §8.3).
     pub(super) submitted: bool,
     /// What its header has.
     pub(super) facts: HeaderFacts,

@@ -100,7 +100,7 @@ impl Challenged {
             }
             (Ok(None), exchange) => State::Challenged(Self { ready, exchange }),
             (Err(error), _) => {
-                desk.fault(error);
+                desk.line_fault(error);
                 ready.into()
             }
         }

@@ -26,7 +26,7 @@ impl Mail {
             _ if !mx && !tls => reply::TLS_REQUIRED,
             _ if !mx && !desk.logged_in => reply::LOGIN_REQUIRED,
             _ if mx && mail.author => CommandError::UnknownParameter.into(),
-            // Offered only where it means something (RFC 8689 §3).
+            // Offered only where it means something (RFC 8689 §2).
             _ if mail.asked.require_tls && !tls => CommandError::UnknownParameter.into(),
             Some(size) if size > desk.settings.message_size => reply::TOO_BIG,
             _ => return Self::ask(ready, mail, desk),

@@ -82,7 +82,7 @@ fn failed(ready: Ready, refusal: Reply, desk: &mut Desk) -> State {
     desk.failed_logins += 1;
     desk.misstep(refusal);
     if desk.failed_logins >= MAX_LOGINS {
-        desk.say(reply::TOO_MANY_ERRORS);
+        desk.say(reply::TOO_MANY_LOGINS);
         return State::Closed;
     }
     ready.into()

@@ -127,6 +127,20 @@ async fn postmaster_and_abuse_reach_the_owner_whatever_is_written_before_the_dom
 }
 
 #[tokio::test]
+async fn a_printer_in_the_house_needs_no_name_in_the_dns() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    let mut printer = post.call_from(Role::Mx, "192.168.1.20".parse().unwrap()).await;
+    let lines =
+        "EHLO printer\r\nMAIL FROM:<scan@printer.test>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n";
+    let said = printer.say(lines, 15).await;
+    assert!(said.last().unwrap().starts_with("354"), "{said:?}");
+    printer.say(&format!("{LETTER}.\r\n"), 1).await;
+    let inbox = post.inbox().concat();
+    let told = inbox.split("X-Pillarbox-Junk:").nth(1).unwrap();
+    assert!(!told.contains("the sending machine"), "{told}");
+}
+
+#[tokio::test]
 async fn a_network_that_goes_on_guessing_waits_and_is_then_not_served() {
     let post = PostOffice::open(Options::default(), Timeouts::default()).await;
     let guesser = "192.0.2.7".parse().unwrap();
