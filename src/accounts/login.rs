@@ -61,7 +61,8 @@ impl Secured {
     pub(super) fn entry(self, address: Address) -> Entry {
         let Self { hash: password, keys } = self;
         let (scram, scram_spelt, devices) = (None, Vec::new(), Vec::new());
-        let mut entry = Entry { address, password, scram, scram_spelt, devices };
+        let junk_marks = None;
+        let mut entry = Entry { address, password, scram, scram_spelt, devices, junk_marks };
         entry.set_keys(keys);
         entry
     }

@@ -7,6 +7,7 @@
 mod directory;
 mod error;
 mod login;
+mod marks;
 mod passwords;
 mod recent;
 pub mod sasl;
@@ -28,6 +29,7 @@ use crate::store::{AccountId, Batch, Quota, Store, StoreError};
 
 pub use error::{AccountError, AuthError};
 pub use login::Login;
+pub use marks::{JunkMarks, MarksError};
 pub use passwords::{HashError, Password};
 
 /// The directory; cheap to clone.
@@ -192,6 +194,24 @@ impl Accounts {
             if entry.devices.len() == before {
                 return Err(AccountError::Missing(format!("device called {name}")));
             }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The account's own marks for junk; nothing when it follows the box's.
+    pub fn junk_marks(&self, account: AccountId) -> Option<JunkMarks> {
+        self.inner.read().entry(account).and_then(|entry| entry.junk_marks)
+    }
+
+    /// Sets an account's own marks for junk, or has it follow the box's.
+    pub async fn set_junk_marks(
+        &self,
+        address: &Address,
+        marks: Option<JunkMarks>,
+    ) -> Result<(), AccountError> {
+        self.change_entry(address, move |entry| {
+            entry.junk_marks = marks;
             Ok(())
         })
         .await

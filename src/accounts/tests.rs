@@ -491,3 +491,21 @@ async fn wrong_proofs_wait_as_wrong_passwords_do() {
     let right = prove(&accounts, "alice@x.org", "correct horse").await;
     assert!(matches!(right, Err(AuthError::Throttled(_))), "{right:?}");
 }
+
+#[tokio::test]
+async fn own_marks_for_junk_outlast_a_restart_and_go_with_their_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, store) = open(folder.path());
+    let (alice, marks) = (address("alice@x.org"), JunkMarks::new(40, 120).unwrap());
+    let id = accounts.add(alice.clone(), password("alice's own")).await.unwrap();
+    assert_eq!(accounts.junk_marks(id), None);
+    accounts.set_junk_marks(&alice, Some(marks)).await.unwrap();
+    let again = Accounts::open_with(store, vec!["x.org".parse().unwrap()], CHEAP).unwrap();
+    assert_eq!(again.junk_marks(id), Some(marks));
+    accounts.set_junk_marks(&alice, None).await.unwrap();
+    assert_eq!(accounts.junk_marks(id), None);
+    accounts.set_junk_marks(&alice, Some(marks)).await.unwrap();
+    accounts.remove(&alice).await.unwrap();
+    assert_eq!(accounts.junk_marks(id), None);
+    assert!(accounts.set_junk_marks(&alice, None).await.is_err());
+}

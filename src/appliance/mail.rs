@@ -76,7 +76,7 @@ impl Services {
             clock: Arc::clone(office.clock()),
             hostname: service.site.hostname.clone(),
             junk: Arc::clone(office.junk()),
-            marks: Marks::from(&service.config.junk),
+            marks: marks_of(office, service),
             lists: lists.clone(),
             greylist: Arc::clone(office.greylist()),
             witness: Arc::new(office.mail_reports().clone()),
@@ -169,6 +169,17 @@ impl Services {
             self.tasks.spawn(listener.run(self.stop.clone(), self.tasks.clone(), connection));
         }
     }
+}
+
+/// An account's own marks for junk, or those of the box.
+fn marks_of(
+    office: &Office,
+    service: &Service,
+) -> Box<dyn Fn(Option<AccountId>) -> Marks + Send + Sync> {
+    let (accounts, usual) = (office.accounts().clone(), Marks::from(&service.config.junk));
+    Box::new(move |account| {
+        account.and_then(|account| accounts.junk_marks(account)).map_or(usual, Marks::from)
+    })
 }
 
 /// The queue's counts of TLS, as reports tell them.

@@ -43,8 +43,8 @@ pub struct Parts {
     pub hostname: Domain,
     /// Tells junk from mail.
     pub junk: Arc<Junk>,
-    /// Above which score what is done.
-    pub marks: Marks,
+    /// Above which score what is done, by the account the message is for, if it is for one.
+    pub marks: Box<dyn Fn(Option<AccountId>) -> Marks + Send + Sync>,
     /// Lists of bad addresses.
     pub lists: Dnsbl,
     /// Who was asked to come back.
@@ -292,9 +292,10 @@ impl Judged {
 impl Judge for Judged {
     fn judge(&self, account: Option<AccountId>) -> Ruling {
         let Parts { junk, marks, .. } = &*self.parts;
+        let marks = marks(account);
         let score = junk.judge(account.unwrap_or(NOBODY), &self.signals, &self.seen);
-        let verdict = score.verdict(*marks);
-        let mut fields = score.field(*marks).into_bytes();
+        let verdict = score.verdict(marks);
+        let mut fields = score.field(marks).into_bytes();
         let unwanted = verdict != Verdict::Inbox || self.wish != Wish::Nothing;
         if unwanted {
             fields.extend_from_slice(FLAG.as_bytes());

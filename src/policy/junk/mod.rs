@@ -20,6 +20,7 @@ mod model;
 mod phrases;
 mod rules;
 mod score;
+mod shown;
 mod signals;
 mod tokens;
 mod words;
@@ -31,6 +32,7 @@ pub use model::{BYTES as MODEL_BYTES, Class, Lessons};
 pub use phrases::{Found, Topic};
 pub use rules::Acquaintance;
 pub use score::{FIELD, FLAG, Marks, Reason, Score, Told, Verdict};
+pub use shown::{Pile, Shown};
 pub use signals::{Dkim, Dmarc, Helo, Rdns, Signals, Spf, Wish};
 pub use tokens::Tokens;
 pub use words::TextFacts;
@@ -81,10 +83,11 @@ impl Junk {
             tracing::warn!(%error, "judging without knowing whom the account knows");
             Acquaintance::default()
         });
-        rules::judge(&Case { signals, facts: &seen.facts, known }, &mut score);
+        let case = Case { signals, facts: &seen.facts, known };
+        rules::judge(&case, &mut score);
         match self.opinion(account, &seen.tokens) {
             Ok((odds, lessons)) => {
-                let points = lessons.points(odds);
+                let points = lessons.points(odds).min(case.most_learned());
                 score.add(
                     points,
                     match points {
@@ -140,6 +143,11 @@ impl Junk {
         tokens: &Tokens,
     ) -> Result<(f32, Lessons), NotesError> {
         self.with_model(account, |model| (model.odds(tokens), model.lessons))
+    }
+
+    /// How much the account's classifier has learned.
+    pub fn lessons(&self, account: AccountId) -> Result<Lessons, NotesError> {
+        self.with_model(account, |model| model.lessons)
     }
 
     /// Teaches an account's classifier. What it was taught of the same message before is to be

@@ -44,6 +44,9 @@ pub(super) struct Model {
     counted: bool,
 }
 
+/// Odds beyond any that a message has.
+const CERTAIN: f32 = 1000.0;
+
 /// What an account has taught.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lessons {
@@ -68,6 +71,11 @@ impl Lessons {
         #[allow(clippy::cast_possible_truncation, reason = "between the bounds")]
         let points = ((beyond * worth).clamp(LEAST, most) * heard).round() as i32;
         points
+    }
+
+    /// Whether they are enough for the classifier to be heard at all: it has to know both kinds.
+    pub fn are_heard(self) -> bool {
+        self.points(CERTAIN) > 0
     }
 
     fn of(&mut self, class: Class) -> &mut u32 {

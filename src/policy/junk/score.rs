@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::JunkMarks;
 use crate::config;
 
 /// Name of the field that holds the score. What strangers send under this name is to be taken out
@@ -63,6 +64,12 @@ impl From<&config::Junk> for Marks {
         let usual = Self::default();
         let junk = set.mark.unwrap_or(usual.junk);
         Self { junk, refuse: set.refuse.unwrap_or(usual.refuse).max(junk) }
+    }
+}
+
+impl From<JunkMarks> for Marks {
+    fn from(own: JunkMarks) -> Self {
+        Self { junk: own.junk(), refuse: own.refuse() }
     }
 }
 

@@ -40,6 +40,15 @@ impl Witness for Diary {
     }
 }
 
+/// Two accounts have marks of their own.
+fn marks(account: Option<AccountId>) -> Marks {
+    match account {
+        Some(AccountId(2)) => Marks { junk: -100, refuse: 500 },
+        Some(AccountId(3)) => Marks { junk: -100, refuse: -100 },
+        _ => Marks::default(),
+    }
+}
+
 fn guard(resolver: &Resolver, folder: &Path) -> Guard {
     guard_with(resolver, folder, Shared::default(), Vec::new())
 }
@@ -56,7 +65,7 @@ fn guard_with(
         clock: Shared::new(SystemClock),
         hostname: ours(),
         junk: Shared::new(Junk::open(Shared::clone(&notes))),
-        marks: Marks::default(),
+        marks: Box::new(marks),
         lists: Dnsbl::new(resolver.clone(), lists),
         greylist: Shared::new(Greylist::open(notes)),
         witness,
@@ -94,6 +103,22 @@ async fn only_who_is_unknown_and_suspicious_has_to_come_back() {
     let friend: Address = "a@silent.test".parse().unwrap();
     guard.sent(AccountId(1), &[friend]);
     assert_eq!(greet("198.41.0.9", "a@silent.test").await, Ok(()), "bob has written to her");
+}
+
+#[tokio::test]
+async fn an_accounts_own_marks_decide_for_it_alone() {
+    let (_world, resolver) = world(ZONE).await;
+    let judged = judge(&resolver, "192.0.2.1", "a@good.test").await;
+    for (account, folder) in
+        [(None, Folder::Inbox), (Some(1), Folder::Inbox), (Some(2), Folder::Junk)]
+    {
+        let Ruling::File(filing) = judged.judge(account.map(AccountId)) else { panic!("refused") };
+        assert_eq!(filing.folder, folder, "{account:?}");
+        let fields = String::from_utf8(filing.fields).unwrap();
+        let marks = if folder == Folder::Junk { "junk=-100; refuse=500" } else { "junk=50;" };
+        assert!(fields.contains(marks), "{fields}");
+    }
+    assert!(matches!(judged.judge(Some(AccountId(3))), Ruling::Refuse { .. }));
 }
 
 #[tokio::test]

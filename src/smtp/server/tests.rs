@@ -344,7 +344,7 @@ impl PostOffice {
             clock: Arc::clone(&clock),
             hostname: settings.hostname.clone(),
             junk,
-            marks: Marks::default(),
+            marks: Box::new(|_| Marks::default()),
             lists: Dnsbl::new(resolver, Vec::new()),
             greylist: Arc::clone(&greylist),
             witness: Arc::new(reports.clone()),
