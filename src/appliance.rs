@@ -161,8 +161,10 @@ impl Appliance {
             },
             stop.clone(),
         );
+        let known = Arc::new(pages::OfficePages(Arc::clone(&office)));
         let router = web::router(web::Web {
-            setup: Arc::new(pages::OfficeSetup(Arc::clone(&office))),
+            setup: Arc::clone(&known) as Arc<dyn web::Setup>,
+            books: known,
             report: office.reports(),
             recheck: Arc::clone(&recheck),
             board: Some(light.views()),

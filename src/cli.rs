@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::accounts::Password;
+use crate::accounts::{MarksError, Password};
 use crate::appliance::{self, RunOptions};
 use crate::archive::ArchiveError;
 use crate::control::{self, AccountCommand, QueueCommand, Request};
@@ -22,6 +22,7 @@ use crate::store::{OpenError, StoreError};
 
 mod archive;
 mod dns;
+mod junk;
 mod quota;
 mod show;
 mod store;
@@ -76,6 +77,15 @@ enum Command {
         at: At,
         #[command(subcommand)]
         command: QueueArgs,
+    },
+    /// What counts as junk, and who was asked to come back
+    #[command(after_help = "Examples:\n  pillarbox junk show bob@example.org\n  \
+                            pillarbox junk delayed")]
+    Junk {
+        #[command(flatten)]
+        at: At,
+        #[command(subcommand)]
+        command: junk::JunkArgs,
     },
     /// The mail store
     #[command(after_help = "Example:\n  pillarbox store stats --json")]
@@ -345,6 +355,7 @@ impl Cli {
             Command::Reports(args) => ask(&args.at, &Request::MailReports { days: args.days }),
             Command::Account { at, command } => account(&at, command),
             Command::Queue { at, command } => queue(&at, &command),
+            Command::Junk { at, command } => junk::junk(&at, command),
             Command::Store { at, command } => store::store(&at, &command),
             Command::Export(args) => archive::export(&args),
             Command::Import(args) => archive::import(args),
@@ -370,6 +381,8 @@ enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Marks(#[from] MarksError),
     #[cfg(feature = "demo")]
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),

@@ -17,8 +17,8 @@ use crate::mail::{Address, Domain};
 use crate::net::Tls;
 use crate::policy::dkim::rotation::Standing;
 use crate::policy::dkim::{KeyError, SigningKeys};
-use crate::policy::greylist::Greylist;
-use crate::policy::junk::{self, Junk};
+use crate::policy::greylist::{Greylist, Waiting};
+use crate::policy::junk::{self, Junk, Marks};
 use crate::policy::notes::Notes;
 use crate::queue::{Queue, QueueError, QueueParts, Schedule};
 use crate::reports::{Reports, ReportsError};
@@ -132,6 +132,16 @@ impl Office {
             accounts: self.accounts.clone(),
             clock: Arc::clone(&self.clock),
         }
+    }
+
+    /// Above which score what is done with mail for accounts without marks of their own.
+    pub fn usual_marks(&self) -> Marks {
+        self.service().map_or_else(Marks::default, |service| Marks::from(&service.config.junk))
+    }
+
+    /// Strangers that were asked to come back and have not, the latest first.
+    pub fn asked_back(&self) -> Vec<Waiting> {
+        self.greylist.waiting(self.clock.now())
     }
 
     /// Who was asked to come back.

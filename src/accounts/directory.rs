@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::login::Salts;
+use super::marks::JunkMarks;
 use super::passwords::{DeviceHash, StoredHash};
 use super::sasl::scram::Keys;
 use super::{AccountError, Lookup};
@@ -45,6 +46,9 @@ pub(super) struct Entry {
     pub(super) scram_spelt: Vec<Keys>,
     #[serde(default)]
     pub(super) devices: Vec<Device>,
+    /// Where its person decided; the box's otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) junk_marks: Option<JunkMarks>,
 }
 
 /// A device's password as stored.
@@ -318,6 +322,7 @@ mod tests {
                 scram: None,
                 scram_spelt: Vec::new(),
                 devices: Vec::new(),
+                junk_marks: None,
             };
             directory.apply(Edit::Account(AccountId(id), entry));
         }

@@ -61,7 +61,8 @@ impl Secured {
     pub(super) fn entry(self, address: Address) -> Entry {
         let Self { hash: password, keys } = self;
         let (scram, scram_spelt, devices) = (None, Vec::new(), Vec::new());
-        let mut entry = Entry { address, password, scram, scram_spelt, devices };
+        let junk_marks = None;
+        let mut entry = Entry { address, password, scram, scram_spelt, devices, junk_marks };
         entry.set_keys(keys);
         entry
     }
@@ -114,6 +115,7 @@ impl Accounts {
         let device = known.as_ref().and_then(|(_, entry)| {
             entry.devices.iter().find(|device| device.password.matches(&password))
         });
+        let is_recent = inner.recent().knows(&guess, now());
         let given = password.clone();
         let right = if device.is_some() {
             true
@@ -122,14 +124,19 @@ impl Accounts {
             if inner.throttle().is_repeated(from, &tag, &guess, now()) {
                 return Err(AuthError::Wrong);
             }
-            let turn = inner.hasher.turn().await.map_err(unavailable)?;
-            // Others from the same network may have failed while this one waited.
-            inner.admit(from, &tag)?;
-            inner.hasher.verify(turn, password, hash.clone()).await.map_err(unavailable)?
+            is_recent || {
+                let turn = inner.hasher.turn().await.map_err(unavailable)?;
+                // Others from the same network may have failed while this one waited.
+                inner.admit(from, &tag)?;
+                inner.hasher.verify(turn, password, hash.clone()).await.map_err(unavailable)?
+            }
         };
         match known {
             Some((account, ref entry)) if right => {
                 inner.throttle().succeeded(from, &tag, now());
+                if device.is_none() && !is_recent {
+                    inner.recent().proved(guess, now());
+                }
                 self.learn(entry, device, given);
                 Ok(inner.login(account, entry, device))
             }

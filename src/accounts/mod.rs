@@ -7,7 +7,9 @@
 mod directory;
 mod error;
 mod login;
+mod marks;
 mod passwords;
+mod recent;
 pub mod sasl;
 mod spelling;
 mod throttle;
@@ -19,6 +21,7 @@ use tokio::sync::watch;
 
 use directory::{Alias, Device, Directory, Edit, Entry};
 use passwords::{Cost, DeviceHash, Hasher};
+use recent::Recent;
 use throttle::{LoginTag, Network, Throttle};
 
 use crate::mail::{Address, Domain, MailboxName, SpecialUse};
@@ -26,6 +29,7 @@ use crate::store::{AccountId, Batch, Quota, Store, StoreError};
 
 pub use error::{AccountError, AuthError};
 pub use login::Login;
+pub use marks::{JunkMarks, MarksError};
 pub use passwords::{HashError, Password};
 
 /// The directory; cheap to clone.
@@ -42,9 +46,10 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     hasher: Hasher,
     throttle: Mutex<Throttle>,
+    recent: Mutex<Recent>,
     /// Tells of changes of the directory.
     changes: watch::Sender<()>,
-    /// Keys the tags in the throttle's tables, so that memory holds no guess.
+    /// Keys the tags in those tables, so that memory holds no password.
     tag_key: [u8; 32],
 }
 
@@ -64,6 +69,7 @@ impl Accounts {
             changing: tokio::sync::Mutex::new(()),
             hasher: Hasher::new(cost)?,
             throttle: Mutex::new(Throttle::new()),
+            recent: Mutex::default(),
             changes: watch::Sender::new(()),
             tag_key,
         };
@@ -193,6 +199,24 @@ impl Accounts {
         .await
     }
 
+    /// The account's own marks for junk; nothing when it follows the box's.
+    pub fn junk_marks(&self, account: AccountId) -> Option<JunkMarks> {
+        self.inner.read().entry(account).and_then(|entry| entry.junk_marks)
+    }
+
+    /// Sets an account's own marks for junk, or has it follow the box's.
+    pub async fn set_junk_marks(
+        &self,
+        address: &Address,
+        marks: Option<JunkMarks>,
+    ) -> Result<(), AccountError> {
+        self.change_entry(address, move |entry| {
+            entry.junk_marks = marks;
+            Ok(())
+        })
+        .await
+    }
+
     /// Sends mail for `alias` on to `target` (an account of ours or an address elsewhere). An
     /// alias that exists gets one more target.
     pub async fn add_alias(&self, alias: Address, target: Address) -> Result<(), AccountError> {
@@ -314,6 +338,10 @@ impl Inner {
 
     fn throttle(&self) -> MutexGuard<'_, Throttle> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn admit(&self, from: Network, login: &LoginTag) -> Result<(), AuthError> {

@@ -150,6 +150,29 @@ async fn an_unknown_login_costs_as_much_work_as_a_wrong_password() {
 }
 
 #[tokio::test]
+async fn a_mail_program_that_comes_again_and_again_costs_one_slow_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, _store) = open(folder.path());
+    let alice = address("alice@x.org");
+    accounts.add(alice.clone(), password("correct horse")).await.unwrap();
+    let hashed = || accounts.inner.hasher.hashed.load(Ordering::SeqCst);
+    let before = hashed();
+    for _ in 0..5 {
+        login(&accounts, "alice@x.org", "correct horse").await.unwrap();
+    }
+    assert_eq!(hashed() - before, 1);
+    accounts.set_password(&alice, password("battery staple")).await.unwrap();
+    login(&accounts, "alice@x.org", "correct horse").await.unwrap_err();
+    // A network that waits finds out nothing by what another one proved.
+    let elsewhere = accounts.authenticate("alice@x.org", password("battery staple"), peer(2));
+    elsewhere.await.unwrap();
+    for number in 0..5 {
+        login(&accounts, "alice@x.org", &format!("guess {number}")).await.unwrap_err();
+    }
+    login(&accounts, "alice@x.org", "battery staple").await.unwrap_err();
+}
+
+#[tokio::test]
 async fn guessing_is_slowed_down_where_it_comes_from_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();
     let (accounts, _store) = open(folder.path());
@@ -467,4 +490,22 @@ async fn wrong_proofs_wait_as_wrong_passwords_do() {
     }
     let right = prove(&accounts, "alice@x.org", "correct horse").await;
     assert!(matches!(right, Err(AuthError::Throttled(_))), "{right:?}");
+}
+
+#[tokio::test]
+async fn own_marks_for_junk_outlast_a_restart_and_go_with_their_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let (accounts, store) = open(folder.path());
+    let (alice, marks) = (address("alice@x.org"), JunkMarks::new(40, 120).unwrap());
+    let id = accounts.add(alice.clone(), password("alice's own")).await.unwrap();
+    assert_eq!(accounts.junk_marks(id), None);
+    accounts.set_junk_marks(&alice, Some(marks)).await.unwrap();
+    let again = Accounts::open_with(store, vec!["x.org".parse().unwrap()], CHEAP).unwrap();
+    assert_eq!(again.junk_marks(id), Some(marks));
+    accounts.set_junk_marks(&alice, None).await.unwrap();
+    assert_eq!(accounts.junk_marks(id), None);
+    accounts.set_junk_marks(&alice, Some(marks)).await.unwrap();
+    accounts.remove(&alice).await.unwrap();
+    assert_eq!(accounts.junk_marks(id), None);
+    assert!(accounts.set_junk_marks(&alice, None).await.is_err());
 }

@@ -13,13 +13,14 @@ use crate::config::{MOST_CONNECTIONS, OutboundMode};
 use crate::mail::Domain;
 use crate::net::{Gate, Limits, ListenError, Listener, Peer, Rate, Stream, Tls, Width};
 use crate::office::{Office, Service};
-use crate::policy::allowance::Allowance;
+use crate::policy::allowance::{self, Allowance};
 use crate::policy::dnsbl::{Dnsbl, List};
 use crate::policy::guard::{self, Guard};
 use crate::policy::junk::Marks;
 use crate::queue::{Queue, TlsTally};
 use crate::reports::{Post, TlsResults, TlsSeen};
 use crate::smtp::Role;
+use crate::store::AccountId;
 use crate::{imap, pop3, smtp};
 
 /// The running services.
@@ -75,12 +76,20 @@ impl Services {
             clock: Arc::clone(office.clock()),
             hostname: service.site.hostname.clone(),
             junk: Arc::clone(office.junk()),
-            marks: Marks::from(&service.config.junk),
+            marks: marks_of(office, service),
             lists: lists.clone(),
             greylist: Arc::clone(office.greylist()),
+            witness: Arc::new(office.mail_reports().clone()),
         });
         let stop = running.stop.clone();
         running.tasks.spawn(async move { lists.keep(stop).await });
+        let (store, accounts) = (office.store().clone(), office.accounts().clone());
+        running.tasks.spawn(async move {
+            let here: Vec<AccountId> = accounts.list().iter().map(|account| account.id).collect();
+            if let Err(error) = allowance::sweep(&store, &here).await {
+                tracing::warn!(%error, "what was counted of accounts that are gone stays");
+            }
+        });
         let smtp = Arc::new(smtp_server(office, service, tls, guard));
         for (role, listeners) in smtp_ports {
             let smtp = Arc::clone(&smtp);
@@ -162,6 +171,17 @@ impl Services {
     }
 }
 
+/// An account's own marks for junk, or those of the box.
+fn marks_of(
+    office: &Office,
+    service: &Service,
+) -> Box<dyn Fn(Option<AccountId>) -> Marks + Send + Sync> {
+    let (accounts, usual) = (office.accounts().clone(), Marks::from(&service.config.junk));
+    Box::new(move |account| {
+        account.and_then(|account| accounts.junk_marks(account)).map_or(usual, Marks::from)
+    })
+}
+
 /// The queue's counts of TLS, as reports tell them.
 fn tls_results(queue: Queue) -> TlsResults {
     let seen = |(domain, tally): (Domain, TlsTally)| TlsSeen {
@@ -211,7 +231,11 @@ fn smtp_server(office: &Office, service: &Service, tls: &Tls, guard: Guard) -> s
             queue: service.queue.clone(),
             store: office.store().clone(),
             guard,
-            allowance: Allowance::new(office.store().clone(), service.config.daily),
+            allowance: Allowance::new(
+                office.store().clone(),
+                Arc::clone(office.junk()),
+                service.config.daily,
+            ),
             clock: Arc::clone(office.clock()),
         },
     )

@@ -8,12 +8,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::mail::ready;
+use crate::accounts::Accounts;
 use crate::config::{self, ConfigFile};
 use crate::mail::Address;
 use crate::net::{Listener, Tls};
 use crate::office::Office;
+use crate::policy::greylist::Waiting;
+use crate::policy::junk::{Lessons, Marks, Pile};
+use crate::queue::Item;
+use crate::reports::Summary;
 use crate::selfcheck::records::Record;
-use crate::web::{self, Patience, Setup};
+use crate::store::{AccountId, QueueId};
+use crate::web::{self, Books, Patience, Setup};
 
 /// Serves the pages on one port until `stop`; under TLS when a certificate is given.
 pub(super) async fn serve(
@@ -35,10 +41,10 @@ pub(super) async fn serve(
     listener.run(stop, tasks, connection).await;
 }
 
-/// The set-up as the pages see it.
-pub(super) struct OfficeSetup(pub(super) Arc<Office>);
+/// The post office as the pages see it.
+pub(super) struct OfficePages(pub(super) Arc<Office>);
 
-impl Setup for OfficeSetup {
+impl Setup for OfficePages {
     fn file(&self) -> ConfigFile {
         config::load_file(self.0.config_file()).unwrap_or_else(|error| {
             tracing::error!(%error, "the configuration cannot be read");
@@ -69,6 +75,46 @@ impl Setup for OfficeSetup {
 
     fn records(&self) -> Vec<Record> {
         self.0.records().unwrap_or_default()
+    }
+}
+
+impl Books for OfficePages {
+    fn accounts(&self) -> &Accounts {
+        self.0.accounts()
+    }
+
+    fn usual_marks(&self) -> Marks {
+        self.0.usual_marks()
+    }
+
+    fn lessons(&self, account: AccountId) -> Lessons {
+        self.0.junk().lessons(account).unwrap_or_default()
+    }
+
+    fn pile(&self, account: AccountId, close: i32) -> Result<Pile, String> {
+        Pile::gather(self.0.store(), account, close).map_err(|error| error.to_string())
+    }
+
+    fn asked_back(&self) -> Vec<Waiting> {
+        self.0.asked_back()
+    }
+
+    fn queue(&self) -> Result<Vec<Item>, String> {
+        self.0.queue()?.list().map_err(|error| error.to_string())
+    }
+
+    fn send_now(
+        &self,
+        id: QueueId,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        Box::pin(async move {
+            // Ends a hold, and makes it due in any case.
+            self.0.queue()?.release(id).await.map_err(|error| error.to_string())
+        })
+    }
+
+    fn reported(&self, days: u16) -> Result<Summary, String> {
+        self.0.mail_reports().summary(days).map_err(|error| error.to_string())
     }
 }
 

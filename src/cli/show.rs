@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::control::{AccountCommand, QueueCommand, Request};
+use crate::control::{AccountCommand, JunkCommand, QueueCommand, Request};
 use crate::policy::dkim::rotation::Standing;
 use crate::reports::Summary;
 use crate::selfcheck::records::Record;
@@ -106,6 +106,8 @@ pub(super) fn answer(request: &Request, value: &Value) {
         Request::Queue(QueueCommand::Retry { id: None }) => {
             println!("All that waits is tried now.");
         }
+        Request::Junk(JunkCommand::Delayed) => super::junk::delayed(value),
+        Request::Junk(_) => super::junk::shown(value),
         Request::Keys | Request::RotateKeys { .. } => {
             let all: Vec<Standing> = serde_json::from_value(value.clone()).unwrap_or_default();
             all.iter().flat_map(Standing::sentences).for_each(|line| println!("{line}"));
@@ -130,6 +132,10 @@ pub(super) fn answer(request: &Request, value: &Value) {
 /// The sum, then each day.
 fn mail_reports(summary: &Summary) {
     summary.sentences().iter().for_each(|line| println!("{line}"));
+    if !summary.origins.is_empty() {
+        println!();
+    }
+    summary.origins.iter().for_each(|origin| println!("{origin}"));
     for day in &summary.dmarc {
         println!(
             "\n{}  {}: {} messages, {} unproved, {} of them stopped",
@@ -279,6 +285,12 @@ fn queue_item(item: &Value) {
         let address = recipient[0].as_str().unwrap_or_default();
         let state = recipient[1].as_str().unwrap_or_default();
         println!("        to {address}{}{state}", if state.is_empty() { "" } else { ": " });
+    }
+    for advice in items(&item["advice"]).filter_map(Value::as_str) {
+        println!("        what to do: {advice}");
+    }
+    if let Some(until) = item["gives_up"].as_str() {
+        println!("        goes back to its sender if it cannot be delivered by {until}");
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{AccountCommand, QueueCommand, Request};
+use super::{AccountCommand, JunkCommand, QueueCommand, Request};
 use crate::accounts::Account;
 use crate::mail::{Address, Uid};
 use crate::office::Office;
+use crate::policy::junk::Marks;
 use crate::store::{AccountId, Batch, MailboxId, QueueId, StoreError};
 
 /// Answers one request; an error is one line for a person.
@@ -30,6 +31,7 @@ pub async fn answer(office: &Arc<Office>, request: &Request) -> Result<Value, St
         }
         Request::Account(command) => account(office, command).await,
         Request::Queue(command) => queue(office, command).await,
+        Request::Junk(command) => junk(office, command).await,
         Request::StoreStats => stats(office).await,
         Request::StoreCompact => {
             let mut keeper = office.store().keeper();
@@ -203,6 +205,29 @@ async fn queue(office: &Office, command: &QueueCommand) -> Result<Value, String>
             Ok(json!({ "lifted": address }))
         }
     }
+}
+
+async fn junk(office: &Office, command: &JunkCommand) -> Result<Value, String> {
+    let (accounts, usual) = (office.accounts(), office.usual_marks());
+    let address = match command {
+        JunkCommand::Show { address } => address,
+        JunkCommand::Marks { address, own } => {
+            accounts.set_junk_marks(address, *own).await.map_err(text)?;
+            address
+        }
+        JunkCommand::Delayed => return serde_json::to_value(office.asked_back()).map_err(text),
+    };
+    let account = existing(office, address)?;
+    let own = accounts.junk_marks(account.id);
+    let lessons = office.junk().lessons(account.id).map_err(text)?;
+    Ok(json!({
+        "address": account.address,
+        "marks": own.map_or(usual, Marks::from),
+        "own": own.is_some(),
+        "usual": usual,
+        "learned": { "junk": lessons.spam, "wanted": lessons.ham },
+        "learned_counts": lessons.are_heard(),
+    }))
 }
 
 fn text(error: impl std::fmt::Display) -> String {

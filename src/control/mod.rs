@@ -10,7 +10,7 @@ mod socket;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::accounts::Password;
+use crate::accounts::{JunkMarks, Password};
 use crate::mail::{Address, Domain};
 use crate::store::Quota;
 
@@ -52,6 +52,8 @@ pub enum Request {
     Account(AccountCommand),
     /// Something about the queue.
     Queue(QueueCommand),
+    /// Something about junk.
+    Junk(JunkCommand),
     /// Sizes and counts.
     StoreStats,
     /// Read every record.
@@ -133,6 +135,26 @@ impl QuotaChange {
             Self::Remove => Quota::NONE,
         }
     }
+}
+
+/// What can be asked about junk.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum JunkCommand {
+    /// An account's marks, and how much was learned from it.
+    Show {
+        /// The account.
+        address: Address,
+    },
+    /// Set an account's own marks, or have it follow the box's.
+    Marks {
+        /// The account.
+        address: Address,
+        /// Its own; the box's when there are none.
+        own: Option<JunkMarks>,
+    },
+    /// Who was asked to come back, and has not.
+    Delayed,
 }
 
 /// What can be asked about the queue.

@@ -19,6 +19,7 @@ use hickory_resolver::net::{DnsError, NetError};
 
 use super::{
     Absence, Answer, Mx, Pair, Resolver, address, both, exchange, failure, in_order, name,
+    to_domain,
 };
 use crate::mail::Domain;
 
@@ -71,6 +72,40 @@ impl Resolver {
             _ => None,
         })
         .await
+    }
+
+    /// The names at which the TLSA records of a host may stand, of which the first that has some
+    /// counts (RFC 7672 §2.2.2): where its aliases end, when all on the way there is proved, and
+    /// its own. None when nothing is proved. `found` is whether its addresses are.
+    pub async fn tlsa_names(
+        &self,
+        host: &Domain,
+        found: bool,
+        timely: bool,
+    ) -> Answer<Vec<Domain>> {
+        let Some(pair) = self.proving(timely).await else { return Answer::Yes(Vec::new()) };
+        let mut end = host.clone();
+        for _ in 0..MAX_ALIASES {
+            let alias = pair.prove(name(&end), RecordType::CNAME, |data| match data {
+                RData::CNAME(target) => to_domain(&target.0),
+                _ => None,
+            });
+            let alias = alias.await;
+            match (alias.answer, &end == host) {
+                (Answer::CouldNotTell(why), _) => return Answer::CouldNotTell(why),
+                (Answer::Yes(targets), _) if alias.secure => {
+                    let Some(target) = targets.into_iter().next() else { break };
+                    end = target;
+                }
+                (Answer::No(_), true) if found => return Answer::Yes(vec![end]),
+                (Answer::No(_), false) if found => return Answer::Yes(vec![end, host.clone()]),
+                // Without proof from the start; else what it leads to is not proved, but that it
+                // is an alias is.
+                (_, true) => return Answer::Yes(Vec::new()),
+                (_, false) => break,
+            }
+        }
+        Answer::Yes(vec![host.clone()])
     }
 
     /// The servers to ask for proofs, when proofs can be had.
@@ -289,6 +324,8 @@ fn absence<T>(name: &Name, error: &NetError) -> Proved<T> {
 /// which others are not tried again.
 const ABLE_FOR: i64 = 6 * 3600;
 const UNABLE_FOR: i64 = 600;
+/// Aliases followed one after the other.
+const MAX_ALIASES: usize = 8;
 
 #[cfg(all(test, feature = "demo"))]
 mod tests;

@@ -2,22 +2,25 @@
 //! stolen password is used for thousands of both, a household for neither. What is over is not
 //! lost: it is kept in the queue, and the owner is told. Counted by the hour over the last 24, in
 //! the store's settings, in the same commit as the message, so that neither a restart nor a power
-//! cut starts a new day. Whom an account has written to is kept as hashes, a bounded number.
+//! cut starts a new day. Whom an account has written to is what its junk filter knows, too.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::junk::Junk;
 use crate::config::DailyLimits;
 use crate::mail::Address;
-use crate::store::{AccountId, Store, StoreError};
+use crate::store::{AccountId, Batch, Store, StoreError};
 
 /// What accounts have sent of late.
 #[derive(Debug)]
 pub struct Allowance {
     store: Store,
+    junk: Arc<Junk>,
     limits: DailyLimits,
     days: Mutex<HashMap<AccountId, Day>>,
 }
@@ -62,44 +65,35 @@ struct Day {
 }
 
 impl Allowance {
-    /// Goes on counting where the store says.
-    pub fn new(store: Store, limits: DailyLimits) -> Self {
-        Self { store, limits, days: Mutex::default() }
+    /// Goes on counting where the store says; `junk` knows whom accounts have written to.
+    pub fn new(store: Store, junk: Arc<Junk>, limits: DailyLimits) -> Self {
+        Self { store, junk, limits, days: Mutex::default() }
     }
 
     /// Counts a message to these people elsewhere. Nothing is counted of one that is over: when
-    /// the flood ends, the account can send again as the hours pass.
+    /// the flood ends, the account can send again as the hours pass. Whoever sends the message tells
+    /// `junk` of it, unless it is over.
     pub fn spend<'a>(
         &self,
         account: AccountId,
         elsewhere: impl IntoIterator<Item = &'a Address>,
         now: Timestamp,
     ) -> Result<Spent, StoreError> {
-        let mut met: HashMap<u8, Vec<u64>> = HashMap::new();
-        let (mut any, mut new) = (false, 0_u32);
-        for address in elsewhere {
-            any = true;
-            let tag = tag(address);
-            let place = tag.to_le_bytes()[0];
-            let known = match met.entry(place) {
-                std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::hash_map::Entry::Vacant(vacant) => {
-                    vacant.insert(self.met(account, place)?)
-                }
-            };
-            if !known.contains(&tag) {
-                known.push(tag);
-                new += 1;
-            }
-        }
-        if !any {
+        let people: BTreeMap<String, &Address> =
+            elsewhere.into_iter().map(|to| (to.key(), to)).collect();
+        if people.is_empty() {
             return Ok(Spent::default());
         }
-        let key = format!("allowance/{}", account.0);
+        // Nobody is known while that cannot be looked up: a household meets fewer in a day than it
+        // may, and a thief is held up all the same.
+        let known = |to: &&&Address| self.junk.has_written_to(account, to).unwrap_or(false);
+        let strangers = people.values().filter(|to| !known(to)).count();
+        let new = u32::try_from(strangers).unwrap_or(u32::MAX);
+        let key = key(account);
         let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
         let day = match days.entry(account) {
-            std::collections::hash_map::Entry::Occupied(day) => day.into_mut(),
-            std::collections::hash_map::Entry::Vacant(place) => {
+            Entry::Occupied(day) => day.into_mut(),
+            Entry::Vacant(place) => {
                 let stored = self.store.setting(&key)?;
                 // Damaged, it is a new day: nobody's mail may depend on it.
                 let day = stored.and_then(|json| serde_json::from_slice(&json).ok());
@@ -109,27 +103,26 @@ impl Allowance {
         let hour = now.as_second().div_euclid(3600);
         let over = day.spend(hour, new, self.limits);
         let mut settings = vec![(key, serde_json::to_vec(day).unwrap_or_default())];
-        drop(days);
-        if over.is_none() && new > 0 {
-            for (place, mut tags) in met {
-                // The oldest are forgotten.
-                let from = tags.len().saturating_sub(SHELF);
-                let bytes = tags.drain(from..).flat_map(u64::to_le_bytes).collect();
-                settings.push((met_key(account, place), bytes));
-            }
-        }
         if over.is_some_and(|over| !over.is_new) {
             settings.clear();
         }
         Ok(Spent { settings, over })
     }
+}
 
-    /// Those an account has written to, one shelf of them.
-    fn met(&self, account: AccountId, place: u8) -> Result<Vec<u64>, StoreError> {
-        let bytes = self.store.setting(&met_key(account, place))?.unwrap_or_default();
-        let (tags, _) = bytes.as_chunks::<8>();
-        Ok(tags.iter().map(|tag| u64::from_le_bytes(*tag)).collect())
+/// Removes what was counted of accounts that are gone, and what older versions kept beside it.
+pub async fn sweep(store: &Store, accounts: &[AccountId]) -> Result<(), StoreError> {
+    let here: BTreeSet<String> = accounts.iter().map(|account| key(*account)).collect();
+    let mut batch = Batch::new();
+    let counted = store.settings(COUNTED)?.into_iter().filter(|(key, _)| !here.contains(key));
+    let gone: Vec<String> = counted.chain(store.settings("met/")?).map(|(key, _)| key).collect();
+    if gone.is_empty() {
+        return Ok(());
     }
+    for key in &gone {
+        batch.delete_setting(key);
+    }
+    store.commit(batch).await.map(drop)
 }
 
 impl Day {
@@ -160,31 +153,20 @@ impl Day {
     }
 }
 
-fn met_key(account: AccountId, shelf: u8) -> String {
-    format!("met/{}/{shelf:02x}", account.0)
+fn key(account: AccountId) -> String {
+    format!("{COUNTED}{}", account.0)
 }
 
-/// Stands for an address.
-fn tag(address: &Address) -> u64 {
-    let hash = blake3::hash(address.key().as_bytes());
-    let mut tag = [0; 8];
-    for (to, from) in tag.iter_mut().zip(hash.as_bytes()) {
-        *to = *from;
-    }
-    u64::from_le_bytes(tag)
-}
-
+const COUNTED: &str = "allowance/";
 /// A day has so many.
 const HOURS: i64 = 24;
-/// Addresses remembered on each of 256 shelves: some 16,000 people for each account, in values of
-/// at most half a KiB, so that one more costs no more than that.
-const SHELF: usize = 64;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 mod tests {
     use super::*;
-    use crate::store::{Batch, Options};
+    use crate::policy::notes::Notes;
+    use crate::store::Options;
 
     const ALICE: AccountId = AccountId(1);
     const LIMITS: DailyLimits = DailyLimits { messages: 5, new_recipients: 3 };
@@ -194,8 +176,9 @@ mod tests {
     }
 
     struct Desk {
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
         store: Store,
+        junk: Arc<Junk>,
         allowance: Allowance,
     }
 
@@ -203,8 +186,9 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let store = Store::open(folder.path(), Options::default()).unwrap();
-            let allowance = Allowance::new(store.clone(), LIMITS);
-            Self { _folder: folder, store, allowance }
+            let junk = Arc::new(Junk::open(Arc::new(Notes::open(folder.path()))));
+            let allowance = Allowance::new(store.clone(), Arc::clone(&junk), LIMITS);
+            Self { folder, store, junk, allowance }
         }
 
         /// Sends to these, with what belongs to it.
@@ -216,11 +200,19 @@ mod tests {
                 batch.put_setting(&key, value);
             }
             self.store.commit(batch).await.unwrap();
+            if spent.over.is_none() {
+                self.junk.sent(ALICE, &to, None);
+            }
             spent.over
         }
 
-        fn restart(&mut self) {
-            self.allowance = Allowance::new(self.store.clone(), LIMITS);
+        fn restart(self) -> Self {
+            let Self { folder, store, junk, allowance } = self;
+            junk.put_away(at(0)).unwrap();
+            drop((allowance, junk));
+            let junk = Arc::new(Junk::open(Arc::new(Notes::open(folder.path()))));
+            let allowance = Allowance::new(store.clone(), Arc::clone(&junk), LIMITS);
+            Self { folder, store, junk, allowance }
         }
     }
 
@@ -228,13 +220,13 @@ mod tests {
     async fn a_day_has_so_many_messages_and_a_restart_starts_no_new_one() {
         let mut desk = Desk::new();
         for hour in 0..5 {
-            desk.restart();
+            desk = desk.restart();
             assert_eq!(desk.send(&["bob@x.net"], hour).await, None);
         }
-        desk.restart();
+        desk = desk.restart();
         let over = |is_new| Some(Over { what: Limit::Messages, allowed: 5, is_new });
         assert_eq!(desk.send(&["bob@x.net"], 5).await, over(true));
-        desk.restart();
+        desk = desk.restart();
         assert_eq!(desk.send(&["bob@x.net"], 6).await, over(false), "told twice");
         // As the hours of yesterday pass, there is room for what they had.
         assert_eq!(desk.send(&["bob@x.net"], 24).await, None);
@@ -251,7 +243,7 @@ mod tests {
         let mut desk = Desk::new();
         assert_eq!(desk.send(&["a@x.net", "b@x.net"], 0).await, None);
         assert_eq!(desk.send(&["A@X.net", "c@x.net", "c@x.net"], 0).await, None);
-        desk.restart();
+        desk = desk.restart();
         let over = Over { what: Limit::NewRecipients, allowed: 3, is_new: true };
         assert_eq!(desk.send(&["a@x.net", "d@x.net"], 1).await, Some(over));
         assert_eq!(desk.send(&["a@x.net", "b@x.net", "c@x.net"], 1).await, None);
@@ -279,23 +271,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_remembered_is_bounded() {
+    async fn nothing_is_kept_of_accounts_that_are_gone() {
         let desk = Desk::new();
-        let allowance = Allowance::new(
-            desk.store.clone(),
-            DailyLimits { messages: u32::MAX, new_recipients: u32::MAX },
-        );
-        let to: Vec<Address> =
-            (0..40_000).map(|n| format!("r{n}@x.net").parse().unwrap()).collect();
+        desk.send(&["a@x.net"], 0).await;
         let mut batch = Batch::new();
-        for (key, value) in allowance.spend(ALICE, &to, at(0)).unwrap().settings {
-            assert!(value.len() <= SHELF * 8);
-            batch.put_setting(&key, value);
+        for key in ["allowance/2", "allowance/12", "met/1/0f", "met/2/a0", "method"] {
+            batch.put_setting(key, b"{}".to_vec());
         }
         desk.store.commit(batch).await.unwrap();
-        assert_eq!(desk.store.settings("met/").unwrap().len(), 256);
-        // The last are remembered, the first are not.
-        assert_eq!(allowance.spend(ALICE, &to[39_990..], at(0)).unwrap().settings.len(), 1);
-        assert!(allowance.spend(ALICE, &to[..10], at(0)).unwrap().settings.len() > 1);
+        for _ in 0..2 {
+            sweep(&desk.store, &[ALICE, AccountId(12)]).await.unwrap();
+            let left = desk.store.settings("").unwrap();
+            let left: Vec<&str> = left.iter().map(|(key, _)| key.as_str()).collect();
+            assert_eq!(left, ["allowance/1", "allowance/12", "method"]);
+        }
     }
 }

@@ -1,9 +1,8 @@
 //! The checks of a whole message in one go: its signatures, its chain of forwarders, its author's
 //! domain. What it costs is bounded whatever the message says: see `questions`.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::canonical::Header;
 use super::dkim::Claim;
@@ -15,18 +14,26 @@ use super::results::Authentication;
 use crate::dns::Resolver;
 
 /// Checks what was claimed by a message that has passed through an `Inspector`. `now` is `None`
-/// while the clock is not to be believed: then nothing has expired.
+/// while the clock is not to be believed: then nothing has expired. What the DNS has not answered by
+/// `until` could not be told.
 pub async fn authenticate(
     resolver: &Resolver,
     now: Option<Timestamp>,
     origin: Origin,
     inspected: Inspected,
+    until: Instant,
 ) -> Authentication {
     let Inspected { header, claims, chain, author, bodies } = inspected;
     let header = Header::parse(&header);
     // Signatures first: a long chain must not use up what they need.
-    let mut keys = Questions::new(resolver, MAX_KEYS, TIME);
-    keys.prepare(claims.iter().filter_map(Claim::key_name).chain(chain.key_names())).await;
+    let mut keys = Questions::new(resolver, MAX_KEYS, until);
+    let mut policies = Questions::new(resolver, MAX_POLICIES, until);
+    // Asked at the same time: whoever makes us wait for his keys gains no way around the author's
+    // policy.
+    tokio::join!(
+        keys.prepare(claims.iter().filter_map(Claim::key_name).chain(chain.key_names())),
+        policies.prepare(Dmarc::places(&author)),
+    );
 
     let mut dkim = Vec::with_capacity(claims.len());
     for (claim, field) in claims.into_iter().zip(header.named("dkim-signature")) {
@@ -36,14 +43,10 @@ pub async fn authenticate(
     let arc = chain.check(&header, &bodies, now, &mut keys).await;
     let spf = origin.spf();
     let proofs = Proofs { spf: spf.as_ref().map(|(domain, spf)| (domain, *spf)), dkim: &dkim };
-    // Whoever makes us wait for his keys gains no way around the author's policy.
-    let mut policies = Questions::new(resolver, MAX_POLICIES, TIME);
     let dmarc = Dmarc::check(author, proofs, &mut policies).await;
     Authentication { origin, dkim, arc, dmarc }
 }
 
-/// The sender is waiting for the answer to his message; RFC 5321 §4.5.3.2.6 gives it ten minutes.
-const TIME: Duration = Duration::from_secs(15);
 /// Keys of one message; the longest chains seen have a handful of links.
 const MAX_KEYS: usize = 30;
 /// Names asked for a policy: eight for the author, as many for whoever speaks for him.

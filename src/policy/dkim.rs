@@ -333,7 +333,8 @@ const RSA_ENCRYPTION: &[u8] =
     &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 
 /// The fields to sign (RFC 6376 §5.4.1), and whether one more than there are is named, so that
-/// none can be added on the way (§8.15). Message-ID and Date are not: a relay may add a missing one.
+/// none can be added on the way (§8.15). Message-ID is not: a relay may add a missing one. What
+/// leaves here has a Date.
 pub(super) const SIGNED: &[(&str, bool)] = &[
     ("from", true),
     ("sender", false),
@@ -341,7 +342,7 @@ pub(super) const SIGNED: &[(&str, bool)] = &[
     ("to", true),
     ("cc", true),
     ("subject", true),
-    ("date", false),
+    ("date", true),
     ("message-id", false),
     ("in-reply-to", false),
     ("references", false),

@@ -55,6 +55,14 @@ pub(super) struct Proofs<'a> {
 }
 
 impl Dmarc {
+    /// The names whose records decide about the author's policy.
+    pub(super) fn places(author: &Author) -> Vec<Domain> {
+        match author {
+            Author::One(from) => places(from),
+            Author::Unclear(_) | Author::Missing => Vec::new(),
+        }
+    }
+
     /// Finds the author's policy and applies it (RFC 9989 §5.3).
     pub(super) async fn check(
         author: Author,
@@ -152,6 +160,7 @@ async fn aligned(
     if mode == Alignment::Strict || !within(domain, organisation) {
         return Ok(false);
     }
+    questions.prepare(places(domain)).await;
     let walk = walk(domain, questions).await?;
     Ok(self::organisation(&walk, domain) == *organisation)
 }
@@ -182,6 +191,11 @@ async fn walk(
         }
     }
     Ok(found)
+}
+
+/// Where a walk looks for records.
+fn places(name: &Domain) -> Vec<Domain> {
+    steps(name).into_iter().filter_map(|at| at.child("_dmarc").ok()).collect()
 }
 
 /// The names a walk asks about: of a long one itself, then its last seven labels and fewer.

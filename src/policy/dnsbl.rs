@@ -9,14 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::dns::{Answer, Resolver};
 use crate::mail::Domain;
 
-/// Longest time the lists may take together.
-const LIMIT: Duration = Duration::from_secs(4);
 /// Time between two looks at the test points, and after one that could not tell.
 const AGAIN: Duration = Duration::from_hours(24);
 const AGAIN_SOON: Duration = Duration::from_mins(10);
@@ -28,6 +26,8 @@ pub struct List {
     pub zone: Domain,
     /// What it is about.
     pub about: About,
+    /// An entry it must have, as it is asked for.
+    pub test: String,
     /// Meanings of its answers; one that is not among them is no listing.
     pub codes: Vec<Code>,
 }
@@ -56,8 +56,8 @@ pub struct Code {
 
 impl List {
     /// The lists asked when the owner names none: free for the mail of a household, each with a
-    /// policy that has been kept for years. Spamhaus asks not to be asked through public resolvers
-    /// and answers such questions with a code that counts as "could not tell" here.
+    /// policy that has been kept for years. What a list refuses to tell us counts as "could not
+    /// tell".
     pub fn defaults() -> Vec<Self> {
         DEFAULTS.iter().filter_map(List::of_row).collect()
     }
@@ -68,28 +68,34 @@ impl List {
         let known = Self::defaults();
         let Some(zones) = zones else { return known };
         let chosen = zones.iter().map(|zone| {
-            let row = known.iter().find(|list| list.zone == *zone).cloned();
-            row.unwrap_or_else(|| Self {
+            let name = zone.as_str();
+            let same = WITH_KEY.iter().find(|(end, _)| name.ends_with(end));
+            let name = same.map_or(name, |(_, name)| name);
+            if let Some(row) = known.iter().find(|list| list.zone.as_str() == name) {
+                return Self { zone: zone.clone(), ..row.clone() };
+            }
+            Self {
                 zone: zone.clone(),
                 about: About::Addresses,
+                test: TEST_ADDRESS.to_owned(),
                 codes: vec![Code {
                     answers: (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 255, 254)),
                     meaning: format!("on the block list {zone}"),
                     points: UNKNOWN,
                 }],
-            })
+            }
         });
         chosen.collect()
     }
 
-    fn of_row((zone, about, codes): &(&str, About, &[Row])) -> Option<Self> {
+    fn of_row((zone, about, test, codes): &Known) -> Option<Self> {
         let code = |(first, last, points, meaning): &Row| Code {
             answers: (Ipv4Addr::from(*first), Ipv4Addr::from(*last)),
             meaning: (*meaning).to_owned(),
             points: *points,
         };
-        let codes = codes.iter().map(code).collect();
-        Some(Self { zone: zone.parse().ok()?, about: *about, codes })
+        let codes = if codes.is_empty() { trusted() } else { codes.iter().map(code).collect() };
+        Some(Self { zone: zone.parse().ok()?, about: *about, test: (*test).to_owned(), codes })
     }
 
     /// The name to ask for; nothing when the list has no such entries.
@@ -107,13 +113,7 @@ impl List {
 
     /// What the answers say.
     fn read(&self, answers: &[Ipv4Addr]) -> Listing {
-        let refused = |answer: &&Ipv4Addr| {
-            let [a, b, c, d] = answer.octets();
-            // 127.255.255.x, 127.0.1.255 of name lists, 127.0.0.255 of dnswl.org; and whatever is
-            // not in 127/8 comes from a resolver that answers every name with its own pages.
-            a != 127 || (b, c) == (255, 255) || d == 255
-        };
-        if let Some(answer) = answers.iter().find(refused) {
+        if let Some(answer) = answers.iter().find(|answer| is_refusal(**answer)) {
             return Listing::CouldNotTell(format!("{} does not answer us ({answer})", self.zone));
         }
         let known = self.codes.iter().filter(|code| {
@@ -189,16 +189,20 @@ impl Dnsbl {
         Self { inner: Arc::new(Inner { resolver, lists, health }) }
     }
 
-    /// Asks all sound lists about a peer. An address of a private network, of this machine or of
-    /// no host at all is asked about nowhere: it says something about us only, and lists nothing.
-    pub async fn ask(&self, peer: IpAddr) -> Vec<Finding> {
+    /// Asks all sound lists about a peer; what they have not answered by `until` could not be told.
+    /// An address of a private network, of this machine or of no host at all is asked about
+    /// nowhere: it says something about us only, and lists nothing.
+    pub async fn ask(&self, peer: IpAddr, until: Instant) -> Vec<Finding> {
         let peer = peer.to_canonical();
-        if is_public(peer) { self.ask_about(Subject::Address(peer)).await } else { Vec::new() }
+        if !is_public(peer) {
+            return Vec::new();
+        }
+        self.ask_about(vec![Subject::Address(peer)], until).await
     }
 
-    /// Asks the sound lists of names about a domain: of a link, of a sender.
-    pub async fn ask_name(&self, name: &Domain) -> Vec<Finding> {
-        self.ask_about(Subject::Name(name.clone())).await
+    /// Asks the sound lists of names about domains: of links, of senders.
+    pub async fn ask_names(&self, names: Vec<Domain>, until: Instant) -> Vec<Finding> {
+        self.ask_about(names.into_iter().map(Subject::Name).collect(), until).await
     }
 
     /// How each list does, for a page.
@@ -237,8 +241,15 @@ impl Dnsbl {
 
     /// Tries the test points now and every day, until `stop`.
     pub async fn keep(&self, stop: CancellationToken) {
+        let mut first = true;
         loop {
             let told = self.probe().await;
+            if std::mem::take(&mut first) {
+                let untried = |(zone, health)| (health == Health::Unknown).then_some(zone);
+                for zone in self.health().into_iter().filter_map(untried) {
+                    tracing::info!(%zone, "the block list does not answer, or not us: not used");
+                }
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(if told { AGAIN } else { AGAIN_SOON }) => {}
@@ -246,13 +257,20 @@ impl Dnsbl {
         }
     }
 
-    async fn ask_about(&self, subject: Subject) -> Vec<Finding> {
+    /// As if all lists had passed their tests.
+    #[cfg(all(test, feature = "demo"))]
+    pub(super) fn trust(&self) {
+        self.inner.health.lock().unwrap_or_else(PoisonError::into_inner).fill(Health::Sound);
+    }
+
+    async fn ask_about(&self, subjects: Vec<Subject>, until: Instant) -> Vec<Finding> {
         let health = self.inner.health.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let sound = self.inner.lists.iter().zip(health).filter(|(_, h)| *h == Health::Sound);
+        let pairs = sound.flat_map(|(list, _)| subjects.iter().map(move |subject| (list, subject)));
         let mut all = JoinSet::new();
         let mut findings = Vec::new();
-        for (list, _) in sound {
-            let Some(question) = list.question(&subject) else { continue };
+        for (list, subject) in pairs {
+            let Some(question) = list.question(subject) else { continue };
             let late = Listing::CouldNotTell(format!("{} did not answer in time", list.zone));
             let index = findings.len();
             findings.push(Finding { zone: list.zone.clone(), listing: late });
@@ -269,7 +287,7 @@ impl Dnsbl {
             }
         };
         // What has not answered by then stays as it is.
-        let _ = timeout(LIMIT, gather).await;
+        let _ = timeout_at(until, gather).await;
         findings
     }
 }
@@ -288,33 +306,34 @@ async fn look_up(resolver: &Resolver, list: &List, question: &Domain) -> Listing
     }
 }
 
-/// RFC 5782 §5: 127.0.0.2 must be listed and 127.0.0.1 must not; of names TEST and INVALID.
+/// Asks for the list's own test entries (RFC 5782 §5).
 async fn probe(resolver: &Resolver, list: &List) -> Health {
-    let (there, not_there) = match list.about {
-        About::Names => ("test", "invalid"),
-        _ => ("2.0.0.127", "1.0.0.127"),
-    };
-    let name = |label: &str| list.zone.child(label).ok();
-    let (Some(there), Some(not_there)) = (name(there), name(not_there)) else {
-        return Health::Unsound;
-    };
+    let not_there = if list.about == About::Names { NO_NAME } else { NO_ADDRESS };
     let (there, not_there) =
-        tokio::join!(look_up(resolver, list, &there), look_up(resolver, list, &not_there));
+        tokio::join!(is_listed(resolver, list, &list.test), is_listed(resolver, list, not_there),);
     match (there, not_there) {
-        (Listing::CouldNotTell(_), _) | (_, Listing::CouldNotTell(_)) => Health::Unknown,
-        // What the test entry is listed as is up to the list.
-        (_, Listing::NotListed) if is_listed(resolver, list).await => Health::Sound,
+        (Some(true), Some(false)) => Health::Sound,
+        (None, _) | (_, None) => Health::Unknown,
         _ => Health::Unsound,
     }
 }
 
-/// Whether the entry that must be there is, under any code.
-async fn is_listed(resolver: &Resolver, list: &List) -> bool {
-    let label = if list.about == About::Names { "test" } else { "2.0.0.127" };
-    match list.zone.child(label) {
-        Ok(name) => matches!(resolver.ipv4(&name).await, Answer::Yes(_)),
-        Err(_) => false,
+/// Whether an entry is there, under any code: what the test entry is listed as is up to the list.
+async fn is_listed(resolver: &Resolver, list: &List, label: &str) -> Option<bool> {
+    let name = format!("{label}.{}", list.zone).parse().ok()?;
+    match resolver.ipv4(&name).await {
+        Answer::Yes(answers) if answers.iter().copied().any(is_refusal) => None,
+        Answer::Yes(_) => Some(true),
+        Answer::No(_) => Some(false),
+        Answer::CouldNotTell(_) => None,
     }
+}
+
+/// 127.255.255.x, 127.0.1.255 of name lists, 127.0.0.255 of dnswl.org; and whatever is not in 127/8
+/// comes from a resolver that answers every name with its own pages.
+fn is_refusal(answer: Ipv4Addr) -> bool {
+    let [a, b, c, d] = answer.octets();
+    a != 127 || (b, c) == (255, 255) || d == 255
 }
 
 /// RFC 5782 §2.1.
@@ -359,11 +378,26 @@ const UNKNOWN: i32 = 20;
 /// First and last answer, points, meaning.
 type Row = ([u8; 4], [u8; 4], i32, &'static str);
 
+/// A list of the table: zone, kind, entry that must be there, answers.
+type Known = (&'static str, About, &'static str, &'static [Row]);
+
 /// A mark of 50 points files into junk: only what Spamhaus itself lists does so alone.
-const DEFAULTS: &[(&str, About, &[Row])] = &[
+///
+/// - Spamhaus: free for private mail in small numbers, not through public resolvers, which are
+///   answered with 127.255.255.254 (255 when too much is asked, 252 for a zone that does not exist):
+///   <https://www.spamhaus.org/news/article/788/>. Whoever has no resolver of the own can have a key
+///   without charge and names `KEY.zen.dq.spamhaus.net` and `KEY.dbl.dq.spamhaus.net`. Answers:
+///   <https://docs.spamhaus.com/datasets/docs/source/10-data-type-documentation/datasets/040-zones.html>;
+///   DROP comes with SBL, 127.0.0.5 to 7 are kept for XBL, `dbltest.com` is DBL's test entry.
+/// - PSBL: anybody may use it, <https://psbl.surriel.com/howto/>; it lists whoever sent to a trap,
+///   and anybody can take an address out again.
+/// - `SpamCop`: <https://www.spamcop.net/bl.shtml> asks to mark by it rather than to refuse; it lists
+///   shared senders, too.
+const DEFAULTS: &[Known] = &[
     (
-        "zen.spamhaus.org",
+        ZEN,
         About::Addresses,
+        TEST_ADDRESS,
         &[
             ([127, 0, 0, 2], [127, 0, 0, 2], 60, "known as a source of junk (Spamhaus SBL)"),
             ([127, 0, 0, 3], [127, 0, 0, 3], 50, "known as a source of junk (Spamhaus CSS)"),
@@ -375,32 +409,31 @@ const DEFAULTS: &[(&str, About, &[Row])] = &[
                 30,
                 "of a range that should not send mail itself (Spamhaus PBL)",
             ),
+            (
+                [127, 0, 0, 30],
+                [127, 0, 0, 30],
+                80,
+                "one that commands hijacked machines (Spamhaus BCL)",
+            ),
         ],
     ),
     (
         "psbl.surriel.com",
         About::Ipv4,
+        TEST_ADDRESS,
         &[([127, 0, 0, 2], [127, 0, 0, 2], 20, "seen sending to traps (PSBL)")],
     ),
     (
         "bl.spamcop.net",
         About::Ipv4,
+        TEST_ADDRESS,
         &[([127, 0, 0, 2], [127, 0, 0, 2], 20, "reported by people for junk (SpamCop)")],
     ),
+    ("list.dnswl.org", About::Addresses, TEST_ADDRESS, &[]),
     (
-        "list.dnswl.org",
-        About::Addresses,
-        &[
-            // The last number is the trust, the one before it the kind of sender.
-            ([127, 0, 2, 1], [127, 0, 2, 3], -15, "known as a good sender (dnswl.org)"),
-            ([127, 0, 3, 1], [127, 0, 3, 3], -15, "known as a good sender (dnswl.org)"),
-            ([127, 0, 9, 2], [127, 0, 9, 3], -15, "known as a good sender (dnswl.org)"),
-            ([127, 0, 11, 1], [127, 0, 11, 3], -15, "known as a good sender (dnswl.org)"),
-        ],
-    ),
-    (
-        "dbl.spamhaus.org",
+        DBL,
         About::Names,
+        "dbltest.com",
         &[
             ([127, 0, 1, 2], [127, 0, 1, 2], 50, "named in junk (Spamhaus DBL)"),
             ([127, 0, 1, 4], [127, 0, 1, 6], 70, "used to deceive or to attack (Spamhaus DBL)"),
@@ -408,6 +441,29 @@ const DEFAULTS: &[(&str, About, &[Row])] = &[
         ],
     ),
 ];
+const ZEN: &str = "zen.spamhaus.org";
+const DBL: &str = "dbl.spamhaus.org";
+/// Where Spamhaus answers those who have a key: below it, as another list.
+const WITH_KEY: &[(&str, &str)] = &[(".zen.dq.spamhaus.net", ZEN), (".dbl.dq.spamhaus.net", DBL)];
+
+/// RFC 5782 §5: 127.0.0.2 must be listed and 127.0.0.1 must not; of names INVALID must not.
+const TEST_ADDRESS: &str = "2.0.0.127";
+const NO_ADDRESS: &str = "1.0.0.127";
+const NO_NAME: &str = "invalid";
+
+/// The answers of dnswl.org, free below 100,000 questions a day: the third number is the kind of
+/// sender, the last one the trust, from 0 for none (<https://www.dnswl.org/?page_id=15>). Senders of
+/// advertisements (kind 15) get nothing from us, nor does kind 10: whoever asks too much is answered
+/// with 127.0.0.255, and later with 127.0.10.3 about everybody.
+fn trusted() -> Vec<Code> {
+    let kinds = (2..=14_u8).filter(|kind| *kind != 10);
+    let code = |kind: u8, trust: u8, points| {
+        let answer = Ipv4Addr::new(127, 0, kind, trust);
+        let meaning = "known as a good sender (dnswl.org)".to_owned();
+        Code { answers: (answer, answer), meaning, points }
+    };
+    kinds.flat_map(|kind| [code(kind, 1, -5), code(kind, 2, -15), code(kind, 3, -20)]).collect()
+}
 
 #[cfg(all(test, feature = "demo"))]
 #[allow(clippy::unwrap_used, reason = "a failed step is the failed test")]

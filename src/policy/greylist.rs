@@ -1,7 +1,8 @@
 //! Greylisting (RFC 6647) of the few: a message that is both from somebody unknown and suspicious
 //! is asked to come back in some minutes, which a mail server does and a hijacked machine mostly
 //! does not. Who decides that it is suspicious says why, and the owner can read it. Whoever came
-//! back is let through for weeks, and everybody else never notices.
+//! back is let through for weeks, a network that came back again and again is one of mail servers,
+//! and everybody else never notices.
 //!
 //! The table lives in memory, is bounded, and is kept in [`Notes`] now and then: what a power cut
 //! takes costs a sender one more attempt.
@@ -14,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use redb::ReadableTable as _;
 use serde::{Deserialize, Serialize};
 
-use super::notes::{GREY, Notes, NotesError, file};
+use super::notes::{DELAYED, GREY, Notes, NotesError, file};
 use crate::mail::{Address, Domain};
 
 /// A sender that comes back earlier did not wait; the first retry of common servers comes after
@@ -24,6 +25,8 @@ pub const DELAY: SignedDuration = SignedDuration::from_mins(4);
 pub const WINDOW: SignedDuration = SignedDuration::from_hours(24);
 /// Who came back is let through for so long after the last message.
 pub const REMEMBERED: SignedDuration = SignedDuration::from_hours(35 * 24);
+/// A network whose messages came back so many times is not asked again: forwarders are of that kind.
+const RETURNS: u8 = 5;
 /// Most rows of the table; the oldest that were never passed are forgotten first.
 const MOST: usize = 20_000;
 /// Delays kept for the owner to look at.
@@ -61,21 +64,23 @@ impl Grey {
     pub const REPLY: &'static str = "We have not had mail from you before. Please try again in 5 minutes; it will then be taken";
 }
 
-/// A delay as shown to the owner.
+/// A message that was asked to come back, as shown to the owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delayed {
+pub struct Waiting {
     /// When it first came.
     pub first: Timestamp,
+    /// From when on it is taken.
+    pub retry: Timestamp,
+    /// When it came back and was taken; nothing while it has not.
+    pub passed: Option<Timestamp>,
     /// Who handed it in.
     pub peer: IpAddr,
-    /// From whom.
+    /// The domain it is from; `<>` for a notice of another mail server.
     pub from: String,
     /// For whom.
     pub to: String,
-    /// Why it was suspicious, in words.
+    /// Why it was suspicious, in words that stand alone.
     pub reason: String,
-    /// Whether it came back and was let through.
-    pub passed: bool,
 }
 
 /// The table; one for the box.
@@ -88,17 +93,20 @@ pub struct Greylist {
 #[derive(Debug, Default)]
 struct Table {
     rows: HashMap<u64, Row>,
-    shown: VecDeque<(u64, Delayed)>,
+    shown: VecDeque<(u64, Waiting)>,
+    /// The notes do not show these yet.
+    unshown: bool,
     /// Rows changed since they were kept, and rows kept that are gone: both are bounded.
     unkept: HashSet<u64>,
 }
 
-/// What is known of a triplet.
+/// What is known of a triplet, or of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Row {
     first: Timestamp,
     last: Timestamp,
-    passed: bool,
+    /// How often it came back; of a triplet only whether it did.
+    passed: u8,
     /// There is such a row in the notes, if an older one.
     kept: bool,
 }
@@ -121,46 +129,65 @@ impl Greylist {
             tracing::warn!(%error, "who came back before is not known");
             HashMap::new()
         });
-        Self { notes, table: Mutex::new(Table { rows, ..Table::default() }) }
+        // An older file has no such table, and nobody misses what it would hold.
+        let shown = notes.read(|txn| {
+            let table = txn.open_table(DELAYED).map_err(file)?;
+            let shown = table.get(0).map_err(file)?;
+            Ok(shown.and_then(|json| serde_json::from_slice(json.value()).ok()))
+        });
+        let shown = shown.ok().flatten().unwrap_or_default();
+        Self { notes, table: Mutex::new(Table { rows, shown, ..Table::default() }) }
     }
 
     /// Whether a suspicious message of somebody unknown is let through now. `reason` says what is
     /// suspicious. A clock that jumps costs nobody more than one delay.
     pub fn ask(&self, triplet: &Triplet, reason: &str, now: Timestamp) -> Grey {
-        let key = self.key(triplet);
+        let (key, network) = (self.key(triplet), self.network_key(triplet));
         let mut table = self.lock();
+        if table.is_of_mail_servers(network, now) {
+            return Grey::Pass;
+        }
         let row = table.rows.get(&key).copied().filter(|row| row.counts(now));
         let Some(mut row) = row else {
-            table.put(key, Row { first: now, last: now, passed: false, kept: false });
+            table.put(key, Row::new(now));
             table.show(key, triplet, reason, now);
             return Grey::Wait { left: DELAY };
         };
         let left = DELAY - now.duration_since(row.first);
-        if !row.passed && left.is_positive() {
+        if row.passed == 0 && left.is_positive() {
             return Grey::Wait { left };
         }
-        let known = row.passed && now.duration_since(row.last) < SignedDuration::from_hours(24);
-        row.passed = true;
-        if !known {
-            row.last = now;
+        if row.passed == 0 {
+            table.came_back(network, now);
+        }
+        if row.passed == 0 || row.is_stale(now) {
+            (row.last, row.passed) = (now, 1);
             table.put(key, row);
         }
-        for (_, delayed) in table.shown.iter_mut().filter(|(shown, _)| *shown == key) {
-            delayed.passed = true;
-        }
+        table.has_come(key, now);
         Grey::Pass
     }
 
-    /// The last delays, the latest first.
-    pub fn delayed(&self) -> Vec<Delayed> {
-        self.lock().shown.iter().rev().map(|(_, delayed)| delayed.clone()).collect()
+    /// Who was asked to come back, may still do so and has not yet; the latest first, at most
+    /// 200.
+    pub fn waiting(&self, now: Timestamp) -> Vec<Waiting> {
+        let mut waiting = self.delayed();
+        waiting.retain(|one| one.passed.is_none() && now.duration_since(one.first) < WINDOW);
+        waiting
+    }
+
+    /// The last delays, over or not, the latest first, at most 200: why a message came late.
+    pub fn delayed(&self) -> Vec<Waiting> {
+        self.lock().shown.iter().rev().map(|(_, waiting)| waiting.clone()).collect()
     }
 
     /// Forgets what is over and keeps the rest; writes nothing when nothing changed. Blocks the
     /// caller.
     pub fn keep(&self, now: Timestamp) -> Result<(), NotesError> {
-        let unkept = {
+        let (unkept, shown) = {
             let mut table = self.lock();
+            let unshown = std::mem::take(&mut table.unshown);
+            let shown = unshown.then(|| serde_json::to_vec(&table.shown).unwrap_or_default());
             let over: Vec<u64> = table
                 .rows
                 .iter()
@@ -181,9 +208,9 @@ impl Greylist {
                     }),
                 )
             });
-            now_kept.collect::<Vec<_>>()
+            (now_kept.collect::<Vec<_>>(), shown)
         };
-        if unkept.is_empty() {
+        if unkept.is_empty() && shown.is_none() {
             return Ok(());
         }
         self.notes.write(|txn| {
@@ -194,23 +221,22 @@ impl Greylist {
                     None => table.remove(key).map_err(file)?,
                 };
             }
+            if let Some(shown) = &shown {
+                let mut delayed = txn.open_table(DELAYED).map_err(file)?;
+                delayed.insert(0, shown.as_slice()).map_err(file)?;
+            }
             Ok(())
         })
     }
 
     fn key(&self, triplet: &Triplet) -> u64 {
-        let network = match triplet.peer.to_canonical() {
-            IpAddr::V4(v4) => {
-                let [a, b, c, _] = v4.octets();
-                format!("{a}.{b}.{c}")
-            }
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                format!("{a:x}:{b:x}:{c:x}:{d:x}")
-            }
-        };
         let from = triplet.from.as_ref().map_or("", Domain::as_str);
-        self.notes.hash("grey", &format!("{network} {from} {}", triplet.to.key()))
+        let text = format!("{} {from} {}", network(triplet.peer), triplet.to.key());
+        self.notes.hash("grey", &text)
+    }
+
+    fn network_key(&self, triplet: &Triplet) -> u64 {
+        self.notes.hash("grey network", &network(triplet.peer))
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -229,10 +255,40 @@ impl Table {
         self.unkept.insert(key);
     }
 
+    /// Whether this network has shown that it comes back. It is remembered as long as it sends.
+    fn is_of_mail_servers(&mut self, network: u64, now: Timestamp) -> bool {
+        let row = self.rows.get(&network).copied();
+        let Some(mut row) = row.filter(|row| row.counts(now) && row.passed >= RETURNS) else {
+            return false;
+        };
+        if row.is_stale(now) {
+            row.last = now;
+            self.put(network, row);
+        }
+        true
+    }
+
+    /// A message of this network came back.
+    fn came_back(&mut self, network: u64, now: Timestamp) {
+        let known = self.rows.get(&network).copied().filter(|row| row.counts(now));
+        let mut row = known.unwrap_or_else(|| Row::new(now));
+        (row.last, row.passed) = (now, row.passed.saturating_add(1));
+        self.put(network, row);
+    }
+
+    /// Who was made to wait for this is not waited for any more.
+    fn has_come(&mut self, key: u64, now: Timestamp) {
+        let waiting = self.shown.iter_mut().filter(|(shown, _)| *shown == key);
+        for (_, waiting) in waiting.filter(|(_, waiting)| waiting.passed.is_none()) {
+            waiting.passed = Some(now);
+            self.unshown = true;
+        }
+    }
+
     /// Takes out a tenth: first who never came back, then whoever was not here for longest.
     fn make_room(&mut self) {
         let mut all: Vec<(bool, Timestamp, u64)> =
-            self.rows.iter().map(|(key, row)| (row.passed, row.last, *key)).collect();
+            self.rows.iter().map(|(key, row)| (row.passed > 0, row.last, *key)).collect();
         all.sort_unstable();
         for (.., key) in all.into_iter().take(MOST / 10) {
             self.forget(key);
@@ -252,25 +308,36 @@ impl Table {
         }
         let end = reason.floor_char_boundary(REASON);
         let from = triplet.from.as_ref().map_or("<>".to_owned(), Domain::to_string);
-        let delayed = Delayed {
+        let waiting = Waiting {
             first: now,
+            retry: now.saturating_add(DELAY).unwrap_or(now),
+            passed: None,
             peer: triplet.peer.to_canonical(),
             from,
             to: triplet.to.to_string(),
             reason: reason.get(..end).unwrap_or_default().to_owned(),
-            passed: false,
         };
-        self.shown.push_back((key, delayed));
+        self.shown.push_back((key, waiting));
+        self.unshown = true;
     }
 }
 
 impl Row {
+    fn new(now: Timestamp) -> Self {
+        Self { first: now, last: now, passed: 0, kept: false }
+    }
+
+    /// A day old: worth to be dated anew.
+    fn is_stale(&self, now: Timestamp) -> bool {
+        now.duration_since(self.last) >= SignedDuration::from_hours(24)
+    }
+
     /// Whether it still says something. A moment that lies ahead was written by a clock that was
     /// wrong then, or is wrong now.
     fn counts(&self, now: Timestamp) -> bool {
-        let age = now.duration_since(if self.passed { self.last } else { self.first });
-        let most = if self.passed { REMEMBERED } else { WINDOW };
-        if age.is_negative() { self.passed && -age < REMEMBERED } else { age < most }
+        let age = now.duration_since(if self.passed > 0 { self.last } else { self.first });
+        let most = if self.passed > 0 { REMEMBERED } else { WINDOW };
+        if age.is_negative() { self.passed > 0 && -age < REMEMBERED } else { age < most }
     }
 
     fn encode(&self) -> [u8; 17] {
@@ -279,7 +346,7 @@ impl Row {
         let (last, passed) = rest.split_at_mut(8);
         first.copy_from_slice(&self.first.as_second().to_le_bytes());
         last.copy_from_slice(&self.last.as_second().to_le_bytes());
-        passed.fill(u8::from(self.passed));
+        passed.fill(self.passed);
         bytes
     }
 
@@ -287,130 +354,25 @@ impl Row {
         let (first, rest) = bytes.split_first_chunk::<8>()?;
         let (last, rest) = rest.split_first_chunk::<8>()?;
         let moment = |bytes: &[u8; 8]| Timestamp::from_second(i64::from_le_bytes(*bytes)).ok();
-        Some(Self { first: moment(first)?, last: moment(last)?, passed: rest == [1], kept: true })
+        let [passed] = *rest else { return None };
+        Some(Self { first: moment(first)?, last: moment(last)?, passed, kept: true })
+    }
+}
+
+/// What counts of an address.
+fn network(peer: IpAddr) -> String {
+    match peer.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{a}.{b}.{c}")
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}")
+        }
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
-mod tests {
-    use super::*;
-
-    const REASON: &str = "the sender's address has no name";
-
-    fn list() -> (tempfile::TempDir, Greylist) {
-        let folder = tempfile::tempdir().unwrap();
-        let list = Greylist::open(Arc::new(Notes::open(folder.path())));
-        (folder, list)
-    }
-
-    fn triplet(peer: &str, from: &str, to: &str) -> Triplet {
-        Triplet { peer: peer.parse().unwrap(), from: from.parse().ok(), to: to.parse().unwrap() }
-    }
-
-    fn at(minutes: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + minutes * 60).unwrap()
-    }
-
-    #[test]
-    fn who_comes_back_is_let_through_and_remembered() {
-        let (_folder, list) = list();
-        let one = triplet("192.0.2.7", "shop.example", "alice@x.org");
-        assert_eq!(list.ask(&one, REASON, at(0)), Grey::Wait { left: DELAY });
-        assert!(matches!(list.ask(&one, REASON, at(3)), Grey::Wait { .. }), "did not wait");
-        // From another machine of the network, with the recipient in other letters.
-        let retry = triplet("192.0.2.99", "shop.example", "ALICE@x.org");
-        assert_eq!(list.ask(&retry, REASON, at(5)), Grey::Pass);
-        let day = 24 * 60;
-        assert_eq!(list.ask(&one, REASON, at(30 * day)), Grey::Pass);
-        assert_eq!(list.ask(&one, REASON, at(60 * day)), Grey::Pass);
-        assert!(matches!(list.ask(&one, REASON, at(96 * day)), Grey::Wait { .. }));
-        let shown = list.delayed();
-        assert_eq!(shown.len(), 2);
-        let latest = shown.first().unwrap();
-        assert_eq!((latest.reason.as_str(), latest.passed), (REASON, false));
-        assert!(shown.last().unwrap().passed);
-    }
-
-    #[test]
-    fn others_do_not_profit_from_it() {
-        let (_folder, list) = list();
-        let one = triplet("2001:db8:1:2::5", "shop.example", "alice@x.org");
-        list.ask(&one, REASON, at(0));
-        assert_eq!(
-            list.ask(&triplet("2001:db8:1:2:f::1", "shop.example", "alice@x.org"), "", at(5)),
-            Grey::Pass
-        );
-        for other in [
-            triplet("2001:db8:1:3::5", "shop.example", "alice@x.org"),
-            triplet("2001:db8:1:2::5", "other.example", "alice@x.org"),
-            triplet("2001:db8:1:2::5", "shop.example", "bob@x.org"),
-            triplet("2001:db8:1:2::5", "", "alice@x.org"),
-        ] {
-            assert_eq!(list.ask(&other, REASON, at(5)), Grey::Wait { left: DELAY }, "{other:?}");
-        }
-    }
-
-    #[test]
-    fn a_day_later_it_begins_anew() {
-        let (_folder, list) = list();
-        let one = triplet("192.0.2.7", "shop.example", "alice@x.org");
-        list.ask(&one, REASON, at(0));
-        assert_eq!(list.ask(&one, REASON, at(25 * 60)), Grey::Wait { left: DELAY });
-        assert_eq!(list.ask(&one, REASON, at(25 * 60 + 5)), Grey::Pass);
-    }
-
-    #[test]
-    fn a_clock_that_jumps_costs_one_delay_at_most() {
-        let (_folder, list) = list();
-        let one = triplet("192.0.2.7", "shop.example", "alice@x.org");
-        list.ask(&one, REASON, at(0));
-        assert_eq!(list.ask(&one, REASON, at(10)), Grey::Pass);
-        // Back by two days: who was let through still is.
-        assert_eq!(list.ask(&one, REASON, at(-2 * 24 * 60)), Grey::Pass);
-        let two = triplet("192.0.2.7", "late.example", "alice@x.org");
-        list.ask(&two, REASON, at(0));
-        assert!(matches!(list.ask(&two, REASON, at(-60)), Grey::Wait { left } if left == DELAY));
-        assert_eq!(list.ask(&two, REASON, at(-55)), Grey::Pass);
-        // Far ahead, and back.
-        let years = 5 * 365 * 24 * 60;
-        let three = triplet("192.0.2.7", "years.example", "alice@x.org");
-        list.ask(&three, REASON, at(years));
-        assert_eq!(list.ask(&three, REASON, at(0)), Grey::Wait { left: DELAY });
-        assert_eq!(list.ask(&three, REASON, at(5)), Grey::Pass);
-    }
-
-    #[test]
-    fn a_restart_forgets_nobody() {
-        let (folder, list) = list();
-        let (one, two) = (
-            triplet("192.0.2.7", "shop.example", "alice@x.org"),
-            triplet("192.0.2.7", "two.example", "alice@x.org"),
-        );
-        list.ask(&one, REASON, at(0));
-        list.ask(&one, REASON, at(5));
-        list.ask(&two, REASON, at(5));
-        list.keep(at(5)).unwrap();
-        drop(list);
-        let list = Greylist::open(Arc::new(Notes::open(folder.path())));
-        assert_eq!(list.ask(&one, REASON, at(6)), Grey::Pass);
-        assert_eq!(list.ask(&two, REASON, at(10)), Grey::Pass);
-        list.keep(at(60 * 24 * 60)).unwrap();
-        assert!(list.lock().rows.is_empty(), "what is over is kept");
-    }
-
-    #[test]
-    fn a_flood_does_not_fill_the_memory_nor_drive_out_who_was_let_through() {
-        let (_folder, list) = list();
-        let good = triplet("192.0.2.7", "shop.example", "alice@x.org");
-        list.ask(&good, REASON, at(0));
-        list.ask(&good, REASON, at(5));
-        for number in 0..MOST + 5000 {
-            let from = format!("d{number}.example");
-            list.ask(&triplet("198.51.100.1", &from, "alice@x.org"), REASON, at(6));
-        }
-        assert!(list.lock().rows.len() <= MOST);
-        assert!(list.delayed().len() <= SHOWN);
-        assert_eq!(list.ask(&good, REASON, at(7)), Grey::Pass);
-    }
-}
+mod tests;

@@ -1,12 +1,16 @@
 //! The guard at port 25: when what is asked about a stranger and a message, and what follows from
-//! the answers, in the order that costs least. At MAIL the DNS and the block lists are asked while the
-//! stranger still talks; at RCPT who is unknown and suspicious is asked to come back; only what was
-//! taken whole is scored. What the DNS cannot tell never speaks against anybody.
+//! the answers, in the order that costs least. Nothing is asked before a stranger has named somebody
+//! who lives here; then the DNS and the block lists are asked at once, while the stranger still
+//! talks, and who is unknown and suspicious is asked to come back. Signatures, policies and links
+//! are looked at when the message is there, and only then it is scored. All questions about a
+//! message have one time limit, and what the DNS cannot tell never speaks against anybody.
 
 mod signals;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::arc;
@@ -39,12 +43,21 @@ pub struct Parts {
     pub hostname: Domain,
     /// Tells junk from mail.
     pub junk: Arc<Junk>,
-    /// Above which score what is done.
-    pub marks: Marks,
+    /// Above which score what is done, by the account the message is for, if it is for one.
+    pub marks: Box<dyn Fn(Option<AccountId>) -> Marks + Send + Sync>,
     /// Lists of bad addresses.
     pub lists: Dnsbl,
     /// Who was asked to come back.
     pub greylist: Arc<Greylist>,
+    /// Is told what became of the mail.
+    pub witness: Arc<dyn Witness>,
+}
+
+/// Somebody who wants to know what became of the mail of strangers, such as who reports on it.
+pub trait Witness: Send + Sync {
+    /// A message was taken or refused for good. `done` is what was done with it because of its
+    /// author's policy, which may be less than that asks for; `header` and `to` are the message's.
+    fn saw(&self, found: &Authentication, done: Policy, header: &[u8], to: &[Address]);
 }
 
 impl Guard {
@@ -58,18 +71,24 @@ impl Guard {
         self.parts.junk.sent(account, to, None);
     }
 
-    /// Somebody has said MAIL: the DNS is asked about him from now on.
+    #[cfg(all(test, feature = "demo"))]
+    pub(super) fn greylist(&self) -> &Greylist {
+        &self.parts.greylist
+    }
+
+    /// As if all lists had passed their tests.
+    #[cfg(all(test, feature = "demo"))]
+    pub(super) fn trust_lists(&self) {
+        self.parts.lists.trust();
+    }
+
+    /// Somebody has said MAIL. Nobody is asked about him before he names somebody who lives here.
     pub fn meet(&self, peer: Peer) -> Visit {
-        let (parts, stranger) = (Arc::clone(&self.parts), peer.clone());
-        let looking = tokio::spawn(async move {
-            let lists = parts.lists.ask(stranger.ip);
-            let (origin, lists) = tokio::join!(Origin::look_up(&parts.resolver, stranger), lists);
-            Found { origin, lists }
-        });
         Visit {
             guard: self.clone(),
             peer,
-            search: Search::Looking(AbortOnDropHandle::new(looking)),
+            search: Search::NotYet,
+            waited: Duration::ZERO,
             inspector: Inspector::new(),
             reader: junk::Inspector::new(),
         }
@@ -92,6 +111,7 @@ struct Found {
 /// [`Found`], or who is finding it.
 #[derive(Debug)]
 enum Search {
+    NotYet,
     Looking(AbortOnDropHandle<Found>),
     Done(Box<Found>),
 }
@@ -102,6 +122,8 @@ pub struct Visit {
     guard: Guard,
     peer: Peer,
     search: Search,
+    /// How long the stranger has waited for the DNS.
+    waited: Duration,
     inspector: Inspector,
     reader: junk::Inspector,
 }
@@ -114,6 +136,7 @@ impl Visit {
         to: &Address,
         account: Option<AccountId>,
     ) -> Result<(), &'static str> {
+        self.look();
         // What does not come from the open net has nobody to be wary of.
         if !is_public(self.peer.ip.to_canonical()) {
             return Ok(());
@@ -147,55 +170,74 @@ impl Visit {
 
     /// The message has ended: what to write on it, and who decides where it goes.
     pub async fn judge(mut self) -> Judged {
+        self.look();
         let Found { origin, lists } = self.found().await;
+        let until = Instant::now() + PATIENCE.saturating_sub(self.waited);
         let Self { guard, inspector, reader, .. } = self;
         let parts = guard.parts;
         let trusted = parts.clock.trust() != ClockTrust::Unknown;
         let now = trusted.then(|| parts.clock.now());
-        let seen = reader.finish();
+        let (seen, inspected) = (reader.finish(), inspector.finish());
+        let header = inspected.header.clone();
         let (found, link_lists) = tokio::join!(
-            authenticate(&parts.resolver, now, origin, inspector.finish()),
-            links(&parts.lists, seen.facts.links.domains(MOST_LINKS)),
+            authenticate(&parts.resolver, now, origin, inspected, until),
+            parts.lists.ask_names(seen.facts.links.domains(MOST_LINKS), until),
         );
         Judged {
             field: found.field(&parts.hostname),
             wish: Wish::of(&found),
-            signals: signals::of(&found, lists, link_lists, now),
+            signals: signals::of(&found, lists, link_lists, &parts.hostname, now),
+            found,
+            header,
             seen,
             parts,
         }
     }
 
+    /// Begins to ask about the stranger, if that has not begun.
+    fn look(&mut self) {
+        if matches!(self.search, Search::NotYet) {
+            let (parts, peer) = (Arc::clone(&self.guard.parts), self.peer.clone());
+            let until = Instant::now() + MEETING;
+            let looking = tokio::spawn(async move {
+                let lists = parts.lists.ask(peer.ip, until);
+                let origin = Origin::look_up(&parts.resolver, peer, until);
+                let (origin, lists) = tokio::join!(origin, lists);
+                Found { origin, lists }
+            });
+            self.search = Search::Looking(AbortOnDropHandle::new(looking));
+        }
+    }
+
     async fn found(&mut self) -> Found {
+        let began = Instant::now();
         let found = match &mut self.search {
             Search::Done(found) => return Found::clone(found),
-            Search::Looking(looking) => looking.await,
+            Search::Looking(looking) => looking.await.map_err(|error| error.to_string()),
+            Search::NotYet => Err("nobody was asked".to_owned()),
         };
-        let found = found.unwrap_or_else(|error| unknown(self.peer.clone(), &error.to_string()));
+        self.waited += began.elapsed();
+        let found = found.unwrap_or_else(|why| unknown(self.peer.clone(), &why));
         self.search = Search::Done(Box::new(found.clone()));
         found
     }
 }
 
-/// What lists of names say of these, asked one after the other: most mail leads to one or two.
-async fn links(lists: &Dnsbl, domains: Vec<Domain>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for domain in &domains {
-        findings.extend(lists.ask_name(domain).await);
-    }
-    findings
-}
-
-/// What makes a stranger suspicious, in words for the owner; nothing when he shows who he is.
+/// What makes a stranger suspicious, in words for the owner; nothing when he shows who he is. The
+/// large senders of codes that somebody waits for all pass SPF, and get onto the lists of traps and
+/// complaints now and then: that alone makes nobody wait.
 fn suspicion(found: &Found) -> Option<String> {
+    let Origin { reverse, mail_from_spf, peer, .. } = &found.origin;
+    let enough = if *mail_from_spf == Some(Spf::Pass) { WEIGHTY } else { 1 };
     let listed = found.lists.iter().find_map(|finding| match &finding.listing {
-        Listing::Listed { points, meaning } if *points > 0 => Some(meaning.clone()),
+        Listing::Listed { points, meaning } if *points >= enough => {
+            Some(format!("its address is {meaning}"))
+        }
         _ => None,
     });
     if listed.is_some() {
         return listed;
     }
-    let Origin { reverse, mail_from_spf, peer, .. } = &found.origin;
     match mail_from_spf {
         Some(Spf::Pass) => return None,
         Some(Spf::Fail | Spf::SoftFail) => {
@@ -228,23 +270,32 @@ pub struct Judged {
     pub field: String,
     wish: Wish,
     signals: Signals,
+    found: Authentication,
+    header: Vec<u8>,
     seen: Seen,
     parts: Arc<Parts>,
 }
 
 impl Judged {
-    /// As the one who decides at delivery.
-    pub fn into_judge(self) -> Arc<dyn Judge> {
-        Arc::new(self)
+    /// The message for these people was taken, or refused for good. One that has to come again is
+    /// not told of: it is when it comes.
+    pub fn conclude(&self, taken: bool, to: &[Address]) {
+        let done = match self.wish {
+            Wish::Nothing => Policy::None,
+            Wish::Refuse(_) if !taken => Policy::Reject,
+            Wish::Refuse(_) | Wish::Junk => Policy::Quarantine,
+        };
+        self.parts.witness.saw(&self.found, done, &self.header, to);
     }
 }
 
 impl Judge for Judged {
     fn judge(&self, account: Option<AccountId>) -> Ruling {
         let Parts { junk, marks, .. } = &*self.parts;
+        let marks = marks(account);
         let score = junk.judge(account.unwrap_or(NOBODY), &self.signals, &self.seen);
-        let verdict = score.verdict(*marks);
-        let mut fields = score.field(*marks).into_bytes();
+        let verdict = score.verdict(marks);
+        let mut fields = score.field(marks).into_bytes();
         let unwanted = verdict != Verdict::Inbox || self.wish != Wish::Nothing;
         if unwanted {
             fields.extend_from_slice(FLAG.as_bytes());
@@ -281,11 +332,11 @@ enum Wish {
 
 impl Wish {
     /// A chain of forwarders that is whole shows that somebody on the way saw more than we can, so
-    /// such mail is not refused (RFC 8617 §7.2.1; RFC 7960 §4.2).
+    /// such mail is not refused (RFC 8617 §7.2.1; RFC 7960 §4.2); nor when that cannot be told.
     fn of(found: &Authentication) -> Self {
         match found.dmarc.disposition {
             Policy::None => Self::Nothing,
-            Policy::Reject if !matches!(found.arc, arc::Arc::Pass(_)) => {
+            Policy::Reject if matches!(found.arc, arc::Arc::None | arc::Arc::Fail(_)) => {
                 let from = found.dmarc.from.as_ref();
                 let whose =
                     from.map_or_else(|| "the author's domain".to_owned(), Domain::to_string);
@@ -299,6 +350,14 @@ impl Wish {
     }
 }
 
+/// How long a stranger waits for the DNS in all; what it has not told by then could not be told. A
+/// household's resolver answers within a tenth of a second, and one that does not answer at all
+/// must not keep connections open.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// The part of it for what is asked about the stranger himself.
+const MEETING: Duration = Duration::from_secs(5);
+/// Points of a listing that speaks against whoever passes SPF, too.
+const WEIGHTY: i32 = 50;
 /// Domains of links that lists are asked about.
 const MOST_LINKS: usize = 4;
 /// No account has this number: it knows nobody and has learned nothing.

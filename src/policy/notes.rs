@@ -3,13 +3,16 @@
 //! soon forgotten: a file that is lost or damaged is begun anew, and costs what was learned until
 //! the mailboxes have been looked through again. No message depends on it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::{
+    AccessGuard, Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction,
+};
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// File name, in the data folder.
@@ -29,6 +32,9 @@ pub(super) const PLACES: TableDefinition<'_, u32, (u64, u32)> = TableDefinition:
 pub(super) const KNOWN: TableDefinition<'_, (u32, u64), u32> = TableDefinition::new("known");
 /// Who was asked to come back, by keyed hash: see `greylist`.
 pub(super) const GREY: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("grey");
+
+/// The last delays, as they are shown to the owner, under 0.
+pub(super) const DELAYED: TableDefinition<'_, u8, &[u8]> = TableDefinition::new("delayed");
 
 /// Layout of the tables; another one is begun anew.
 const LAYOUT: u32 = 1;
@@ -119,6 +125,47 @@ impl Notes {
         self.heed(changed)
     }
 
+    /// Forgets all accounts but these: the others are gone.
+    pub(super) fn keep_only(&self, here: &BTreeSet<u32>) -> Result<(), NotesError> {
+        let gone = self.read(|txn| {
+            let models = txn.open_table(MODELS).map_err(file)?;
+            let learned = txn.open_table(LEARNED).map_err(file)?;
+            let known = txn.open_table(KNOWN).map_err(file)?;
+            let mut gone = BTreeSet::new();
+            let mut from = 0;
+            // From account to account, whatever each has.
+            loop {
+                let next = [
+                    models.range((from, 0)..).map_err(file)?.next().map(first).transpose()?,
+                    learned.range((from, 0)..).map_err(file)?.next().map(first).transpose()?,
+                    known.range((from, 0)..).map_err(file)?.next().map(first).transpose()?,
+                ];
+                let Some(account) = next.into_iter().flatten().min() else { return Ok(gone) };
+                if !here.contains(&account) {
+                    gone.insert(account);
+                }
+                let Some(after) = account.checked_add(1) else { return Ok(gone) };
+                from = after;
+            }
+        })?;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.write(|txn| {
+            for account in gone {
+                let (parts, all) =
+                    ((account, 0)..=(account, u16::MAX), (account, 0)..=(account, u64::MAX));
+                let mut models = txn.open_table(MODELS).map_err(file)?;
+                models.retain_in(parts, |_, _| false).map_err(file)?;
+                let mut learned = txn.open_table(LEARNED).map_err(file)?;
+                learned.retain_in(all.clone(), |_, _| false).map_err(file)?;
+                let mut known = txn.open_table(KNOWN).map_err(file)?;
+                known.retain_in(all, |_, _| false).map_err(file)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Bytes the file occupies on the disk.
     pub fn file_bytes(&self) -> u64 {
         use std::os::unix::fs::MetadataExt as _;
@@ -193,7 +240,22 @@ fn lay_out(database: &Database) -> Result<(), NotesError> {
     txn.open_table(PLACES).map_err(file)?;
     txn.open_table(KNOWN).map_err(file)?;
     txn.open_table(GREY).map_err(file)?;
+    txn.open_table(DELAYED).map_err(file)?;
     txn.commit().map_err(file)
+}
+
+/// A row of an account's.
+type Row<'a, K, V> = (AccessGuard<'a, (u32, K)>, AccessGuard<'a, V>);
+
+/// Whose row it is.
+fn first<K, V>(row: Result<Row<'_, K, V>, redb::StorageError>) -> Result<u32, NotesError>
+where
+    K: redb::Key + 'static,
+    V: redb::Value + 'static,
+    (u32, K): for<'a> redb::Key<SelfType<'a> = (u32, K)>,
+{
+    let (key, _) = row.map_err(file)?;
+    Ok(key.value().0)
 }
 
 /// The file's fault.
@@ -211,6 +273,8 @@ fn remove(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 mod tests {
+    use redb::ReadableTable as _;
+
     use super::*;
 
     fn remember(notes: &Notes, day: u32) {
@@ -242,6 +306,40 @@ mod tests {
         assert_ne!(notes.hash("id", "a@x.org"), hash);
         let other = tempfile::tempdir().unwrap();
         assert_ne!(Notes::open(other.path()).hash("address", "a@x.org"), hash);
+    }
+
+    #[test]
+    fn accounts_that_are_gone_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = Notes::open(folder.path());
+        let put = notes.write(|txn| {
+            for account in [0, 1, 3, u32::MAX] {
+                let mut models = txn.open_table(MODELS).map_err(file)?;
+                models.insert((account, u16::MAX), [1].as_slice()).map_err(file)?;
+                let mut known = txn.open_table(KNOWN).map_err(file)?;
+                known.insert((account, u64::MAX), 1).map_err(file)?;
+                known.insert((account, 0), 1).map_err(file)?;
+            }
+            txn.open_table(LEARNED).map_err(file)?.insert((2, 5), 1).map_err(file)?;
+            Ok(())
+        });
+        put.unwrap();
+        for _ in 0..2 {
+            notes.keep_only(&BTreeSet::from([1, 2, 4])).unwrap();
+            let look = notes.read(|txn| {
+                let rows = |name| -> Result<Vec<u32>, NotesError> {
+                    let table = txn.open_table::<(u32, u64), u32>(name).map_err(file)?;
+                    table.iter().map_err(file)?.map(first).collect()
+                };
+                let models = txn.open_table(MODELS).map_err(file)?;
+                let models: Result<Vec<u32>, _> = models.iter().map_err(file)?.map(first).collect();
+                let learned = txn.open_table(LEARNED).map_err(file)?;
+                let learned: Result<Vec<u32>, _> =
+                    learned.iter().map_err(file)?.map(first).collect();
+                Ok((models?, learned?, rows(KNOWN)?))
+            });
+            assert_eq!(look.unwrap(), (vec![1], vec![2], vec![1, 1]));
+        }
     }
 
     #[test]

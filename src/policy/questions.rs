@@ -3,7 +3,6 @@
 //! questions to somebody else's name server.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -21,9 +20,9 @@ pub(super) struct Questions<'a> {
 }
 
 impl<'a> Questions<'a> {
-    /// At most so many questions, all answered within `time`.
-    pub(super) fn new(resolver: &'a Resolver, most: usize, time: Duration) -> Self {
-        Self { resolver, until: Instant::now() + time, left: most, texts: BTreeMap::new() }
+    /// At most so many questions, of which those count that are answered by `until`.
+    pub(super) fn new(resolver: &'a Resolver, most: usize, until: Instant) -> Self {
+        Self { resolver, until, left: most, texts: BTreeMap::new() }
     }
 
     /// Asks for the TXT records of several names at the same time; what they hold is remembered.
@@ -76,22 +75,29 @@ impl<'a> Questions<'a> {
     }
 }
 
-const LATE: &str = "the DNS took too long to answer";
+/// Why something could not be told, in words.
+pub(super) const LATE: &str = "the DNS took too long to answer";
 const TOO_MANY: &str = "the message asks for more DNS records than any real one";
 
 #[cfg(all(test, feature = "demo"))]
 #[allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::dns::Absence;
     use crate::dns::world::World;
+
+    fn within(milliseconds: u64) -> Instant {
+        Instant::now() + Duration::from_millis(milliseconds)
+    }
 
     #[tokio::test]
     async fn questions_end_with_their_number_and_their_time() {
         let world = World::start(([127, 0, 0, 1], 0).into()).await.unwrap();
         let resolver = Resolver::new(&[world.local()]).unwrap();
         let name = |name: &str| name.parse::<Domain>().unwrap();
-        let mut questions = Questions::new(&resolver, 3, Duration::from_secs(5));
+        let mut questions = Questions::new(&resolver, 3, within(5000));
         questions.prepare([name("a.test"), name("a.test"), name("b.test")]).await;
         for (asked, answered) in [("a.test", true), ("c.test", true), ("d.test", false)] {
             let answer = questions.txt(&name(asked)).await;
@@ -102,7 +108,7 @@ mod tests {
         // Nobody answers here.
         let socket = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         let resolver = Resolver::new(&[socket.local_addr().unwrap()]).unwrap();
-        let mut late = Questions::new(&resolver, 3, Duration::from_millis(20));
+        let mut late = Questions::new(&resolver, 3, within(20));
         late.prepare([name("a.test")]).await;
         for asked in ["a.test", "b.test"] {
             let answer = late.txt(&name(asked)).await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 
 mod cases;
+pub(super) mod grammar;
 mod guard;
 mod letter;
 mod suites;
@@ -10,6 +11,9 @@ mod table;
 mod vectors;
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::*;
 use crate::dns::Resolver;
@@ -29,6 +33,11 @@ async fn world(zone: &str) -> (World, Resolver) {
     world.load(".", &format!("$TTL 60\n{zone}")).unwrap();
     let resolver = Resolver::new(&[world.local()]).unwrap();
     (world, resolver)
+}
+
+/// When questions end that are all answered long before.
+pub(super) fn late() -> Instant {
+    Instant::now() + Duration::from_secs(20)
 }
 
 /// The message in pieces of this size.

@@ -183,6 +183,11 @@ pub(super) fn advice(problem: &Problem) -> &'static str {
     known(problem).map_or_else(|| by_status(&problem.status), |known| known.advice)
 }
 
+/// What is known of the reply to mail that waits; nothing when waiting is all there is to do.
+pub(super) fn while_waiting(problem: &Problem) -> Option<&'static str> {
+    known(problem).map(|known| known.advice)
+}
+
 /// Whether the host refused because of where this box stands.
 pub(super) fn is_about_place(problem: &Problem) -> bool {
     // Greylisting speaks of everything; what will pass needs no other way.

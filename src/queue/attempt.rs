@@ -11,21 +11,31 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::note::{Heard, Outcome};
+use super::security::Wish;
 use super::states::{Origin, Problem, Recipient, State};
 use super::ways::Way;
 use super::{AcceptError, Incoming, Inner, QueueError, Source, bounce};
-use crate::clock::ClockTrust;
-use crate::mail::{self, Domain, Envelope, MailRequests, ReversePath};
-use crate::policy::dkim::SignError;
+use crate::mail::{self, Address, Domain, Envelope, MailRequests, ReversePath};
 use crate::store::{Batch, Body, BodyWriter, Content, QueueId, StoreError};
 
 /// A message on its way: what goes on the wire before its stored bytes, and those.
 pub(super) struct Outgoing {
     pub(super) id: QueueId,
+    pub(super) origin: Origin,
     pub(super) from: ReversePath,
     pub(super) asked: MailRequests,
-    pub(super) signature: Vec<u8>,
+    pub(super) wish: Wish,
+    /// See [`super::head`].
+    pub(super) head: Vec<u8>,
     pub(super) content: Content,
+}
+
+/// Recipients who go together.
+struct Group {
+    way: Way,
+    /// The address of ours that sends it on to them.
+    alias: Option<Address>,
+    to: Vec<mail::Recipient>,
 }
 
 impl Inner {
@@ -36,14 +46,7 @@ impl Inner {
         if !groups.is_empty() {
             // Nothing goes out while nothing can be written down: it would go out again and again.
             self.store.alive().await?;
-            let signature = self.sign(&record.content, &state).await?;
-            let outgoing = Arc::new(Outgoing {
-                id,
-                from: state.from.clone(),
-                asked: state.asked.clone(),
-                signature,
-                content: record.content.clone(),
-            });
+            let outgoing = self.outgoing(&record, &state).await?;
             self.try_groups(&outgoing, groups).await?;
             let before = |recipient: &Recipient| {
                 state.recipients.iter().any(|r| r.address == recipient.address && r.detour)
@@ -60,12 +63,13 @@ impl Inner {
 
     async fn try_groups(
         self: &Arc<Self>,
-        outgoing: &Arc<Outgoing>,
-        groups: Vec<(Way, Vec<mail::Recipient>)>,
+        outgoing: &BTreeMap<Option<Address>, Arc<Outgoing>>,
+        groups: Vec<Group>,
     ) -> Result<(), QueueError> {
         let mut running = JoinSet::new();
-        for (way, to) in groups {
-            let (inner, outgoing) = (Arc::clone(self), Arc::clone(outgoing));
+        for Group { way, alias, to } in groups {
+            let Some(outgoing) = outgoing.get(&alias).cloned() else { continue };
+            let inner = Arc::clone(self);
             running.spawn(async move {
                 let outcome = Box::pin(inner.try_group(&outgoing, &way, &to)).await;
                 inner.note_surely(outgoing.id, &way, &to, &outcome).await;
@@ -79,13 +83,10 @@ impl Inner {
         failure.map_or(Ok(()), |error| Err(QueueError::Stopped(error.to_string())))
     }
 
-    /// Open recipients by the way they go.
-    fn groups(
-        &self,
-        state: &State,
-        which: impl Fn(&Recipient) -> bool,
-    ) -> Vec<(Way, Vec<mail::Recipient>)> {
-        let mut by_way: BTreeMap<Way, Vec<mail::Recipient>> = BTreeMap::new();
+    /// Open recipients by the way they go, and by the alias that sends it there: each is told of
+    /// its own alone.
+    fn groups(&self, state: &State, which: impl Fn(&Recipient) -> bool) -> Vec<Group> {
+        let mut groups: BTreeMap<(Way, Option<Address>), Vec<mail::Recipient>> = BTreeMap::new();
         for recipient in state.open().filter(|recipient| which(recipient)) {
             let domain = recipient.address.domain();
             // It became ours while the message waited.
@@ -94,34 +95,16 @@ impl Inner {
             } else {
                 Way::of(&self.outbound, &state.from, recipient)
             };
-            by_way.entry(way).or_default().push(recipient.outward());
+            let key = (way, recipient.via.clone());
+            groups.entry(key).or_default().push(recipient.outward());
         }
         // A host need take no more than 100 recipients at once (RFC 5321 §4.5.3.1.8).
-        let chunks = by_way.into_iter().flat_map(|(way, to)| {
+        let chunks = groups.into_iter().flat_map(|((way, alias), to)| {
             let chunks: Vec<_> = to.chunks(100).map(<[mail::Recipient]>::to_vec).collect();
-            chunks.into_iter().map(move |chunk| (way.clone(), chunk))
+            let group = move |to| Group { way: way.clone(), alias: alias.clone(), to };
+            chunks.into_iter().map(group)
         });
         chunks.collect()
-    }
-
-    /// The DKIM fields for a message of our own people, or none.
-    async fn sign(&self, content: &Content, state: &State) -> Result<Vec<u8>, QueueError> {
-        if state.origin == Origin::Stranger {
-            return Ok(Vec::new());
-        }
-        let at = (self.clock.trust() != ClockTrust::Unknown).then(|| self.clock.now());
-        let (store, keys, content) = (self.store.clone(), self.keys.clone(), content.clone());
-        let signed = tokio::task::spawn_blocking(move || {
-            let stored = store.read(&content).map_err(io::Error::other).map_err(SignError::Read)?;
-            keys.sign(stored, at)
-        });
-        match signed.await.map_err(|error| QueueError::Stopped(error.to_string()))? {
-            Ok(signature) => Ok(signature.unwrap_or_default()),
-            Err(error) => {
-                tracing::warn!(%error, "a message goes out without DKIM signature");
-                Ok(Vec::new())
-            }
-        }
     }
 
     async fn try_group(&self, outgoing: &Outgoing, way: &Way, to: &[mail::Recipient]) -> Outcome {

@@ -1,7 +1,7 @@
 //! The way out, and the one door through which messages are taken: what was accepted is made
 //! durable in one commit, local recipients' copies and the outbound record together. A record
 //! is tried by schedule, its recipients grouped by where they go (MX hosts by priority, or a
-//! relay), each signed with DKIM on the way and protected as its domain demands (DANE, MTA-STS), and
+//! relay), each signed with DKIM or sealed with ARC on the way and protected as its domain demands (DANE, MTA-STS), and
 //! it ends delivered, or returned to its sender with a reason, never in silence.
 
 mod accept;
@@ -11,7 +11,9 @@ mod bounce;
 #[cfg(feature = "fuzzing")]
 #[allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
 pub mod fuzz;
+mod head;
 mod ledger;
+mod listed;
 mod note;
 mod providers;
 mod reports;
@@ -35,13 +37,12 @@ use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::clock::SharedClock;
-use crate::config::{Outbound, OutboundMode};
+use crate::config::Outbound;
 use crate::deliver::Judge;
 use crate::dns::Resolver;
 use crate::mail::{Address, Domain, Envelope};
@@ -49,6 +50,7 @@ use crate::policy::dkim::SigningKeys;
 use crate::smtp::client::{Client, Timeouts};
 use crate::store::{AccountId, Batch, Body, Outcome, QueueId, QueueRecord, Store, StoreError};
 pub use ledger::LedgerEntry;
+pub use listed::Item;
 pub use schedule::Schedule;
 use states::{Hold, State};
 use sts::{Fetcher, Policies};
@@ -250,49 +252,6 @@ impl Queue {
         self.inner.has_room(std::slice::from_ref(to), size.unwrap_or(1))
     }
 
-    /// What waits, oldest first. A record that cannot be read is shown without recipients.
-    pub fn list(&self) -> Result<Vec<Item>, StoreError> {
-        let holding = matches!(self.inner.outbound.mode, OutboundMode::Hold);
-        let now = self.inner.clock.now();
-        let item = |record: QueueRecord| {
-            let size = record.content.size();
-            let Some(state) = State::decode(&record.state) else {
-                let from = "(damaged, or of a newer release)".to_owned();
-                let (received, recipients) = (Timestamp::UNIX_EPOCH, Vec::new());
-                return Item {
-                    id: record.id,
-                    from,
-                    received,
-                    next_attempt: None,
-                    size,
-                    recipients,
-                };
-            };
-            let held = state.is_held(holding);
-            let recipients = state.recipients.iter().map(|recipient| {
-                let said = match &recipient.last {
-                    Some(problem) => problem.to_string(),
-                    None if state.hold == Hold::Limit => {
-                        "held: more was sent than the account may in a day; release it to send it"
-                            .to_owned()
-                    }
-                    None if held => "held here; release it to send it".to_owned(),
-                    None => "not tried yet".to_owned(),
-                };
-                (recipient.address.clone(), said)
-            });
-            Item {
-                id: record.id,
-                from: state.from.to_string(),
-                received: state.received,
-                next_attempt: (!held).then(|| state.due(now, &self.inner.schedule)),
-                size,
-                recipients: recipients.collect(),
-            }
-        };
-        Ok(self.inner.store.queue()?.into_iter().map(item).collect())
-    }
-
     /// Makes one record, or all, due now.
     pub async fn retry(&self, id: Option<QueueId>) -> Result<(), QueueError> {
         let ids = match id {
@@ -409,23 +368,6 @@ pub struct Accepted {
     pub queued: Option<QueueId>,
     /// Number of local copies.
     pub delivered: usize,
-}
-
-/// A queue record as shown to people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
-    /// Its number.
-    pub id: QueueId,
-    /// The envelope sender, empty for notices.
-    pub from: String,
-    /// When it was taken.
-    pub received: Timestamp,
-    /// When it is tried next; nothing while it is held.
-    pub next_attempt: Option<Timestamp>,
-    /// Bytes.
-    pub size: u64,
-    /// Each recipient still open, with the last thing heard about it.
-    pub recipients: Vec<(Address, String)>,
 }
 
 /// Why a message was not taken.

@@ -201,8 +201,11 @@ impl Inner {
             body.write(&header).await?;
         }
         body.write(&end).await?;
+        let mut envelope = Envelope::new(ReversePath::Null, [to]);
+        // RFC 8689 §5: it tells of the message, and is protected like it.
+        envelope.asked.require_tls = about.asked.require_tls;
         let incoming = Incoming {
-            envelope: Envelope::new(ReversePath::Null, [to]),
+            envelope,
             trace: Vec::new(),
             body: body.finish().await?,
             source: Source::Own,

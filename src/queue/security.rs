@@ -25,6 +25,17 @@ pub(super) struct Demands {
     require_tls: bool,
 }
 
+/// What the sender asks for the way (RFC 8689).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Nothing.
+    None,
+    /// REQUIRETLS: TLS all the way, or not at all.
+    Tls,
+    /// `TLS-Required: No`: it shall arrive, whatever its recipient's domain demands.
+    Arrival,
+}
+
 /// What is demanded of one host.
 #[derive(Debug)]
 pub(super) struct Demand {
@@ -34,14 +45,13 @@ pub(super) struct Demand {
 
 impl Inner {
     /// Finds out what the domain demands of all its hosts.
-    pub(super) async fn demands(
-        &self,
-        domain: &Domain,
-        proved: bool,
-        require_tls: bool,
-    ) -> Demands {
-        let policy = self.policies.of(domain, self.clock.now()).await;
-        Demands { domain: domain.clone(), proved, policy, require_tls }
+    pub(super) async fn demands(&self, domain: &Domain, proved: bool, wish: Wish) -> Demands {
+        let (domain, require_tls) = (domain.clone(), wish == Wish::Tls);
+        if wish == Wish::Arrival {
+            return Demands { domain, proved: false, policy: Known::Nothing, require_tls };
+        }
+        let policy = self.policies.of(&domain, self.clock.now()).await;
+        Demands { domain, proved, policy, require_tls }
     }
 
     /// Whether signatures with dates can be judged.
@@ -57,7 +67,7 @@ impl Inner {
         addresses: &Proved<Vec<IpAddr>>,
     ) -> Result<Demand, NoRoute> {
         let dane =
-            if demands.proved && addresses.secure { self.dane(demands, host).await? } else { None };
+            if demands.proved { self.dane(demands, host, addresses.secure).await? } else { None };
         if let Some(demand) = dane {
             return match demand.security {
                 // Records nobody understands prove nothing.
@@ -99,22 +109,36 @@ impl Inner {
         }
     }
 
-    async fn dane(&self, demands: &Demands, host: &Domain) -> Result<Option<Demand>, NoRoute> {
-        let found = self.resolver.tlsa(host, self.outbound.mx_port, self.timely()).await;
-        match found.answer {
-            Answer::Yes(records) if found.secure => {
-                let names = vec![host.clone(), demands.domain.clone()];
-                let security = if records.iter().any(crate::dns::Tlsa::is_usable) {
-                    Security::Dane { records, names }
-                } else {
-                    Security::Encrypted
-                };
-                Ok(Some(Demand { security, basis: Basis::Dane }))
+    async fn dane(
+        &self,
+        demands: &Demands,
+        host: &Domain,
+        found: bool,
+    ) -> Result<Option<Demand>, NoRoute> {
+        // RFC 7672 §2.1.2: what could not be told is no permission to go without.
+        let untold = |why| NoRoute::Defer(Problem::new("4.7.5", why));
+        let names = match self.resolver.tlsa_names(host, found, self.timely()).await {
+            Answer::Yes(names) => names,
+            Answer::No(_) => Vec::new(),
+            Answer::CouldNotTell(why) => return Err(untold(why)),
+        };
+        for name in names {
+            let found = self.resolver.tlsa(&name, self.outbound.mx_port, self.timely()).await;
+            match found.answer {
+                Answer::Yes(records) if found.secure => {
+                    let names = vec![name, demands.domain.clone()];
+                    let security = if records.iter().any(crate::dns::Tlsa::is_usable) {
+                        Security::Dane { records, names }
+                    } else {
+                        Security::Encrypted
+                    };
+                    return Ok(Some(Demand { security, basis: Basis::Dane }));
+                }
+                Answer::Yes(_) | Answer::No(_) => {}
+                Answer::CouldNotTell(why) => return Err(untold(why)),
             }
-            Answer::Yes(_) | Answer::No(_) => Ok(None),
-            // RFC 7672 §2.1.2: what could not be told is no permission to go without.
-            Answer::CouldNotTell(why) => Err(NoRoute::Defer(Problem::new("4.7.5", why))),
         }
+        Ok(None)
     }
 }
 

@@ -11,7 +11,7 @@ use super::attempt::Outgoing;
 use super::note::{Heard, Outcome};
 use super::providers::{Provider, Warmth};
 use super::route::{self, NoRoute};
-use super::states::Problem;
+use super::states::{Origin, Problem};
 use super::tally::{Basis, Fact};
 use super::{Inner, random};
 use crate::config::{Relay, RelayTls};
@@ -53,10 +53,14 @@ impl Inner {
         let mut outcome = if now.is_empty() {
             Outcome::default()
         } else {
-            let demands = self.demands(domain, mx.secure, outgoing.asked.require_tls).await;
+            let demands = self.demands(domain, mx.secure, outgoing.wish).await;
             let mut search = Search::new(outgoing, now);
             search.facts.extend(demands.fact());
             let heard = self.search(&mut search, domain, &hosts, &demands).await;
+            if outgoing.origin == Origin::Own {
+                // Else reports about the sending of reports would go to and fro for ever.
+                search.facts.clear();
+            }
             Outcome { heard, tls: search.facts, provider }
         };
         outcome.heard.extend(kept_back.into_iter().flatten());
@@ -174,14 +178,14 @@ impl Inner {
         let mail = Mail {
             from: outgoing.from.clone(),
             to: to.to_vec(),
-            size: outgoing.content.size() + outgoing.signature.len() as u64,
+            size: outgoing.content.size() + outgoing.head.len() as u64,
             asked: outgoing.asked.clone(),
         };
         let store = self.store.clone();
-        let (signature, content) = (outgoing.signature.clone(), outgoing.content.clone());
+        let (above, content) = (outgoing.head.clone(), outgoing.content.clone());
         let open = move || {
             let stored = store.read(&content).map_err(io::Error::other)?;
-            Ok(Cursor::new(signature.clone()).chain(stored))
+            Ok(Cursor::new(above.clone()).chain(stored))
         };
         let report = self.client.send(target, &mail, open).await?;
         let tells = report.tells;
@@ -216,16 +220,18 @@ impl Inner {
             return named;
         }
         let named = match source(towards) {
-            Some(own) => {
-                let names = self.resolver.ptr(own).await;
-                let back = self.resolver.addresses(&self.hostname).await;
-                matches!(names, Answer::Yes(names) if names.contains(&self.hostname))
-                    && matches!(back, Answer::Yes(back) if back.contains(&own))
-            }
+            Some(own) => self.is_named(own).await,
             None => false,
         };
         *self.six.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), named));
         named
+    }
+
+    pub(super) async fn is_named(&self, own: IpAddr) -> bool {
+        let names = self.resolver.ptr(own).await;
+        let back = self.resolver.addresses(&self.hostname).await;
+        matches!(names, Answer::Yes(names) if names.contains(&self.hostname))
+            && matches!(back, Answer::Yes(back) if back.contains(&own))
     }
 
     /// Takes places among those a large provider gets today.

@@ -206,7 +206,12 @@ impl Age {
     }
 
     pub(super) fn reached(&self, limit: Duration) -> bool {
-        Duration::from_secs(self.seconds) >= limit
+        self.left(limit).is_zero()
+    }
+
+    /// The time until a limit is reached.
+    pub(super) fn left(&self, limit: Duration) -> Duration {
+        limit.saturating_sub(Duration::from_secs(self.seconds))
     }
 }
 

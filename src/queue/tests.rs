@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 
+mod forwards;
 mod host;
 mod notices;
 mod power;
@@ -19,7 +20,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::accounts::Password;
 use crate::clock::{Clock, ClockTrust};
-use crate::config::{Relay, RelayTls};
+use crate::config::{OutboundMode, Relay, RelayTls};
 use crate::dns::world::World;
 use crate::mail::MailboxName;
 use crate::store::Options;
@@ -274,6 +275,9 @@ async fn who_got_it_never_gets_it_again_and_who_did_not_gets_it_later() {
     assert!(item.recipients[0].1.contains("450 4.2.1 come back later"), "{item:?}");
     let wait = item.next_attempt.unwrap().duration_since(office.clock.now()).as_secs();
     assert!((270..=330).contains(&wait), "{wait}");
+    let left = item.gives_up.unwrap().duration_since(office.clock.now()).as_hours();
+    assert!((119..=120).contains(&left), "{left}");
+    assert_eq!(item.advice, [] as [String; 0], "waiting is all there is to do");
     office.stop().await;
 
     // The record outlives the process, and what was settled stays settled.
@@ -397,7 +401,7 @@ async fn a_box_that_holds_sends_only_what_is_released() {
     let other = office.submit(&["carol@example.net"]).await.queued.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     let items = office.queue.list().unwrap();
-    assert!(items.iter().all(|item| item.next_attempt.is_none()));
+    assert!(items.iter().all(|item| item.next_attempt.is_none() && item.gives_up.is_none()));
     assert!(items[0].recipients[0].1.contains("release it"));
     office.queue.release(id).await.unwrap();
     office.until("the released one sent", |_| host.got().len() == 1).await;

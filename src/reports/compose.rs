@@ -218,12 +218,18 @@ fn row(checked: &Checked, times: u64) -> String {
     let passed = |yes: bool| if yes { "pass" } else { "fail" };
     let mut xml = format!(
         "<record><row><source_ip>{}</source_ip><count>{times}</count><policy_evaluated>\
-         <disposition>{}</disposition><dkim>{}</dkim><spf>{}</spf></policy_evaluated></row>\
+         <disposition>{}</disposition><dkim>{}</dkim><spf>{}</spf>{}</policy_evaluated></row>\
          <identifiers><header_from>{}</header_from>",
         checked.source.to_canonical(),
         checked.disposition.as_str(),
         passed(checked.dkim_aligned),
         passed(checked.spf_aligned),
+        // RFC 8617 §7.2.2
+        if checked.vouched {
+            "<reason><type>local_policy</type><comment>arc=pass</comment></reason>"
+        } else {
+            ""
+        },
         checked.from
     );
     let mut put = |words: std::fmt::Arguments<'_>| {

@@ -32,7 +32,7 @@ pub use aggregate::{Aggregate, Disposition, Facts, Row};
 pub use found::REPORT_ADDRESS;
 pub use send::{Post, TlsResults, is_report_mail};
 pub use shelf::Report;
-pub use summary::{DmarcDay, Summary, TlsDay};
+pub use summary::{DmarcDay, Origin, Summary, TlsDay};
 pub use tally::{Checked, DmarcSeen, Published, TlsSeen};
 pub use tls::{Failure, PolicyKind, TlsPolicy, TlsReport};
 

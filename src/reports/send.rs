@@ -15,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::compose::{Letter, Reporter};
 use super::found::REPORT_ADDRESS;
 use super::shelf::day_of;
-use super::tally::{DmarcSeen, TlsSeen, WAIT_DAYS};
+use super::tally::{DmarcSeen, TlsSeen, WAIT_DAYS, asked};
 use super::{Reports, ReportsError};
 use crate::clock::ClockTrust;
 use crate::dns::{Answer, Resolver};
 use crate::mail::structure::fields;
 use crate::mail::{Address, Domain, Envelope, ReversePath};
+use crate::policy::Authentication;
+use crate::policy::dmarc::Policy;
+use crate::policy::guard::Witness;
 use crate::queue::{Incoming, Queue, Source};
 use crate::store::{Batch, StoreError};
 
@@ -61,6 +64,8 @@ pub fn is_report_mail<'a>(header: &[u8], mut to: impl Iterator<Item = &'a Addres
 
 /// How often counts are put away, and a look is taken at what is due.
 const PERIOD: Duration = Duration::from_mins(10);
+/// Time from the start to the first look: what fell due while the box was off need not wait longer.
+const FIRST: Duration = Duration::from_secs(10);
 /// Reports sent on one day: a household gets mail from fewer domains that ask.
 const MOST_A_DAY: u32 = 100;
 /// Hours after midnight from which on, and over which, reports leave.
@@ -70,6 +75,14 @@ const HOURS: u64 = 8;
 const MOST_ADDRESSES: usize = 2;
 /// Addresses of a record looked at.
 const MOST_LOOKED_AT: usize = 5;
+
+impl Witness for Reports {
+    fn saw(&self, found: &Authentication, done: Policy, header: &[u8], to: &[Address]) {
+        if let Some(seen) = DmarcSeen::of(found, asked(done)) {
+            self.note(seen, header, to.iter());
+        }
+    }
+}
 
 impl Reports {
     /// Counts a message from elsewhere for the report to its author's domain. Costs no write.
@@ -84,11 +97,13 @@ impl Reports {
 
     /// Puts counts away and sends what is due, until `stop`.
     pub async fn post(self, post: Post, stop: CancellationToken) {
+        let mut wait = FIRST;
         loop {
             let stopped = tokio::select! {
                 () = stop.cancelled() => true,
-                () = sleep(PERIOD) => false,
+                () = sleep(wait) => false,
             };
+            wait = PERIOD;
             let done = async {
                 self.save().await?;
                 if stopped { Ok(()) } else { self.send_due(&post).await }

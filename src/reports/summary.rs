@@ -1,11 +1,13 @@
 //! What the reports of some days say together, for the page and the command line.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use jiff::SignedDuration;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::aggregate::{Disposition, Row};
 use super::shelf::{self, Report, day_of};
 use super::{Reports, ReportsError};
 use crate::mail::Domain;
@@ -19,10 +21,28 @@ pub struct Summary {
     pub reporters: u64,
     /// How many told of connections to our hosts.
     pub tls_reporters: u64,
+    /// Where mail in our names came from: by domain, the most messages first; not all of it.
+    #[serde(default)]
+    pub origins: Vec<Origin>,
     /// By day and domain, the newest day first.
     pub dmarc: Vec<DmarcDay>,
     /// Likewise.
     pub tls: Vec<TlsDay>,
+}
+
+/// Mail in one domain's name from one address, over all days.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Whose name.
+    pub domain: Domain,
+    /// From where.
+    pub source: std::net::IpAddr,
+    /// Messages in all.
+    pub messages: u64,
+    /// Those that did not prove to be the domain's own.
+    pub unproved: u64,
+    /// Those of them that were put aside or refused.
+    pub stopped: u64,
 }
 
 /// A day's mail in one domain's name.
@@ -85,6 +105,7 @@ impl Reports {
 /// What was read so far.
 #[derive(Default)]
 struct Gathered {
+    origins: BTreeMap<(Domain, std::net::IpAddr), Origin>,
     dmarc: BTreeMap<(Date, Domain), (DmarcDay, BTreeMap<std::net::IpAddr, u64>)>,
     tls: BTreeMap<(Date, Domain), TlsDay>,
     reporters: BTreeSet<String>,
@@ -105,13 +126,15 @@ impl Gathered {
                 *told = told.saturating_add(report.beyond);
                 of_day.messages = of_day.messages.saturating_add(report.beyond);
                 for row in report.rows {
+                    let place = self.origins.entry((report.domain.clone(), row.facts.source));
+                    place.or_insert_with_key(Origin::new).add(&row);
                     *told = told.saturating_add(row.count);
                     of_day.messages = of_day.messages.saturating_add(row.count);
                     if !row.facts.is_proved() {
                         of_day.unproved = of_day.unproved.saturating_add(row.count);
                         let source = sources.entry(row.facts.source).or_default();
                         *source = source.saturating_add(row.count);
-                        if row.facts.disposition != super::Disposition::None {
+                        if row.facts.disposition != Disposition::None {
                             of_day.stopped = of_day.stopped.saturating_add(row.count);
                         }
                     }
@@ -144,13 +167,69 @@ impl Gathered {
             of_day.sources = sources;
             of_day
         });
+        let mut origins: Vec<Origin> = self.origins.into_values().collect();
+        origins.sort_by(|a, b| (&a.domain, b.messages).cmp(&(&b.domain, a.messages)));
+        let mut shown: BTreeMap<Domain, usize> = BTreeMap::new();
+        origins.retain(|origin| {
+            let shown = shown.entry(origin.domain.clone()).or_default();
+            *shown += 1;
+            *shown <= MOST_SHOWN
+        });
         Summary {
             days,
+            origins,
             reporters: self.reporters.len() as u64,
             tls_reporters: self.tls_reporters.len() as u64,
             dmarc: dmarc.collect(),
             tls: self.tls.into_values().rev().collect(),
         }
+    }
+}
+
+impl Origin {
+    fn new((domain, source): &(Domain, std::net::IpAddr)) -> Self {
+        let (messages, unproved, stopped) = (0, 0, 0);
+        Self { domain: domain.clone(), source: *source, messages, unproved, stopped }
+    }
+
+    fn add(&mut self, row: &Row) {
+        self.messages = self.messages.saturating_add(row.count);
+        if !row.facts.is_proved() {
+            self.unproved = self.unproved.saturating_add(row.count);
+            if row.facts.disposition != Disposition::None {
+                self.stopped = self.stopped.saturating_add(row.count);
+            }
+        }
+    }
+
+    /// How many, and what became of them: "42 messages, all passed".
+    pub fn told(&self) -> String {
+        format!("{}, {}", capital(&counted(self.messages, "message", "messages")), self.outcome())
+    }
+
+    fn outcome(&self) -> String {
+        let proved = self.messages.saturating_sub(self.unproved);
+        let stopped = match self.stopped {
+            0 => "none of those was stopped".to_owned(),
+            1 => "one was put aside or refused".to_owned(),
+            some => format!("{some} were put aside or refused"),
+        };
+        match (proved, self.unproved) {
+            (1, 0) => "it passed".to_owned(),
+            (_, 0) => "all passed".to_owned(),
+            (0, 1) => format!("it did not pass; {stopped}"),
+            (0, _) => format!("none passed; {stopped}"),
+            (proved, unproved) => format!("{proved} passed, {unproved} did not; {stopped}"),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let messages = capital(&counted(self.messages, "message", "messages"));
+        let (domain, source) = (&self.domain, &self.source);
+        write!(f, "{messages} in the name of {domain} from {source}, {}", self.outcome())
     }
 }
 

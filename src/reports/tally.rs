@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::aggregate::Disposition;
 use crate::mail::Domain;
 use crate::policy::Authentication;
+use crate::policy::arc::Arc;
 use crate::policy::dkim::verify::Dkim;
 use crate::policy::dmarc::{Alignment, Dmarc, Policy, Verdict};
 use crate::policy::spf::Spf;
@@ -60,6 +61,9 @@ pub struct Checked {
     pub dkim_aligned: bool,
     /// What was done.
     pub disposition: Disposition,
+    /// That is less than the domain asks for, since a chain of forwarders vouched for the message.
+    #[serde(default)]
+    pub vouched: bool,
     /// The domain SPF was asked about, whether that was the one in MAIL, and the result's word.
     pub spf: Option<(Domain, bool, String)>,
     /// Each signature's domain, selector and the result's word. The first [`MOST_SIGNATURES`].
@@ -118,6 +122,8 @@ impl DmarcSeen {
                 spf_aligned: *spf_aligned,
                 dkim_aligned: *dkim_aligned,
                 disposition,
+                vouched: disposition != asked(known.dmarc.disposition)
+                    && matches!(known.arc, Arc::Pass(_)),
                 spf,
                 dkim: dkim.take(MOST_SIGNATURES).collect(),
             },
@@ -125,7 +131,7 @@ impl DmarcSeen {
     }
 }
 
-fn asked(policy: Policy) -> Disposition {
+pub(super) fn asked(policy: Policy) -> Disposition {
     match policy {
         Policy::None => Disposition::None,
         Policy::Quarantine => Disposition::Quarantine,

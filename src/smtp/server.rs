@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use super::session::{self, Answer, Effect, Handover, Question, Role, Session, Ti
 use crate::accounts::sasl::Credentials;
 use crate::accounts::{Accounts, AuthError, Login, Lookup};
 use crate::clock::SharedClock;
+use crate::deliver::Judge;
 use crate::mail::{Address, Domain, Envelope, ReversePath};
 use crate::net::{Conduct, Peer, Stream, Tls};
 use crate::policy;
@@ -323,11 +325,11 @@ impl<'a> Connection<'a> {
         };
         let size = body.size();
         let received = self.house.clock.now();
-        let (mut trace, mut judge) = (Vec::new(), None);
+        let (mut trace, mut judged) = (Vec::new(), None);
         if let Some(visit) = self.visit.take() {
-            let judged = visit.judge().await;
-            trace.extend_from_slice(judged.field.as_bytes());
-            judge = Some(judged.into_judge());
+            let found = Arc::new(visit.judge().await);
+            trace.extend_from_slice(found.field.as_bytes());
+            judged = Some(found);
         }
         trace.extend(handover.trace(received));
         let message_id = handover.received.id.clone();
@@ -340,18 +342,22 @@ impl<'a> Connection<'a> {
                 None => Source::Stranger,
             },
             received,
-            judge,
+            judge: judged.clone().map(|judged| judged as Arc<dyn Judge>),
         };
-        if let Some(login) = &self.login {
-            let to: Vec<Address> = incoming.envelope.addresses().cloned().collect();
-            self.house.guard.sent(login.account, &to);
-        }
+        let to: Vec<Address> = incoming.envelope.addresses().cloned().collect();
         let Spent { settings, over } = self.spend(&incoming)?;
         let news = over.filter(|over| over.is_new);
         let first: Vec<Address> =
             news.iter().flat_map(|_| self.elsewhere(&incoming)).cloned().collect();
         let terms = Terms { held: over.is_some(), settings };
-        self.house.queue.accept_on(incoming, &terms).await?;
+        let taken = self.house.queue.accept_on(incoming, &terms).await;
+        if let (Some(judged), Ok(_) | Err(AcceptError::Unwanted { .. })) = (judged, &taken) {
+            judged.conclude(taken.is_ok(), &to);
+        }
+        taken?;
+        if let (Some(login), None) = (&self.login, over) {
+            self.house.guard.sent(login.account, &to);
+        }
         if let Some(over) = news {
             self.tell(over, &first, &message_id).await;
         }

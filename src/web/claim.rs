@@ -5,11 +5,11 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::error::Unspecified;
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
+
+use super::token::Token;
 
 /// Eight digits, made anew at each start, shown on the display and nowhere else.
 #[derive(Clone)]
@@ -54,26 +54,6 @@ impl fmt::Display for ClaimCode {
 impl fmt::Debug for ClaimCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClaimCode(…)")
-    }
-}
-
-/// 256 random bits: a browser's ticket, or the mark in its forms.
-#[derive(Clone)]
-pub(super) struct Token(String);
-
-impl Token {
-    pub(super) fn random() -> Result<Self, Unspecified> {
-        let mut bytes = [0; 32];
-        SystemRandom::new().fill(&mut bytes)?;
-        Ok(Self(URL_SAFE_NO_PAD.encode(bytes)))
-    }
-
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-
-    fn is(&self, said: &str) -> bool {
-        self.0.as_bytes().ct_eq(said.as_bytes()).into()
     }
 }
 
@@ -185,8 +165,7 @@ mod tests {
     }
 
     fn try_code(door: &mut Door, said: &str, now: Instant) -> Result<(), Refusal> {
-        let token = |text: &str| Token(text.to_owned());
-        door.claim(said, now, token("ticket"), token("mark"))
+        door.claim(said, now, Token::of("ticket"), Token::of("mark"))
     }
 
     #[test]

@@ -1,15 +1,24 @@
 //! The pages of the box: the set-up for a new one, the state of one that is in use, and its panel.
 //!
-//! `wizard` and `claim` decide without I/O, `pages` and `views` write HTML, `routes` joins them,
-//! `serve` carries a connection. Pages work without JavaScript, ask no other host for anything,
-//! and hold no secret: the set-up is open only to the browser that knew the code on the box's
-//! display, and once it is done there is nothing here to break into.
+//! `wizard`, `claim` and `session` decide without I/O, `pages` and `views` write HTML, `routes`
+//! joins them, `serve` carries a connection. Pages work without JavaScript, ask no other host for
+//! anything, and hold no secret: the set-up is open only to the browser that knew the code on the
+//! box's display, and once it is done, what is anybody's mail is shown only to whoever signed in
+//! (`signin`): their junk (`junk`), and to the owner what waits (`queue`) and what others report
+//! (`reported`).
 
+mod books;
 mod claim;
+mod junk;
 mod pages;
+mod queue;
+mod reported;
 mod routes;
 mod serve;
+mod session;
+mod signin;
 mod sts;
+mod token;
 mod views;
 mod wizard;
 
@@ -23,6 +32,7 @@ use tokio::sync::{Notify, watch};
 
 /// The pages, ready to be served; named here so that nobody else has to know the web framework.
 pub use axum::Router;
+pub use books::Books;
 pub use claim::ClaimCode;
 pub use routes::router;
 pub use serve::{Patience, serve};
@@ -38,6 +48,8 @@ use crate::selfcheck::records::Record;
 pub struct Web {
     /// Carries answers out.
     pub setup: Arc<dyn Setup>,
+    /// Answers what the people's pages ask.
+    pub books: Arc<dyn Books>,
     /// The last self-check.
     pub report: watch::Receiver<Option<Report>>,
     /// Asks for a new self-check.

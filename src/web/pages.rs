@@ -2,9 +2,10 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::Wizard;
 use super::claim::Refusal;
+use super::signin::{self, Visitor};
 use super::wizard::{AGAIN, Complaint, Form, Home, Names, Way};
+use super::{Wizard, junk, queue, reported};
 use crate::config::Question;
 
 /// A form that is being asked: who may send it, what was sent before, what was wrong with it.
@@ -14,8 +15,23 @@ pub(super) struct Asked<'a> {
     pub(super) complaints: &'a [Complaint],
 }
 
+/// Who looks at a page, as far as its frame tells.
+pub(super) enum Around<'a> {
+    /// Nobody in particular.
+    Nobody,
+    /// Somebody who may sign in.
+    Guest,
+    /// Somebody who is signed in, and on which page.
+    Visitor(&'a Visitor, &'a str),
+}
+
 /// The page with everything around it. `extra` goes into the head.
 pub(super) fn frame(title: &str, extra: &Markup, body: &Markup) -> Markup {
+    framed(title, extra, &Around::Nobody, body)
+}
+
+/// The same for whom it is meant.
+pub(super) fn framed(title: &str, extra: &Markup, around: &Around<'_>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -32,8 +48,40 @@ pub(super) fn frame(title: &str, extra: &Markup, body: &Markup) -> Markup {
             body {
                 header {
                     a.brand href="/" { (emblem()) "Pillarbox" }
+                    @match around {
+                        Around::Nobody => {}
+                        Around::Guest => a.button.quiet href=(signin::PATH) { "Sign in" },
+                        Around::Visitor(visitor, _) => (sign_out(visitor)),
+                    }
                 }
+                @if let Around::Visitor(visitor, here) = around { (ways(visitor, here)) }
                 main { (body) }
+            }
+        }
+    }
+}
+
+fn sign_out(visitor: &Visitor) -> Markup {
+    html! {
+        form.out method="post" action="/sign-out" {
+            input type="hidden" name="mark" value=(visitor.mark());
+            button.quiet type="submit" { "Sign out" }
+        }
+    }
+}
+
+/// The ways from page to page.
+fn ways(visitor: &Visitor, here: &str) -> Markup {
+    let way = |path: &str, name: &str| {
+        html! { a href=(path) aria-current=[(path == here).then_some("page")] { (name) } }
+    };
+    html! {
+        nav aria-label="Pages" {
+            (way("/", "The box"))
+            (way(junk::PATH, "Junk"))
+            @if visitor.is_owner {
+                (way(queue::PATH, "Waiting"))
+                (way(reported::PATH, "Reports"))
             }
         }
     }
@@ -73,6 +121,15 @@ pub(super) const EXPIRED: Note = Note {
     title: "Please show the code again",
     text: "The set-up was open for too long without a word, or in another browser. What you \
            entered so far is kept: go to the start and type the code from the display.",
+};
+pub(super) const OWNERS_ONLY: Note = Note {
+    title: "This page is for the owner",
+    text: "It tells of the mail of the whole household. Sign in with the owner’s account to see it.",
+};
+pub(super) const NOT_ENCRYPTED: Note = Note {
+    title: "This needs an encrypted connection",
+    text: "Your password could be read on its way. Open this box’s page with https:// before its \
+           name, and sign in there.",
 };
 pub(super) const FOREIGN: Note = Note {
     title: "This form was not taken",
@@ -309,7 +366,7 @@ fn complaints_at<'a>(asked: &Asked<'a>, field: &str) -> impl Iterator<Item = &'a
     asked.complaints.iter().filter(move |complaint| complaint.field == field)
 }
 
-fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     match seconds {
         1 => "one second".to_owned(),
         2..=90 => format!("{seconds} seconds"),

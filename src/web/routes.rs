@@ -19,9 +19,11 @@ use maud::Markup;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::claim::{Door, IDLE, Token};
+use super::claim::{Door, IDLE};
+use super::session::{Sessions, Visit};
+use super::token::Token;
 use super::wizard::{Complaint, Form, Move, WIZARD_FILE};
-use super::{Connection, Stage, Web, Wizard, pages, sts, views};
+use super::{Connection, Stage, Web, Wizard, junk, pages, queue, reported, signin, sts, views};
 use crate::config::{ConfigFile, FILE_NAME};
 use crate::files::write_private;
 use crate::panel::View;
@@ -35,13 +37,18 @@ pub fn router(web: Web) -> Router {
         _ => Stage::Unclaimed,
     });
     let door = Mutex::new(Door::new(web.code.clone()));
-    let shared = Arc::new(Shared { wizard: tokio::sync::Mutex::new(wizard), door, web });
+    let wizard = tokio::sync::Mutex::new(wizard);
+    let shared = Arc::new(Shared { wizard, door, sessions: Mutex::default(), web });
     Router::new()
         .route("/", get(home))
         .route("/claim", post(claim))
         .route("/setup", get(setup).post(step))
         .route("/setup/check", post(check))
         .route(sts::PATH, get(sts::policy))
+        .merge(signin::routes())
+        .merge(junk::routes())
+        .merge(queue::routes())
+        .merge(reported::routes())
         .route("/board", get(board))
         .route("/board.png", get(board_png))
         .route("/board.json", get(board_json))
@@ -63,6 +70,7 @@ pub fn router(web: Web) -> Router {
 pub(super) struct Shared {
     pub(super) web: Web,
     door: Mutex<Door>,
+    pub(super) sessions: Mutex<Sessions>,
     /// Held while a change is carried out: a second tap waits, and then finds another step.
     wizard: tokio::sync::Mutex<Wizard>,
 }
@@ -73,7 +81,7 @@ impl Shared {
     /// The mark for forms, when this browser holds the set-up.
     fn mark(&self, headers: &HeaderMap) -> Option<Token> {
         let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
-        door.enter(ticket(headers).unwrap_or_default(), Instant::now())
+        door.enter(cookie(headers, TICKET).unwrap_or_default(), Instant::now())
     }
 
     fn with_door<T>(&self, act: impl FnOnce(&mut Door, Instant) -> T) -> T {
@@ -81,7 +89,7 @@ impl Shared {
     }
 
     /// Whether the box is in use: the set-up was finished, here or by other means meanwhile.
-    async fn is_done(&self) -> bool {
+    pub(super) async fn is_done(&self) -> bool {
         let mut wizard = self.wizard.lock().await;
         if wizard.is_new() && has_site(&self.web.setup.file()) {
             *wizard = Wizard::Done;
@@ -129,14 +137,21 @@ impl Shared {
 }
 
 /// `/`: the state of the box, or the way into its set-up.
-async fn home(State(shared): Here, headers: HeaderMap) -> Response {
+async fn home(
+    State(shared): Here,
+    Extension(connection): Extension<Connection>,
+    headers: HeaderMap,
+) -> Response {
     if shared.is_done().await {
         let report = shared.web.report.borrow().clone();
         let site = site_of(&shared.web.setup.file());
         let setup = Arc::clone(&shared.web.setup);
         let told = tokio::task::spawn_blocking(move || setup.told()).await.unwrap_or_default();
         let board = shared.web.board.is_some();
-        return page(&views::status(site.as_ref(), report.as_ref(), &told, board));
+        // It loads itself anew every minute.
+        let visitor = shared.visitor(&headers, connection.tls, Visit::OfBrowser);
+        let visitor = visitor.as_ref();
+        return page(&views::status(site.as_ref(), report.as_ref(), &told, board, visitor));
     }
     match shared.mark(&headers) {
         Some(_) => Redirect::to("/setup").into_response(),
@@ -299,7 +314,7 @@ fn file(kind: &'static str, text: &'static str) -> Response {
     ([(CONTENT_TYPE, kind)], text).into_response()
 }
 
-fn page(markup: &Markup) -> Response {
+pub(super) fn page(markup: &Markup) -> Response {
     Html(markup.0.clone()).into_response()
 }
 
@@ -336,13 +351,14 @@ fn is_same_site(headers: &HeaderMap) -> bool {
         && origin.is_none_or(|host| host.is_some() && host == text(HOST))
 }
 
-fn ticket(headers: &HeaderMap) -> Option<&str> {
+/// What the browser keeps under a name.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(TICKET)?.strip_prefix('='))
+        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Where a set-up begun before goes on.
@@ -378,7 +394,7 @@ async fn keep(data: &Path, wizard: &Wizard) -> Result<(), String> {
     }
 }
 
-fn site_of(file: &ConfigFile) -> Option<crate::config::Site> {
+pub(super) fn site_of(file: &ConfigFile) -> Option<crate::config::Site> {
     file.resolve(FILE_NAME).ok().and_then(|config| config.site)
 }
 

@@ -42,6 +42,17 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let from = Connection { peer: peer.address, tls: stream.is_tls() };
+    serve_from(stream, from, router, patience, stop).await;
+}
+
+/// The same, for a connection that came so.
+pub(super) async fn serve_from(
+    stream: Stream,
+    from: Connection,
+    router: Router,
+    patience: Patience,
+    stop: CancellationToken,
+) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(from);

@@ -10,9 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use super::serve::serve_from;
 use super::*;
-use crate::net::{Peer, Stream};
+use crate::net::Stream;
 use crate::selfcheck::{Area, Finding, Outcome};
+
+mod people;
 
 /// Shorter than the real one, and long enough for a slow machine.
 const PATIENCE: Patience =
@@ -67,6 +70,9 @@ impl Setup for Memory {
 
 struct House {
     address: SocketAddr,
+    /// Where connections count as encrypted.
+    secure: SocketAddr,
+    known: Arc<people::Known>,
     code: String,
     memory: Arc<Memory>,
     report: watch::Sender<Option<Report>>,
@@ -87,8 +93,10 @@ impl House {
         let (report, board) = (watch::channel(None), watch::channel(View::default()));
         let (stage, code) = (watch::channel(Stage::Unclaimed), ClaimCode::random().unwrap());
         let (recheck, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        let known = Arc::new(people::Known::open());
         let router = router(Web {
             setup: Arc::clone(&memory) as Arc<dyn Setup>,
+            books: Arc::clone(&known) as Arc<dyn Books>,
             report: report.1,
             recheck: Arc::clone(&recheck),
             board: Some(board.1),
@@ -96,18 +104,22 @@ impl House {
             stage: stage.0,
             data: data.path().to_owned(),
         });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let ended = stop.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let peer = Peer { address: seen_from.into(), local: address };
-                let (stream, router) = (Stream::Plain(stream), router.clone());
-                tokio::spawn(serve(stream, peer, router, PATIENCE, ended.clone()));
-            }
-        });
+        let mut addresses = Vec::new();
+        for tls in [false, true] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            addresses.push(listener.local_addr().unwrap());
+            let (ended, router) = (stop.clone(), router.clone());
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let from = Connection { peer: seen_from.into(), tls };
+                    let (stream, router) = (Stream::Plain(stream), router.clone());
+                    tokio::spawn(serve_from(stream, from, router, PATIENCE, ended.clone()));
+                }
+            });
+        }
+        let (address, secure) = (addresses[0], addresses[1]);
         let (report, board, stage, code) = (report.0, board.0, stage.1, code.to_string());
-        Self { address, code, memory, report, board, stage, recheck, data, stop }
+        Self { address, secure, known, code, memory, report, board, stage, recheck, data, stop }
     }
 
     fn browser(&self) -> Browser {

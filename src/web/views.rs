@@ -1,10 +1,12 @@
 //! The pages that show something: the records to publish, the settings for the phone, the state
 //! of the box, and its panel.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::Wizard;
-use super::pages::{Asked, frame, sentence, step_frame};
+use super::pages::{Around, Asked, frame, framed, sentence, step_frame};
+use super::signin::Visitor;
 use super::wizard::Home;
 use crate::config::{Config, Site, TlsMode};
 use crate::panel::{FRONT_HEIGHT, FRONT_WIDTH, View};
@@ -42,7 +44,7 @@ pub(super) fn records(
         @match report {
             Some(report) => {
                 (findings(report.findings.iter().filter(|finding| matters_here(finding.area)), false))
-                p.help { "Checked at " (moment(report, &home.names.timezone)) "." }
+                p.help { "Checked at " (moment(report.at, &home.names.timezone)) "." }
             }
             None => p { "Not checked yet." }
         }
@@ -110,6 +112,7 @@ pub(super) fn status(
     report: Option<&Report>,
     told: &[String],
     board: bool,
+    visitor: Option<&Visitor>,
 ) -> Markup {
     let name = site.map_or_else(|| "this box".to_owned(), |site| site.hostname.to_string());
     let zone = site.map_or("UTC", |site| &site.timezone);
@@ -123,7 +126,7 @@ pub(super) fn status(
             Some(report) => {
                 (verdict(report))
                 (findings(report.findings.iter(), true))
-                p.help { "Checked at " (moment(report, zone)) "." }
+                p.help { "Checked at " (moment(report.at, zone)) "." }
             }
         }
         @if !told.is_empty() {
@@ -132,7 +135,9 @@ pub(super) fn status(
         }
         @if board { p { a.button.quiet href="/board" { "Show the panel" } } }
     };
-    frame(&name, &html! { meta http-equiv="refresh" content="60"; }, &body)
+    let refresh = html! { meta http-equiv="refresh" content="60"; };
+    let around = visitor.map_or(Around::Guest, |visitor| Around::Visitor(visitor, "/"));
+    framed(&name, &refresh, &around, &body)
 }
 
 /// The panel.
@@ -248,11 +253,11 @@ fn matters_here(area: Area) -> bool {
     matches!(area, Area::Network | Area::Dns | Area::ReverseDns | Area::Authentication)
 }
 
-/// When a report was made, by the clock on the wall where that is known.
-fn moment(report: &Report, zone: &str) -> String {
-    match report.at.in_tz(zone) {
+/// When something was, by the clock on the wall where that is known.
+pub(super) fn moment(at: Timestamp, zone: &str) -> String {
+    match at.in_tz(zone) {
         Ok(here) => here.strftime("%Y-%m-%d %H:%M").to_string(),
-        Err(_) => format!("{} UTC", report.at.strftime("%Y-%m-%d %H:%M")),
+        Err(_) => format!("{} UTC", at.strftime("%Y-%m-%d %H:%M")),
     }
 }
 

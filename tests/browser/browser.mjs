@@ -1,15 +1,21 @@
 // A real browser that looks at what a person would see: no console error, no request to another
-// host, nothing wider than the screen, nothing too small for a thumb. Every picture is taken at
-// the size of a phone and at that of a desktop.
+// host, nothing wider than the screen, nothing too small for a thumb, nothing that axe knows to be
+// in the way of people who see or hear little, in daylight colours and in dark ones. Every picture
+// is taken at the size of a phone and at that of a desktop.
 //
 // CHROMIUM names the browser; /usr/bin/chromium when it is not set.
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const PHONE = { width: 360, height: 740 };
 const DESKTOP = { width: 1280, height: 800 };
+// The smallest that is in use; no pictures are taken of it.
+const SMALLEST = { width: 320, height: 568 };
 
 // Opens a page, lets `walk` use it, and fails on whatever a person would stumble over. `secret`
 // may never stand in a page.
@@ -26,6 +32,8 @@ export async function visit({ base, folder, title, secret }, walk) {
   try {
     const context = await browser.newContext({
       viewport: PHONE, hasTouch: true, isMobile: true, timezoneId: "Europe/Berlin",
+      // The box's certificate is its own.
+      ignoreHTTPSErrors: true,
     });
     visitor.follow(await context.newPage(), new URL(base).origin);
     await walk(visitor, visitor.page);
@@ -80,7 +88,8 @@ class Visitor {
 
   // Takes the pictures, after making sure that nobody has to scroll sideways or aim with a needle.
   async shot(name) {
-    for (const [size, viewport] of [["desktop", DESKTOP], ["phone", PHONE]]) {
+    const sizes = [["small phone", SMALLEST], ["desktop", DESKTOP], ["phone", PHONE]];
+    for (const [size, viewport] of sizes) {
       await this.page.setViewportSize(viewport);
       const { wide, small, shown } = await this.page.evaluate((secret) => ({
         wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
@@ -93,8 +102,18 @@ class Visitor {
       assert(!wide, `${name}: wider than the screen of a ${size}`);
       assert.deepEqual(small, [], `${name}: too small for a thumb`);
       assert(!shown, `${name}: shows the password`);
+      if (viewport === SMALLEST) continue;
       await this.page.screenshot({ path: join(this.folder, `${size}-${name}.png`), fullPage: true });
       this.taken += 1;
+    }
+    await this.page.evaluate(AXE);
+    for (const colorScheme of ["dark", "light"]) {
+      await this.page.emulateMedia({ colorScheme });
+      const found = await this.page.evaluate(async (values) => {
+        const run = await axe.run(document, { runOnly: { type: "tag", values } });
+        return run.violations.map(({ id, nodes }) => `${id}: ${nodes.map((n) => n.html)}`);
+      }, RULES);
+      assert.deepEqual(found, [], `${name}, ${colorScheme}: not accessible`);
     }
   }
 }

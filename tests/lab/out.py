@@ -34,6 +34,8 @@ $TTL 5
 ns.test. IN A {dns}
 dane.test. IN MX 10 mx1.dane.test.
 mx1.dane.test. IN A {dane}
+alias.test. IN MX 10 mail.alias.test.
+mail.alias.test. IN CNAME mx1.dane.test.
 {tlsa}
 home.test. IN NS ns.test.
 sts.test. IN NS ns.test.
@@ -171,7 +173,9 @@ class Lab:
         self.stranger = Stranger(
             self.dane, f"{work}/dane", [DANE], domain="dane.test",
             more="smtpd_recipient_restrictions = check_recipient_access "
-                 "inline:{ { home@dane.test = " + refusal + " } }")
+                 "inline:{ { home@dane.test = " + refusal + " } }\n"
+                 "virtual_alias_domains = alias.test\n"
+                 "virtual_alias_maps = inline:{ @alias.test=stranger@dane.test }\n")
         self.start_exim("mx.sts.test")
         self.set_policy("enforce", "mx.sts.test")
         self.serve_policy()
@@ -278,11 +282,11 @@ class Lab:
     def queue(self):
         return json.loads(self.cli("queue", "list", "--json").stdout)
 
-    def submit(self, recipient, subject, check=True):
+    def submit(self, recipient, subject, *more, check=True):
         return self.box.run(
             "swaks", "--server", BOX, "--port", "465", "--tls-on-connect", "--auth", "PLAIN",
             "--auth-user", "alice@home.test", "--auth-password", PASSWORD, "--from", "alice@home.test",
-            "--to", recipient, "--header", f"Subject: {subject}", "--body", "Greetings.\n", check=check)
+            "--to", recipient, "--header", f"Subject: {subject}", "--body", "Greetings.\n", *more, check=check)
 
     def exim_inbox(self):
         folder = f"{self.work}/exim/mail/new"
@@ -319,6 +323,22 @@ def test_dane_with_another_key_waits(lab):
     lab.publish_tlsa(3, lab.dane_key())
     lab.cli("queue", "retry")
     lab.stranger.wait_for("dane-wrong")
+
+
+def test_dane_counts_for_a_host_that_is_an_alias(lab):
+    """The records stand where the alias leads (RFC 7672, 2.2.2)."""
+    lab.publish_tlsa(3, b"another key")
+    lab.submit("stranger@alias.test", "dane-alias")
+    lab.waits_because("(DANE)")
+    lab.publish_tlsa(3, lab.dane_key())
+    lab.cli("queue", "retry")
+    lab.stranger.wait_for("dane-alias")
+
+
+def test_a_sender_may_want_arrival_more_than_dane(lab):
+    lab.publish_tlsa(3, b"another key")
+    lab.submit("stranger@dane.test", "tls-waived", "--header", "TLS-Required: No")
+    assert b"using TLS" in lab.stranger.wait_for("tls-waived")
 
 
 def test_dane_means_nothing_once_the_proof_is_broken(lab):

@@ -16,7 +16,7 @@ inet_protocols = all
 smtp_address_preference = ipv4
 virtual_mailbox_domains = {domain}
 virtual_mailbox_base = {work}/mail
-virtual_mailbox_maps = inline:{{ stranger@{domain}=stranger/ }}
+virtual_mailbox_maps = inline:{{ stranger@{domain}=stranger/, reports@{domain}=stranger/ }}
 virtual_minimum_uid = 1
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}

@@ -14,6 +14,8 @@ alias.far.test.     CNAME mx.far.test.
 plain.test.         MX    10 mx.plain.test.
 mx.plain.test.      A     127.0.0.3
 mixed.test.         CNAME mx.plain.test.
+twice.far.test.     CNAME alias.far.test.
+out.plain.test.     CNAME mx.far.test.
 ";
 
 async fn world() -> (World, Resolver, tempfile::TempDir) {
@@ -82,4 +84,27 @@ async fn a_server_that_drops_signatures_does_not_stop_the_mail() {
     let tlsa = resolver.tlsa(&domain("mx.far.test"), 25, true).await;
     assert!(!tlsa.secure, "{tlsa:?}");
     drop(world);
+}
+
+#[tokio::test]
+async fn an_alias_is_followed_as_far_as_it_is_proved() {
+    let (world, resolver, _folder) = world().await;
+    for (host, names) in [
+        ("mx.far.test", &["mx.far.test"][..]),
+        ("alias.far.test", &["mx.far.test", "alias.far.test"]),
+        ("twice.far.test", &["mx.far.test", "twice.far.test"]),
+        // It leads out of what is proved: only its own name is.
+        ("mixed.test", &["mixed.test"]),
+        ("mx.plain.test", &[]),
+        ("out.plain.test", &[]),
+    ] {
+        let at = resolver.proved_addresses(&domain(host), true).await;
+        let found = resolver.tlsa_names(&domain(host), at.secure, true).await;
+        let expected = names.iter().map(|name| domain(name)).collect();
+        assert_eq!(found, Answer::Yes(expected), "{host}");
+    }
+    world.spoil(&domain("alias.far.test"));
+    resolver.forget();
+    let found = resolver.tlsa_names(&domain("alias.far.test"), true, true).await;
+    assert!(matches!(found, Answer::CouldNotTell(_)), "{found:?}");
 }

@@ -5,6 +5,7 @@ use super::super::{Inspector, Origin, Peer, authenticate};
 use super::*;
 use crate::dns::Resolver;
 use crate::dns::world::World;
+use crate::policy::tests::late;
 
 const LETTER: &str = "From: Alice <alice@example.net>\r\nTo: bob@home.test\r\n\
     Subject: Hello\r\nDate: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@example.net>\r\n\
@@ -46,8 +47,8 @@ impl Forwarder {
             helo: "mx.example.net".to_owned(),
             mail_from: "alice@example.net".parse().unwrap(),
         };
-        let origin = Origin::look_up(&self.resolver, peer).await;
-        let found = authenticate(&self.resolver, None, origin, inspector.finish()).await;
+        let origin = Origin::look_up(&self.resolver, peer, late()).await;
+        let found = authenticate(&self.resolver, None, origin, inspector.finish(), late()).await;
         let field = found.field(&name());
         (found.arc, format!("{field}{message}"))
     }

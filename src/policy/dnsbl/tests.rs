@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::dns::world::World;
+use crate::policy::tests::late;
 
 const GOOD: &str = "
 $TTL 60
@@ -23,7 +24,7 @@ async fn world() -> (World, Resolver) {
 fn list(zone: &str, about: About) -> List {
     let defaults = List::defaults();
     let codes = defaults.first().unwrap().codes.clone();
-    List { zone: zone.parse().unwrap(), about, codes }
+    List { zone: zone.parse().unwrap(), about, test: TEST_ADDRESS.to_owned(), codes }
 }
 
 fn only(findings: &[Finding]) -> Listing {
@@ -39,7 +40,7 @@ async fn an_address_is_listed_or_not_or_nobody_can_tell() {
     assert!(dnsbl.probe().await);
     let ask = |peer: &str| {
         let (dnsbl, peer) = (dnsbl.clone(), peer.parse().unwrap());
-        async move { only(&dnsbl.ask(peer).await) }
+        async move { only(&dnsbl.ask(peer, late()).await) }
     };
     // The strongest of several answers counts.
     let Listing::Listed { points, meaning } = ask("203.0.2.99").await else { panic!("not listed") };
@@ -82,16 +83,20 @@ async fn a_list_that_fails_its_own_test_is_not_used() {
     let zones = ["good.example", "all.example", "none.example", "shut.example"];
     let lists = zones.map(|zone| list(zone, About::Addresses)).to_vec();
     let dnsbl = Dnsbl::new(resolver.clone(), lists);
-    assert_eq!(dnsbl.ask("203.0.2.99".parse().unwrap()).await, [], "used before it was tried");
+    assert_eq!(
+        dnsbl.ask("203.0.2.99".parse().unwrap(), late()).await,
+        [],
+        "used before it was tried"
+    );
     assert!(!dnsbl.probe().await, "one could not be told");
     let health: Vec<Health> = dnsbl.health().into_iter().map(|(_, health)| health).collect();
     assert_eq!(health, [Health::Sound, Health::Unsound, Health::Unsound, Health::Unknown]);
-    assert_eq!(dnsbl.ask("203.0.2.99".parse().unwrap()).await.len(), 1);
+    assert_eq!(dnsbl.ask("203.0.2.99".parse().unwrap(), late()).await.len(), 1);
     // It begins to list the world one day.
     world.load("good.example.", "$TTL 60\n1.0.0.127 A 127.0.0.2\n").unwrap();
     resolver.forget();
     dnsbl.probe().await;
-    assert_eq!(dnsbl.ask("203.0.2.99".parse().unwrap()).await, []);
+    assert_eq!(dnsbl.ask("203.0.2.99".parse().unwrap(), late()).await, []);
 }
 
 #[tokio::test]
@@ -115,24 +120,24 @@ async fn neighbours_are_never_asked_about() {
         "::ffff:192.168.0.1",
         "2001:db8::1",
     ] {
-        assert_eq!(dnsbl.ask(peer.parse().unwrap()).await, [], "{peer}");
+        assert_eq!(dnsbl.ask(peer.parse().unwrap(), late()).await, [], "{peer}");
     }
-    assert_eq!(dnsbl.ask("203.0.2.5".parse().unwrap()).await.len(), 1);
+    assert_eq!(dnsbl.ask("203.0.2.5".parse().unwrap(), late()).await.len(), 1);
 }
 
 #[tokio::test]
 async fn names_have_lists_of_their_own() {
     let (world, resolver) = world().await;
-    let zone = "$TTL 60\ntest A 127.0.1.2\nbad.shop A 127.0.1.4\n";
+    let zone = "$TTL 60\ndbltest.com A 127.0.1.2\nbad.shop A 127.0.1.4\n";
     world.load("names.example.", zone).unwrap();
     world.load("good.example.", GOOD).unwrap();
     let mut names = List::defaults().pop().unwrap();
     names.zone = "names.example".parse().unwrap();
     let dnsbl = Dnsbl::new(resolver, vec![names, list("good.example", About::Addresses)]);
     assert!(dnsbl.probe().await);
-    let found = dnsbl.ask_name(&"bad.shop".parse().unwrap()).await;
+    let found = dnsbl.ask_names(vec!["bad.shop".parse().unwrap()], late()).await;
     assert!(matches!(only(&found), Listing::Listed { points: 70, .. }), "{found:?}");
-    let found = dnsbl.ask_name(&"good.shop".parse().unwrap()).await;
+    let found = dnsbl.ask_names(vec!["good.shop".parse().unwrap()], late()).await;
     assert_eq!(only(&found), Listing::NotListed);
 }
 
@@ -146,6 +151,37 @@ fn the_owner_chooses_the_lists() {
     let own = chosen.last().unwrap().read(&[Ipv4Addr::new(127, 0, 0, 5)]);
     let meaning = "on the block list bl.example.org".to_owned();
     assert_eq!(own, Listing::Listed { points: 20, meaning });
+    // With a key, Spamhaus' lists are asked elsewhere, and mean the same.
+    let keyed = ["abc.zen.dq.spamhaus.net", "abc.dbl.dq.spamhaus.net"].map(|z| z.parse().unwrap());
+    let chosen = List::chosen(Some(&keyed));
+    let [zen, dbl] = chosen.as_slice() else { panic!("{chosen:?}") };
+    assert_eq!((&zen.zone, &dbl.zone), (&keyed[0], &keyed[1]));
+    let bad = zen.read(&[Ipv4Addr::new(127, 0, 0, 4)]);
+    assert!(matches!(bad, Listing::Listed { points: 60, .. }), "{bad:?}");
+    assert_eq!((dbl.about, dbl.test.as_str()), (About::Names, "dbltest.com"));
+}
+
+#[test]
+fn what_a_list_says_of_our_questions_is_said_of_nobody() {
+    let lists = List::defaults();
+    let read = |zone: &str, answer: [u8; 4]| {
+        let list = lists.iter().find(|list| list.zone.as_str() == zone).unwrap();
+        list.read(&[answer.into()])
+    };
+    for (zone, answer) in [
+        ("zen.spamhaus.org", [127, 255, 255, 252]),
+        ("zen.spamhaus.org", [127, 255, 255, 254]),
+        ("dbl.spamhaus.org", [127, 255, 255, 255]),
+        ("dbl.spamhaus.org", [127, 0, 1, 255]),
+        ("list.dnswl.org", [127, 0, 0, 255]),
+    ] {
+        let said = read(zone, answer);
+        assert!(matches!(said, Listing::CouldNotTell(_)), "{zone} {answer:?}: {said:?}");
+    }
+    assert_eq!(read("list.dnswl.org", [127, 0, 10, 3]), Listing::NotListed, "for asking too much");
+    assert_eq!(read("list.dnswl.org", [127, 0, 15, 1]), Listing::NotListed, "advertisements");
+    let bank = read("list.dnswl.org", [127, 0, 2, 3]);
+    assert!(matches!(bank, Listing::Listed { points: -20, .. }), "{bank:?}");
 }
 
 #[test]

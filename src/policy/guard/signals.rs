@@ -8,12 +8,14 @@ use super::super::dnsbl::{Finding, is_public};
 use super::super::junk::{Dkim, Dmarc, Helo, Rdns, Signals, Spf, Wish};
 use super::super::rdns::{self, Reverse, generic};
 use super::super::{Authentication, spf};
+use crate::mail::Domain;
 
 /// The signals of a message.
 pub(super) fn of(
     found: &Authentication,
     lists: Vec<Finding>,
     link_lists: Vec<Finding>,
+    ours: &Domain,
     now: Option<Timestamp>,
 ) -> Signals {
     // What stands in the house has no name in the DNS, and needs none.
@@ -36,6 +38,7 @@ pub(super) fn of(
         },
         helo: match &found.origin.helo {
             _ if at_home => Helo::Unknown,
+            rdns::Helo::Elsewhere(name) | rdns::Helo::Unknown(name) if name == ours => Helo::Ours,
             rdns::Helo::Confirmed(_) | rdns::Helo::Elsewhere(_) => Helo::Name,
             rdns::Helo::Literal | rdns::Helo::Unknown(_) | rdns::Helo::Malformed => Helo::NoName,
             rdns::Helo::CouldNotTell(_) => Helo::Unknown,

@@ -65,6 +65,7 @@ pub async fn follow(parts: Parts, stop: CancellationToken) {
             }
             () = sleep_until(settle) => {
                 settle = Instant::now() + DAY;
+                parts.run(Job::Forget, &stop).await;
                 if parts.clock.trust() != ClockTrust::Unknown {
                     for account in parts.all() {
                         parts.run(Job::Settle(account), &stop).await;
@@ -103,6 +104,8 @@ pub async fn follow(parts: Parts, stop: CancellationToken) {
 enum Job {
     CatchUp(AccountId),
     Settle(AccountId),
+    /// What belongs to accounts that are gone.
+    Forget,
     Keep,
     End,
 }
@@ -123,6 +126,9 @@ impl Parts {
             match job {
                 Job::CatchUp(account) => parts.junk.catch_up(&parts.store, account, now, goes_on),
                 Job::Settle(account) => parts.junk.settle(&parts.store, account, now, goes_on),
+                Job::Forget => {
+                    parts.junk.keep_only(&parts.all().iter().map(|account| account.0).collect())
+                }
                 Job::Keep => parts.greylist.keep(now),
                 Job::End => parts.greylist.keep(now).and(parts.junk.put_away(now)),
             }

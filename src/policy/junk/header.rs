@@ -20,6 +20,10 @@ const VALUE: usize = 1000;
 const GIST: usize = 2500;
 const GIST_VALUE: usize = 120;
 
+/// Addresses looked at for tags, and the shortest name that is no chance there.
+const TAGGED: usize = 5;
+const TAG: usize = 4;
+
 /// The header of the message itself.
 pub(super) fn of_message(bytes: &[u8], part: &Part, seen: &mut Seen) {
     let mut reader = Reader::default();
@@ -206,7 +210,8 @@ impl Reader {
     /// The trace: how many hops, and the one nearest to the sender.
     fn trace(&mut self, seen: &mut Seen) {
         let tokens = &mut seen.tokens;
-        tokens.grams(&self.gist);
+        tokens.grams::<4>("header", &self.gist);
+        tokens.grams::<6>("header", &self.gist);
         tokens.note(Place::Field, "hops", &self.hops.min(6).to_string());
         let Some(oldest) = &self.oldest else { return };
         if let Some(helo) = hop(oldest, tokens, &mut self.on_the_way) {
@@ -328,6 +333,10 @@ fn people(head: &Head, seen: &mut Seen) {
     let to: Vec<&Mailbox> = to.collect();
     facts.recipients = count(&to);
     facts.has_recipients = !to.is_empty();
+    if let Some(author) = from.first() {
+        let author = host_of(author);
+        facts.tagged_for_sender = to.iter().take(TAGGED).any(|to| is_tagged_for(to, &author));
+    }
     let range = match to.len() {
         few @ 0..=2 => few,
         3..=5 => 3,
@@ -344,6 +353,17 @@ fn people(head: &Head, seen: &mut Seen) {
         let named = first.name.as_ref().is_some_and(|name| !name.is_empty());
         tokens.note(Place::Field, "named", if named { "yes" } else { "no" });
     }
+}
+
+/// Whether an address was made for mail from `author` alone, by the tag in it. People of the same
+/// house know each other's addresses anyway.
+fn is_tagged_for(to: &Mailbox, author: &str) -> bool {
+    let home = home_of(author);
+    let name = home.split('.').next().unwrap_or(home).replace('-', "");
+    let local = limited(to.mailbox.as_deref().unwrap_or_default(), 64).to_lowercase();
+    name.len() >= TAG
+        && home_of(&host_of(to)) != home
+        && local.split(['+', '-', '_', '=']).skip(1).any(|tag| tag == name)
 }
 
 fn subject(head: &Head, seen: &mut Seen) {

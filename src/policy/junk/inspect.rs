@@ -6,6 +6,7 @@ use crate::mail::structure::{Part, Structure, TextDecoder};
 
 use super::body::Body;
 use super::facts::Facts;
+use super::gist::Gist;
 use super::header;
 use super::tokens::{Place, Tokens};
 use super::words::home_of;
@@ -48,6 +49,7 @@ pub struct Inspector {
     parts: usize,
     /// Raw bytes of text that may still be looked at.
     left: usize,
+    gist: Gist,
 }
 
 /// What the next line belongs to.
@@ -111,6 +113,7 @@ impl Inspector {
             boundaries: Vec::new(),
             parts: 0,
             left: TEXT,
+            gist: Gist::default(),
         }
     }
 
@@ -150,6 +153,7 @@ impl Inspector {
             self.end_header();
         }
         self.end_text();
+        self.gist.finish(&mut self.seen.tokens);
         self.seen.fit_links();
         self.seen
     }
@@ -196,6 +200,7 @@ impl Inspector {
                 let bytes = bytes.get(..self.left).unwrap_or(bytes);
                 self.left -= bytes.len();
                 if let Some(piece) = decoder.feed(bytes) {
+                    self.gist.feed(&piece);
                     body.feed(&piece, &mut self.seen);
                 }
             }
@@ -206,7 +211,9 @@ impl Inspector {
     fn end_text(&mut self) {
         if let At::Text(text) = std::mem::replace(&mut self.at, At::Other) {
             let (decoder, mut body) = *text;
-            body.feed(&decoder.finish(), &mut self.seen);
+            let rest = decoder.finish();
+            self.gist.feed(&rest);
+            body.feed(&rest, &mut self.seen);
             body.finish(&mut self.seen);
         }
     }

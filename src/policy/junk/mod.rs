@@ -9,6 +9,7 @@
 mod body;
 mod facts;
 mod follow;
+mod gist;
 mod header;
 mod html;
 mod inspect;
@@ -19,6 +20,7 @@ mod model;
 mod phrases;
 mod rules;
 mod score;
+mod shown;
 mod signals;
 mod tokens;
 mod words;
@@ -30,6 +32,7 @@ pub use model::{BYTES as MODEL_BYTES, Class, Lessons};
 pub use phrases::{Found, Topic};
 pub use rules::Acquaintance;
 pub use score::{FIELD, FLAG, Marks, Reason, Score, Told, Verdict};
+pub use shown::{Pile, Shown};
 pub use signals::{Dkim, Dmarc, Helo, Rdns, Signals, Spf, Wish};
 pub use tokens::Tokens;
 pub use words::TextFacts;
@@ -38,6 +41,7 @@ pub use words::TextFacts;
 #[allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is the failed test")]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::notes::{MODELS, Notes, NotesError, file};
@@ -50,11 +54,6 @@ use rules::Case;
 
 /// Models kept in memory at once, beside those not written yet.
 const MODELS_KEPT: usize = 4;
-/// Points of a classifier that is sure, for junk and against it.
-const SURE_SPAM: f32 = 90.0;
-const SURE_HAM: f32 = -60.0;
-/// Points for each unit of the logarithm of the odds.
-const POINTS: f32 = 32.0;
 /// What was sent since the last look, kept until it is put down; more is forgotten.
 const SENT: usize = 10_000;
 
@@ -84,12 +83,11 @@ impl Junk {
             tracing::warn!(%error, "judging without knowing whom the account knows");
             Acquaintance::default()
         });
-        rules::judge(&Case { signals, facts: &seen.facts, known }, &mut score);
+        let case = Case { signals, facts: &seen.facts, known };
+        rules::judge(&case, &mut score);
         match self.opinion(account, &seen.tokens) {
             Ok((odds, lessons)) => {
-                let sure = (odds * POINTS).clamp(SURE_HAM, SURE_SPAM) * lessons.weight();
-                #[allow(clippy::cast_possible_truncation, reason = "between the bounds above")]
-                let points = sure.round() as i32;
+                let points = lessons.points(odds).min(case.most_learned());
                 score.add(
                     points,
                     match points {
@@ -147,6 +145,11 @@ impl Junk {
         self.with_model(account, |model| (model.odds(tokens), model.lessons))
     }
 
+    /// How much the account's classifier has learned.
+    pub fn lessons(&self, account: AccountId) -> Result<Lessons, NotesError> {
+        self.with_model(account, |model| model.lessons)
+    }
+
     /// Teaches an account's classifier. What it was taught of the same message before is to be
     /// named: it counts no more.
     pub fn teach(
@@ -160,6 +163,12 @@ impl Junk {
             model.learn(tokens, class);
             model.count(class, before);
         })
+    }
+
+    /// Forgets all accounts but these.
+    fn keep_only(&self, here: &BTreeSet<u32>) -> Result<(), NotesError> {
+        self.models().retain(|(account, _)| here.contains(&account.0));
+        self.notes.keep_only(here)
     }
 
     fn with_model<T>(

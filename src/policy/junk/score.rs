@@ -2,10 +2,11 @@
 //! sum. One header field tells all of it, so that a person can see why a message lies where it
 //! lies, and a page can show it.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::JunkMarks;
 use crate::config;
 
 /// Name of the field that holds the score. What strangers send under this name is to be taken out
@@ -16,8 +17,13 @@ pub const FLAG: &str = "X-Spam: Yes\r\n";
 
 /// Most reasons told in the field, the weightiest first.
 const TOLD: usize = 20;
-/// Longest reason, in bytes.
+/// Longest reason, in bytes, and longest word of it.
 const REASON: usize = 160;
+const WORD: usize = 60;
+/// Longest line of the field (RFC 5322 §2.1.1), a tab counted as the eight columns it takes.
+const LINE: usize = 78;
+/// Most points for junk and against it, of a reason and of all together.
+const MOST: i32 = 999;
 
 /// How much speaks for junk, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +67,12 @@ impl From<&config::Junk> for Marks {
     }
 }
 
+impl From<JunkMarks> for Marks {
+    fn from(own: JunkMarks) -> Self {
+        Self { junk: own.junk(), refuse: own.refuse() }
+    }
+}
+
 /// What is to be done with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Verdict {
@@ -89,10 +101,11 @@ impl Verdict {
 impl Score {
     /// Adds a reason; one without points is left out.
     pub fn add(&mut self, points: i32, text: impl Into<String>) {
+        let points = points.clamp(-MOST, MOST);
         if points != 0 {
-            self.points = self.points.saturating_add(points);
+            self.points = (self.points + points).clamp(-MOST, MOST);
             self.reasons.push(Reason { points, text: text.into() });
-            self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.points.saturating_abs()));
+            self.reasons.sort_by_key(|reason| std::cmp::Reverse(reason.points.abs()));
         }
     }
 
@@ -119,7 +132,18 @@ impl Score {
         );
         for reason in self.reasons.iter().take(TOLD) {
             // Writing to a String cannot fail.
-            let _ = write!(field, ";\r\n\t{:+} {}", reason.points, Plain(&reason.text));
+            let _ = write!(field, ";\r\n\t{:+}", reason.points);
+            let mut column = 8 + 4;
+            for word in plain(&reason.text).split(' ') {
+                // One more for the semicolon.
+                if column + 1 + word.len() + 1 > LINE {
+                    field.push_str("\r\n\t");
+                    column = 8;
+                }
+                field.push(' ');
+                field.push_str(word);
+                column += 1 + word.len();
+            }
         }
         field.push_str("\r\n");
         field
@@ -138,7 +162,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Reads the value of a field that [`Score::field`] wrote; nothing for any other.
+    /// Reads the value of a field that [`Score::field`] wrote, folded or not; nothing for any other.
     pub fn parse(value: &str) -> Option<Self> {
         let mut parts = value.split(';').map(str::trim);
         let word = parts.next()?;
@@ -150,8 +174,9 @@ impl Told {
         };
         let (points, junk, refuse) = (number("points")?, number("junk")?, number("refuse")?);
         let reason = |part: &str| {
-            let (points, text) = part.split_once(' ').unwrap_or((part, ""));
-            Some(Reason { points: points.parse().ok()?, text: text.trim().to_owned() })
+            let (points, text) = part.split_once(char::is_whitespace).unwrap_or((part, ""));
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            Some(Reason { points: points.parse().ok()?, text })
         };
         let reasons = parts.take(TOLD).map(reason).collect::<Option<_>>()?;
         let score = Score { points, reasons };
@@ -159,32 +184,24 @@ impl Told {
     }
 }
 
-/// A text as a header field may hold it.
-struct Plain<'a>(&'a str);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut room = REASON;
-        let mut blank = true;
-        for c in self.0.chars() {
-            let c = match c {
-                ';' => ',',
-                c if c.is_whitespace() => ' ',
-                c if c.is_ascii_graphic() => c,
-                _ => '?',
-            };
-            if room == 0 {
-                break;
-            }
-            if c == ' ' && blank {
-                continue;
-            }
-            blank = c == ' ';
-            room -= 1;
-            f.write_char(c)?;
+/// A text as a header field may hold it: printable ASCII, with single blanks between its words.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for word in text.split_whitespace() {
+        let blank = if plain.is_empty() { "" } else { " " };
+        let word = word.chars().take(WORD).map(|c| match c {
+            ';' => ',',
+            c if c.is_ascii_graphic() => c,
+            _ => '?',
+        });
+        let word: String = word.collect();
+        if plain.len() + 1 + word.len() > REASON {
+            break;
         }
-        Ok(())
+        plain.push_str(blank);
+        plain.push_str(&word);
     }
+    plain
 }
 
 #[cfg(test)]
@@ -235,6 +252,15 @@ mod tests {
             (told.score, told.verdict, told.marks),
             (score, Verdict::Junk, Marks::default())
         );
+        let long = "the sender's domain wants mail refused that nothing proves it to have sent";
+        let score = self::score(&[(60, long), (i32::MAX, "x")]);
+        assert_eq!(score.points, MOST);
+        let field = score.field(Marks::default());
+        let folded = "\r\n\t+60 the sender's domain wants mail refused that nothing proves it to\
+                      \r\n\t have sent\r\n";
+        assert!(field.ends_with(folded), "{field}");
+        let told = Told::parse(field.split_once(':').unwrap().1).unwrap();
+        assert_eq!(told.score, score);
         assert_eq!(Told::parse("junk; points=x; junk=1; refuse=2"), None);
         assert_eq!(Told::parse("Yes, score=12"), None);
     }
@@ -251,7 +277,8 @@ mod tests {
             prop_assert!(field.is_ascii());
             let lines: Vec<&str> = field.strip_suffix("\r\n").unwrap().split("\r\n").collect();
             prop_assert!(lines.iter().skip(1).all(|line| line.starts_with('\t')));
-            prop_assert!(lines.iter().all(|line| line.len() <= 200 && !line.contains(['\r', '\n'])));
+            prop_assert!(lines.iter().all(|line| !line.contains(['\r', '\n'])));
+            prop_assert!(lines.iter().all(|line| line.replace('\t', "        ").len() <= LINE));
             let told = Told::parse(field.split_once(':').unwrap().1).unwrap();
             prop_assert_eq!(told.score.points, score.points);
         }

@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Most tokens of one message; what comes later in it does not count.
-pub(super) const MAX_TOKENS: usize = 4096;
+/// Most tokens of one message; what comes later in it does not count. So many fill the set's memory.
+pub(super) const MAX_TOKENS: usize = 7168;
 
 /// The distinct tokens of one message.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +41,7 @@ pub(super) enum Place {
     Make,
     /// Two words of the text near each other.
     Pair,
-    /// Four bytes of the header in a row.
+    /// A few bytes in a row, of the header or of where the text begins and ends.
     Gram,
 }
 
@@ -68,10 +68,12 @@ impl Tokens {
         }
     }
 
-    /// Every four bytes in a row: how a header is written, whatever its words.
-    pub(super) fn grams(&mut self, bytes: &[u8]) {
-        for gram in bytes.array_windows::<4>() {
-            self.add(Place::Gram, Hash::EMPTY.and(u64::from(u32::from_le_bytes(*gram))));
+    /// Every `N` bytes in a row: how something is written, whatever its words.
+    pub(super) fn grams<const N: usize>(&mut self, kind: &str, bytes: &[u8]) {
+        let kind = Hash::of(kind);
+        for gram in bytes.array_windows::<N>() {
+            let all = gram.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+            self.add(Place::Gram, kind.and(all));
         }
     }
 

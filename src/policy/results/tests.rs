@@ -5,6 +5,7 @@ use crate::mail::headers::{authserv_id, claims_to_be_ours};
 use crate::policy::key::Algorithm;
 use crate::policy::origin::Peer;
 use crate::policy::rdns::Helo;
+use crate::policy::tests::grammar;
 
 fn name(text: &str) -> Domain {
     text.parse().unwrap()
@@ -93,6 +94,7 @@ fn nobody_can_write_a_result_of_his_own() {
         .collect();
     assert!(!quoted && !plain.contains("bank"), "{plain}");
     assert_eq!(field.matches(';').count(), 5, "{field}");
+    assert_eq!(grammar::methods(&field).unwrap(), ["iprev", "spf", "dkim", "dmarc", "arc"]);
     found.dkim[0].verdict = Dkim::Fail("; arc=pass".to_owned());
     let field = found.field(&name("mail.home.test"));
     assert_eq!(Recorded::parse(field.as_bytes()).unwrap().arc, "fail");

@@ -44,11 +44,11 @@ async fn the_cases_of_public_suites_are_judged_as_they_say() {
         }
         let ip = case.ip.parse().unwrap();
         let peer = Peer { ip, helo: case.helo.clone(), mail_from };
-        let origin = Origin::look_up(&resolver, peer).await;
+        let origin = Origin::look_up(&resolver, peer, late()).await;
         let found = match &case.message {
             Some(message) => {
                 let inspected = inspect(message.as_bytes(), 1000);
-                authenticate(&resolver, None, origin, inspected).await.field(&ours())
+                authenticate(&resolver, None, origin, inspected, late()).await.field(&ours())
             }
             None => match origin.spf() {
                 Some((_, spf)) => format!(" spf={spf:?} ").to_lowercase().replace('(', " "),
@@ -89,9 +89,11 @@ async fn letters_for_the_verifiers_of_others_are_written() {
         for links in 0..3 {
             fs::write(folder.join(format!("{number}-{links}.eml")), &letter).unwrap();
             let origin =
-                Origin::look_up(&resolver, peer("192.0.2.1", "client", "alice@home.test")).await;
+                Origin::look_up(&resolver, peer("192.0.2.1", "client", "alice@home.test"), late())
+                    .await;
             let found =
-                authenticate(&resolver, None, origin, inspect(letter.as_bytes(), 999)).await;
+                authenticate(&resolver, None, origin, inspect(letter.as_bytes(), 999), late())
+                    .await;
             letter.insert_str(0, &found.field(&ours()));
             let set = keys.seal(&domain, &ours(), letter.as_bytes(), None).unwrap().unwrap();
             letter.insert_str(0, std::str::from_utf8(&set).unwrap());

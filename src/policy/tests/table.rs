@@ -91,16 +91,23 @@ async fn the_table_is_judged_as_the_rfcs_say() {
     let cases = cases();
     let mut wrong = String::new();
     for Case { name, from: (ip, sender), letter, want } in &cases {
-        let origin = Origin::look_up(&resolver, peer(ip, "mail.example.org", sender)).await;
+        let origin = Origin::look_up(&resolver, peer(ip, "mail.example.org", sender), late()).await;
         let mut fields = Vec::new();
         for piece in [1, 7, 1 << 20] {
             let inspected = inspect(letter.0.as_bytes(), piece);
-            let found = authenticate(&resolver, now, origin.clone(), inspected).await;
+            let found = authenticate(&resolver, now, origin.clone(), inspected, late()).await;
             fields.push(found.field(&ours()));
         }
         assert!(fields.windows(2).all(|two| two[0] == two[1]), "{name}: pieces matter");
         let field = fields.remove(0);
         assert!(field.lines().all(|line| line.len() <= 78), "{name}: {field}");
+        let methods = grammar::methods(&field);
+        let methods = methods.unwrap_or_else(|wrong| panic!("{name}: {wrong} in {field}"));
+        assert!(
+            methods.first().is_some_and(|first| first == "iprev")
+                && methods.last().is_some_and(|last| last == "arc"),
+            "{field}"
+        );
         // Each word with a space before it: "dmarc=fail" is no "arc=fail".
         let flat = field.replace(['(', ')'], " ");
         let flat = flat.split_whitespace().fold(String::new(), |flat, word| flat + " " + word);
@@ -118,8 +125,9 @@ async fn the_table_is_judged_as_the_rfcs_say() {
 async fn nothing_has_expired_while_the_clock_is_not_believed() {
     let (_world, resolver) = world(&txt("ed._domainkey.example.org", &record())).await;
     let letter = alice().signed(&Sign { tags: " v=1; t=1000; x=2000;", ..SIGN });
-    let origin = Origin::look_up(&resolver, peer("192.0.2.1", "h", "")).await;
-    let found = authenticate(&resolver, None, origin, inspect(letter.0.as_bytes(), 99)).await;
+    let origin = Origin::look_up(&resolver, peer("192.0.2.1", "h", ""), late()).await;
+    let found =
+        authenticate(&resolver, None, origin, inspect(letter.0.as_bytes(), 99), late()).await;
     assert_eq!(found.dkim[0].verdict, dkim::verify::Dkim::Pass);
     assert_eq!(key().public_key().as_ref().len(), 32);
 }
@@ -132,8 +140,9 @@ async fn a_hundred_signatures_are_not_a_hundred_questions() {
         let selector = format!("s{number}");
         letter = letter.signed(&Sign { selector: &selector, ..SIGN });
     }
-    let origin = Origin::look_up(&resolver, peer("192.0.2.1", "h", "")).await;
-    let found = authenticate(&resolver, None, origin, inspect(letter.0.as_bytes(), 999)).await;
+    let origin = Origin::look_up(&resolver, peer("192.0.2.1", "h", ""), late()).await;
+    let found =
+        authenticate(&resolver, None, origin, inspect(letter.0.as_bytes(), 999), late()).await;
     assert_eq!(found.dkim.len(), dkim::MAX_SIGNATURES);
 }
 

@@ -78,8 +78,9 @@ async fn verdicts(message: &str) -> Vec<&'static str> {
     .concat();
     let (_world, resolver) = world(&zone).await;
     let peer = peer("192.0.2.1", "client", "");
-    let origin = Origin::look_up(&resolver, peer).await;
-    let found = authenticate(&resolver, None, origin, inspect(message.as_bytes(), 100)).await;
+    let origin = Origin::look_up(&resolver, peer, late()).await;
+    let found =
+        authenticate(&resolver, None, origin, inspect(message.as_bytes(), 100), late()).await;
     let word = |signed: &dkim::verify::Signed| match &signed.verdict {
         dkim::verify::Dkim::Pass => "pass",
         dkim::verify::Dkim::Fail(_) => "fail",

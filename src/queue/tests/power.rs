@@ -9,6 +9,7 @@ struct Life {
     queue: Queue,
     store: Store,
     accounts: Accounts,
+    running: Option<JoinHandle<()>>,
 }
 
 impl Life {
@@ -20,7 +21,7 @@ impl Life {
         port: u16,
     ) -> Self {
         let (accounts, queue) = open(folder, &store, world, clock, port, OutboundMode::Direct);
-        Self { queue, store, accounts }
+        Self { queue, store, accounts, running: None }
     }
 
     async fn submit(&self, clock: &TestClock) -> bool {
@@ -41,26 +42,48 @@ impl Life {
         self.queue.accept(incoming).await.is_ok()
     }
 
-    /// Runs until the queue is empty or the power is gone.
-    async fn run(self, plug: &Plug) -> Store {
-        let stop = CancellationToken::new();
-        let (queue, token) = (self.queue.clone(), stop.clone());
-        let running = tokio::spawn(async move { queue.run(token).await });
+    fn run(&mut self) {
+        let queue = self.queue.clone();
+        self.running = Some(tokio::spawn(async move { queue.run(CancellationToken::new()).await }));
+    }
+
+    /// Waits until the queue is empty or the power is gone.
+    async fn idle(&self, plug: &Plug) {
         for _ in 0..2000 {
             if plug.is_off() || self.queue.list().is_ok_and(|all| all.is_empty()) {
-                break;
+                return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // No goodbye: this is how power goes.
-        running.abort();
-        let _ = running.await;
+    }
+
+    /// No goodbye: this is how power goes.
+    async fn end(self) -> Store {
+        if let Some(running) = self.running {
+            running.abort();
+            let _ = running.await;
+        }
         self.store
+    }
+
+    fn notices(&self) -> usize {
+        let inbox = self.store.find_mailbox(AccountId(1), &MailboxName::inbox()).unwrap();
+        inbox.map_or(0, |inbox| self.store.messages(inbox.id).unwrap().len())
     }
 }
 
 #[tokio::test]
 async fn a_cut_at_any_step_loses_nothing_and_repeats_only_what_nobody_can_know() {
+    cut_at_every_step(false).await;
+}
+
+#[tokio::test]
+async fn nor_does_a_cut_while_a_message_goes_on_the_connection_of_the_one_before() {
+    cut_at_every_step(true).await;
+}
+
+/// `kept` is whether the message whose way is cut finds a connection that carried one before.
+async fn cut_at_every_step(kept: bool) {
     let host = Host::start("127.0.0.2:0").await;
     host.answer("nobody@example.net", "550 5.1.1 no such user");
     let world = World::start(([127, 0, 0, 1], 0).into()).await.unwrap();
@@ -78,24 +101,40 @@ async fn a_cut_at_any_step_loses_nothing_and_repeats_only_what_nobody_can_know()
     let (mut twice, mut uncut) = (0, 0);
     for step in 1..400 {
         let plug = master.copy(step);
-        let before = host.got().len();
-        let life = Life::begin(plug.back(), folder.path(), &world, &clock, host.port());
+        let mut life = Life::begin(plug.back(), folder.path(), &world, &clock, host.port());
+        let mut told = 0;
+        if kept {
+            assert!(life.submit(&clock).await);
+            life.run();
+            life.idle(&plug).await;
+            told = life.notices();
+            assert_eq!(told, 1, "step {step}: the message before");
+        }
+        let (before, connections) = (host.got().len(), host.connections());
         plug.cut_after(step);
         let taken = life.submit(&clock).await;
-        drop(life.run(&plug).await);
+        if !kept {
+            life.run();
+        }
+        life.idle(&plug).await;
+        drop(life.end().await);
         let heard = host.got().len() - before;
         let cut = plug.is_off();
+        if kept {
+            assert_eq!(host.connections(), connections, "step {step}: it had its own connection");
+        }
 
-        let life = Life::begin(plug.back(), folder.path(), &world, &clock, host.port());
+        let mut life = Life::begin(plug.back(), folder.path(), &world, &clock, host.port());
         let waiting = !life.queue.list().unwrap().is_empty();
         let known = life.store.queue().unwrap().first().is_some_and(|record| {
             let state = State::decode(&record.state).unwrap();
             state.open().any(|recipient| recipient.address == address("bob@example.net"))
         });
-        let store = life.run(&plug).await;
+        life.run();
+        life.idle(&plug).await;
         let all = host.got().len() - before;
-        let inbox = store.find_mailbox(AccountId(1), &MailboxName::inbox()).unwrap();
-        let notices = inbox.map_or(0, |inbox| store.messages(inbox.id).unwrap().len());
+        let notices = life.notices() - told;
+        let store = life.end().await;
         assert!(store.queue().unwrap().is_empty(), "step {step}: something is left over");
         if taken {
             assert!(all >= 1, "step {step}: lost");

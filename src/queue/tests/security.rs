@@ -22,7 +22,8 @@ async fn signed() -> Signed {
         .load(
             ".",
             "$TTL 0\nfar.test. MX 10 mx.far.test.\nmx.far.test. A 127.0.0.2\n\
-             plain.test. MX 10 mx.plain.test.\nmx.plain.test. A 127.0.0.2\n",
+             plain.test. MX 10 mx.plain.test.\nmx.plain.test. A 127.0.0.2\n\
+             other.test. MX 10 mail.other.test.\nmail.other.test. CNAME mx.far.test.\n",
         )
         .unwrap();
     let anchor = office.folder.path().join("anchor");
@@ -85,6 +86,53 @@ async fn the_certificate_in_the_dns_is_the_one_that_counts() {
     signed.office.submit(&["dora@plain.test"]).await;
     signed.office.until_empty().await;
     assert_eq!(signed.tally("plain.test").policy_type, "no-policy-found");
+}
+
+#[tokio::test]
+async fn what_the_box_itself_sends_is_not_counted_for_reports() {
+    let signed = signed().await;
+    signed.office.send("", &["postmaster@far.test"], Source::Own).await.unwrap();
+    signed.office.until_empty().await;
+    assert!(signed.host.got()[0].tls);
+    let day = signed.office.clock.now().as_second() / 86_400;
+    assert_eq!(signed.office.queue.tls_results(day).unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_host_that_is_an_alias_is_held_to_the_records_where_it_leads() {
+    let signed = signed().await;
+    signed.publish(3, b"another");
+    signed.office.submit(&["bob@other.test"]).await;
+    signed.office.until_tried(1).await;
+    let item = &signed.office.queue.list().unwrap()[0];
+    assert!(item.recipients[0].1.contains("(DANE)"), "{item:?}");
+    signed.publish(3, &signed.certificate);
+    signed.office.queue.retry(None).await.unwrap();
+    signed.office.until_empty().await;
+    let tally = signed.tally("other.test");
+    assert_eq!((tally.policy_type.as_str(), tally.good), ("tlsa", 1));
+}
+
+#[tokio::test]
+async fn a_sender_may_want_arrival_more_than_protection() {
+    let signed = signed().await;
+    signed.publish(3, b"another");
+    let text = b"From: alice@example.org\r\nTLS-Required: No\r\n\r\nHello\r\n";
+    let written = async |require_tls| {
+        let mut incoming = signed.office.incoming("alice@example.org", &["bob@far.test"]).await;
+        let mut body = signed.office.store.new_body();
+        body.write(text).await.unwrap();
+        incoming.body = body.finish().await.unwrap();
+        incoming.envelope.asked.require_tls = require_tls;
+        signed.office.queue.accept(incoming).await.unwrap();
+    };
+    written(false).await;
+    signed.office.until_empty().await;
+    assert!(signed.host.got()[0].tls, "TLS is used where it is offered");
+    // REQUIRETLS counts more than the field.
+    written(true).await;
+    signed.office.until_tried(1).await;
+    assert_eq!(signed.host.got().len(), 1);
 }
 
 #[tokio::test]

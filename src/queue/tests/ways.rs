@@ -119,3 +119,53 @@ async fn a_young_box_sends_a_large_provider_little_and_the_rest_waits() {
     office.until_empty().await;
     assert_eq!(host.got().iter().map(|mail| mail.to.len()).sum::<usize>(), 25);
 }
+
+#[tokio::test]
+async fn every_address_of_a_host_is_tried() {
+    let host = Host::start("127.0.0.5:0").await;
+    let mut office = Office::new(host.port(), OutboundMode::Direct).await;
+    let zone = "$TTL 0\nexample.net. MX 10 many.example.net.\n\
+        many.example.net. A 127.0.0.2\nmany.example.net. A 127.0.0.3\n\
+        many.example.net. A 127.0.0.5\nmany.example.net. AAAA ::1\n";
+    office.world.load(".", zone).unwrap();
+    office.run();
+    office.submit(&["bob@example.net"]).await;
+    office.until_empty().await;
+    assert_eq!(host.got().len(), 1);
+}
+
+#[tokio::test]
+async fn ipv6_comes_first_only_under_the_name_of_the_box() {
+    for named in [false, true] {
+        let four = Host::start("127.0.0.2:0").await;
+        let six = Host::start(&format!("[::1]:{}", four.port())).await;
+        let mut office = Office::new(four.port(), OutboundMode::Direct).await;
+        let zone = "$TTL 0\nexample.net. MX 10 both.example.net.\n\
+            both.example.net. A 127.0.0.2\nboth.example.net. AAAA ::1\n";
+        office.world.load(".", zone).unwrap();
+        if named {
+            *office.queue.inner.six.lock().unwrap() = Some((std::time::Instant::now(), true));
+        }
+        office.run();
+        office.submit(&["bob@example.net"]).await;
+        office.until_empty().await;
+        let expected = if named { (0, 1) } else { (1, 0) };
+        assert_eq!((four.got().len(), six.got().len()), expected);
+    }
+}
+
+#[tokio::test]
+async fn an_address_has_the_name_of_the_box_only_there_and_back() {
+    let office = Office::new(2, OutboundMode::Hold).await;
+    let own = "2001:db8::25".parse().unwrap();
+    let there = "5.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa. \
+        PTR box.example.org.\n";
+    let back = "box.example.org. AAAA 2001:db8::25\n";
+    for (record, named) in [("", false), (there, false), (back, true)] {
+        if !record.is_empty() {
+            office.world.load(".", &format!("$TTL 0\n{record}")).unwrap();
+            office.queue.inner.resolver.forget();
+        }
+        assert_eq!(office.queue.inner.is_named(own).await, named, "{record}");
+    }
+}

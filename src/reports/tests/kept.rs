@@ -67,6 +67,15 @@ async fn reports_in_the_mail_are_found_kept_once_and_summed_up() {
     assert_eq!((day.messages, day.unproved, day.stopped), (125, 2, 2));
     assert_eq!(day.day.to_string(), "2026-10-31");
     assert_eq!(day.sources, [("2001:db8::9".parse().unwrap(), 2)]);
+    let origins: Vec<String> = summary.origins.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        origins,
+        [
+            "123 messages in the name of example.org from 192.0.2.123, all passed",
+            "2 messages in the name of example.org from 2001:db8::9, none passed; 2 were put aside \
+             or refused",
+        ]
+    );
     assert_eq!(
         summary.sentences()[0],
         "In the last 30 days one mail provider said that they got 125 messages as yours; 2 of \

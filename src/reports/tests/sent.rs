@@ -114,6 +114,7 @@ fn seen(about: &str) -> DmarcSeen {
             spf_aligned: false,
             dkim_aligned: true,
             disposition: Disposition::None,
+            vouched: false,
             spf: Some((domain("bounce.test"), true, "softfail".to_owned())),
             dkim: vec![(domain(about), "s<1>".to_owned(), "pass".to_owned())],
         },
@@ -138,6 +139,10 @@ async fn those_who_ask_are_told_once_the_day_after() {
     for about in ["asks.far.test", "asks.far.test", "silent.far.test", "gone.far.test"] {
         sender.note(about);
     }
+    let mut forwarded = seen("asks.far.test");
+    forwarded.checked.disposition = Disposition::Quarantine;
+    forwarded.checked.vouched = true;
+    sender.setup.reports.note(forwarded, b"", std::iter::empty());
     sender.send().await;
     sender.setup.clock.set("2026-11-02T00:30:00Z", ClockTrust::Synced);
     sender.send().await;
@@ -163,6 +168,12 @@ async fn those_who_ask_are_told_once_the_day_after() {
     let mut xml = String::new();
     wrap::open(&attached(text)[..]).unwrap().read_to_string(&mut xml).unwrap();
     assert!(xml.contains("<selector>s&lt;1&gt;</selector><result>pass</result>"), "{xml}");
+    let reason = "<reason><type>local_policy</type><comment>arc=pass</comment></reason>";
+    let evaluated = format!(
+        "<disposition>quarantine</disposition><dkim>pass</dkim>\
+                             <spf>fail</spf>{reason}</policy_evaluated>"
+    );
+    assert!(xml.contains(&evaluated) && xml.matches("<reason>").count() == 1, "{xml}");
     assert!(xml.contains("<scope>mfrom</scope><result>softfail</result>"), "{xml}");
     sender.send().await;
     assert_eq!(sender.queued().len(), 1);
@@ -231,6 +242,16 @@ fn what_the_checks_found_is_told_as_they_found_it() {
     let mut unsure = known.clone();
     unsure.dmarc.verdict = Verdict::TempError(String::new());
     assert_eq!(DmarcSeen::of(&unsure, Disposition::None), None);
+    // It fails, is to be refused, and was put aside, since forwarders vouch for it.
+    let mut forwarded = known.clone();
+    forwarded.dmarc.verdict = Verdict::Fail;
+    forwarded.dmarc.disposition = Policy::Reject;
+    let vouched =
+        |known: &Authentication, done| DmarcSeen::of(known, done).map(|seen| seen.checked.vouched);
+    assert_eq!(vouched(&forwarded, Disposition::Quarantine), Some(false), "nobody vouches");
+    forwarded.arc = arc::Arc::Pass(Vec::new());
+    assert_eq!(vouched(&forwarded, Disposition::Quarantine), Some(true));
+    assert_eq!(vouched(&forwarded, Disposition::Reject), Some(false), "nothing was overridden");
     let mut silent = known;
     silent.dmarc.record = Record::parse("v=DMARC1; p=none").map(|r| (domain("far.test"), r));
     assert_eq!(DmarcSeen::of(&silent, Disposition::None), None);

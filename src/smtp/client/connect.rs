@@ -202,7 +202,12 @@ impl Client {
         if !wire.replies.is_empty() {
             return Err(Fault::Injection);
         }
-        let name = ServerName::try_from(target.name.as_str().to_owned())
+        // RFC 7672 §8.1: the name its records stand at is the one it has a certificate for.
+        let name = match how {
+            Security::Dane { names, .. } => names.first().unwrap_or(&target.name),
+            _ => &target.name,
+        };
+        let name = ServerName::try_from(name.as_str().to_owned())
             .map_err(|error| Fault::Tls(io::Error::other(error)))?;
         let (config, seen) =
             self.trust.handshake(how).map_err(|error| Fault::Tls(io::Error::other(error)))?;

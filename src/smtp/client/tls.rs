@@ -34,7 +34,8 @@ pub enum Security {
     Dane {
         /// At least one of them is usable.
         records: Vec<Tlsa>,
-        /// The host's name, and the domain the mail is for.
+        /// The name the records stand at, which the host is asked for, and the domain the mail is
+        /// for.
         names: Vec<Domain>,
     },
     /// TLS from the first byte (RFC 8314), with a certificate the web's authorities vouch for.

@@ -1,5 +1,6 @@
 //! The server on real sockets, with a real store, directory and queue behind it.
 
+mod authors;
 mod strangers;
 
 use std::io::Read;
@@ -30,6 +31,7 @@ use crate::policy::guard;
 use crate::policy::junk::{Junk, Marks};
 use crate::policy::notes::Notes;
 use crate::queue::{QueueParts, Schedule};
+use crate::reports::Reports;
 use crate::smtp::client::{self, Client, Security, Target, Verdict};
 use crate::store::{AccountId, Options};
 
@@ -269,11 +271,13 @@ async fn a_stop_is_told_to_everyone_connected() {
 /// A whole post office in a temporary folder, with one account.
 struct PostOffice {
     folder: TempDir,
-    /// Knows no name.
-    _world: World,
+    /// Knows no name, unless it is told one.
+    world: World,
     server: Arc<Server>,
     store: Store,
     queue: Queue,
+    reports: Reports,
+    greylist: Arc<Greylist>,
     alice: AccountId,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -332,16 +336,20 @@ impl PostOffice {
         let Lookup::Account(account) = accounts.lookup(&alice) else { panic!("no alice") };
         let settings =
             ServerSettings { hostname, postmaster: alice, message_size: 16 << 20, timeouts };
-        let allowance = Allowance::new(store.clone(), daily);
+        let reports = Reports::open(store.clone(), accounts.clone(), Arc::clone(&clock)).unwrap();
         let notes = Arc::new(Notes::open(&path("store")));
+        let junk = Arc::new(Junk::open(Arc::clone(&notes)));
+        let greylist = Arc::new(Greylist::open(notes));
+        let allowance = Allowance::new(store.clone(), Arc::clone(&junk), daily);
         let guard = Guard::new(guard::Parts {
             resolver: resolver.clone(),
             clock: Arc::clone(&clock),
             hostname: settings.hostname.clone(),
-            junk: Arc::new(Junk::open(Arc::clone(&notes))),
-            marks: Marks::default(),
+            junk,
+            marks: Box::new(|_| Marks::default()),
             lists: Dnsbl::new(resolver, Vec::new()),
-            greylist: Arc::new(Greylist::open(notes)),
+            greylist: Arc::clone(&greylist),
+            witness: Arc::new(reports.clone()),
         });
         let (queue, store) = (queue.clone(), store.clone());
         let house = House {
@@ -355,10 +363,12 @@ impl PostOffice {
         };
         Self {
             folder,
-            _world: world,
+            world,
             server: Arc::new(Server::new(settings, house)),
             store,
             queue,
+            reports,
+            greylist,
             alice: account,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
