@@ -2,7 +2,7 @@
 
   python3 tests/clients.py PILLARBOX
 
-mbsync, fetchmail, mutt and msmtp from Debian, curl, and Python's own imaplib, poplib, smtplib and
+mbsync, fetchmail, mutt, msmtp and gsasl from Debian, curl, and Python's own imaplib, poplib, smtplib and
 mailbox.
 No root needed.
 """
@@ -182,6 +182,42 @@ account default : demo
 """)
     demo.run("msmtp", "-C", config, ALICE, input=message("msmtp").replace("\r\n", "\n"))
     assert "msmtp" in subjects()
+
+
+def test_gsasl_proves_its_password(demo):
+    """SCRAM by an implementation that knows nothing of ours; it checks the server's proof, too."""
+    def login(mechanism, password, *options, port="submission"):
+        done = demo.run("gsasl", "--client", "--smtp", f"--connect=127.0.0.1:{PORT[port]}",
+                        "--x509-ca-file=", f"--mechanism={mechanism}", f"--authentication-id={BOB}",
+                        f"--password={password}", *options, check=False, stdin=subprocess.DEVNULL,
+                        env={**os.environ, "HOME": demo.work, "LC_ALL": "C.UTF-8"})
+        return done.returncode == 0 and "server trusted" in done.stdout + done.stderr, done
+
+    def taken(*args):
+        good, done = login(*args)
+        assert good, (args, done)
+
+    old_tls = "--priority=NORMAL:-VERS-TLS1.3"
+    for mechanism in ["PLAIN", "LOGIN", "SCRAM-SHA-256-PLUS"]:
+        taken(mechanism, PASSWORD[BOB])
+    taken("SCRAM-SHA-256", PASSWORD[BOB], "--no-cb")
+    # Under TLS 1.2 its kind of binding is not to be had, and so none is offered.
+    taken("SCRAM-SHA-256", PASSWORD[BOB], "--no-cb", old_tls)
+    assert "AUTH SCRAM-SHA-256 PLAIN LOGIN" in login("PLAIN", "x", old_tls)[1].stdout
+    for mechanism in ["PLAIN", "SCRAM-SHA-256-PLUS"]:
+        good, done = login(mechanism, "demo-bobby")
+        assert not good and "535 5.7.8" in done.stdout + done.stderr, done
+    # It prepares passwords as RFC 4013 says, whatever form they were set in and are typed in.
+    composed, apart = "gr\u00fcne Wiese \u2168", "gru\u0308ne\u00a0Wiese IX"
+    data = ["--data", f"{demo.data}/home"]
+    for password in [apart.replace("IX", "\u2168"), composed]:
+        demo.run(demo.pillarbox, "account", "passwd", BOB, "--password-stdin", *data,
+                 input=f"{password}\n")
+        for typed in [composed, apart]:
+            taken("SCRAM-SHA-256-PLUS", typed)
+        taken("PLAIN", composed)
+    demo.run(demo.pillarbox, "account", "passwd", BOB, "--password-stdin", *data,
+             input=f"{PASSWORD[BOB]}\n")
 
 
 def test_curl_sends_and_reads(demo):

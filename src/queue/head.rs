@@ -103,20 +103,24 @@ impl Scribe {
     /// The DKIM fields, or none.
     fn signatures(&self) -> Vec<u8> {
         let signed = self.read().and_then(|stored| self.keys.sign(stored, self.at));
-        signed.map(Option::unwrap_or_default).unwrap_or_else(|error| {
-            tracing::warn!(%error, "a message goes out without DKIM signature");
-            Vec::new()
-        })
+        signed
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, "a message goes out without DKIM signature");
+                None
+            })
+            .unwrap_or_default()
     }
 
     /// The ARC fields in the name of this domain, or none.
     fn seal(&self, domain: &Domain) -> Vec<u8> {
         let sealed =
             self.read().and_then(|stored| self.keys.seal(domain, &self.hostname, stored, self.at));
-        sealed.map(Option::unwrap_or_default).unwrap_or_else(|error| {
-            tracing::warn!(%error, "a message is passed on without ARC seal");
-            Vec::new()
-        })
+        sealed
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, "a message is passed on without ARC seal");
+                None
+            })
+            .unwrap_or_default()
     }
 
     /// Whether its sender would rather have it arrive than protected (RFC 8689 §4.2). What cannot

@@ -75,7 +75,7 @@ fn main() {
         report(&title, &junk, &tested, names_wrong);
     }
     println!("an account: {MODEL_BYTES} bytes, whatever it has learned");
-    people(&messages);
+    people(&messages, names_wrong);
 }
 
 /// All messages, in an order that mixes them and never changes.
@@ -163,11 +163,7 @@ fn report(title: &str, junk: &Junk, tested: &[&Message], names_wrong: bool) {
     if names_wrong {
         for (message, score) in tested.iter().zip(&scores) {
             if message.class == Class::Ham && score.verdict(marks) >= Verdict::Junk {
-                println!(
-                    "  {}: {}",
-                    message.name,
-                    score.field(marks).replace("\r\n\t", " ").trim()
-                );
+                println!("  {}: {}", message.name, one_line(score));
             }
         }
     }
@@ -186,7 +182,7 @@ const GROUPS: [&str; 8] = [
 ];
 
 /// What is filed wrongly of each group.
-fn people(messages: &[Message]) {
+fn people(messages: &[Message], names_wrong: bool) {
     let codes: Vec<Seen> = codes::CODES
         .iter()
         .enumerate()
@@ -214,10 +210,10 @@ fn people(messages: &[Message]) {
             for (column, lessons) in YOUNG.into_iter().enumerate() {
                 let lessons: Vec<&Message> =
                     learned.iter().copied().cycle().skip(start).take(lessons).collect();
-                judge(&lessons, &wanted, &codes, column, &mut table);
+                judge(&lessons, &wanted, &codes, column, &mut table, names_wrong);
             }
         }
-        judge(&learned, &wanted, &codes, YOUNG.len(), &mut table);
+        judge(&learned, &wanted, &codes, YOUNG.len(), &mut table, names_wrong);
     }
     for (group, row) in GROUPS.iter().zip(table) {
         let cell = |(wrong, all): (usize, usize)| {
@@ -235,6 +231,7 @@ fn judge(
     codes: &[Seen],
     column: usize,
     table: &mut [Vec<(usize, usize)>],
+    names_wrong: bool,
 ) {
     let folder = tempfile::tempdir().unwrap();
     let junk = Junk::open(Arc::new(Notes::open(folder.path())));
@@ -270,6 +267,14 @@ fn judge(
     for code in codes {
         count(6, &unknown, code);
         count(7, &proved, code);
+        if names_wrong && column == YOUNG.len() {
+            for (signals, how) in [(&unknown, "unproved"), (&proved, "proved")] {
+                let score = junk.judge(ACCOUNT, signals, code);
+                if score.verdict(marks) > Verdict::Inbox {
+                    println!("  {how} {}: {}", code.facts.subject, one_line(&score));
+                }
+            }
+        }
     }
     // From now on each of them is an answer to something that the account sent.
     let answers = wanted.iter().map(|message| &message.seen);
@@ -277,6 +282,10 @@ fn judge(
         junk.sent(ACCOUNT, &[], answer.facts.references.first().map(String::as_str));
         count(3, &unknown, answer);
     }
+}
+
+fn one_line(score: &Score) -> String {
+    score.field(Marks::default()).replace("\r\n\t", " ").trim().to_owned()
 }
 
 /// FNV-1a with its bits spread.

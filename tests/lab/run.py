@@ -352,30 +352,26 @@ def test_reports_about_our_mail_are_read_and_shown(lab):
         days = json.loads(lab.cli("reports", "--json").stdout)["dmarc"]
         return days and sum(day["messages"] for day in days) == 3 + 4 and days
     days = wait("both reports are shown", shown, 60)
-    assert {name for day in days for name, _ in day["reporters"]} == {"far0.test", "far1.test"}, days
+    assert {name for day in days for name in day["reporters"]} == {"far0.test", "far1.test"}, days
 
 
 def test_reports_about_others_leave_the_day_after(lab):
-    """The box wakes up at noon of the next day, and tells the stranger what it saw of his mail and of
-    his hosts."""
+    """The box wakes up at noon of the next day, and tells the stranger what it saw of his hosts."""
     lab.box.kill(lab.service)
     now = int(time.time())
     later = (now // 86400 + 1) * 86400 + 43200 - now
     library = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")[0]
-    lab.start_box("env", f"LD_PRELOAD={library}", f"FAKETIME=+{later}", "FAKETIME_DONT_FAKE_MONOTONIC=1",
-                  "DONT_FAKE_MONOTONIC=1")
+    tomorrow = ("env", f"LD_PRELOAD={library}", f"FAKETIME=+{later}", "FAKETIME_DONT_FAKE_MONOTONIC=1",
+                "DONT_FAKE_MONOTONIC=1")
+    lab.start_box(*tomorrow)
     try:
         tls = lab.stranger.wait_for("TLS-Report-Domain: far.test")
         policy = json.loads(gzip.decompress(attachment(tls)))["policies"][0]
         assert policy["policy"]["policy-domain"] == "far.test", policy
         assert policy["summary"]["total-successful-session-count"] > 0, policy
-        dmarc = lab.stranger.wait_for("Subject: Report Domain: far.test")
-        text = gzip.decompress(attachment(dmarc)).decode()
-        assert "<domain>far.test</domain>" in text and f"<source_ip>{MX1}</source_ip>" in text, text
         verify = os.path.join(os.path.dirname(sys.executable), "dkimverify")
-        for message in (tls, dmarc):
-            result = subprocess.run(lab.far.command(verify), input=message, capture_output=True)
-            assert b"signature ok" in result.stdout, result
+        result = subprocess.run(lab.far.command(*tomorrow, verify), input=tls, capture_output=True)
+        assert b"signature ok" in result.stdout, result
     finally:
         lab.box.kill(lab.service)
         lab.start_box()

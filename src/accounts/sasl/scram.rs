@@ -54,7 +54,7 @@ pub enum Step {
 
 impl Scram {
     /// Begins, with the client's initial response if it sent one. `bindings` are those of the TLS
-    /// connection; -PLUS must have been offered exactly when there are some.
+    /// connection; -PLUS must have been offered exactly when [`Bindings::are_offered`].
     pub fn begin(self, initial: Option<&[u8]>, bindings: &Bindings) -> Result<Step, SaslError> {
         let bindings = bindings.clone();
         let exchange = Exchange(Expect::First { plus: self.plus, bindings });
@@ -141,7 +141,7 @@ impl Finding {
             None if !plus && flag == "n" => &[],
             // The client can bind and believes we cannot, although we offered it: somebody took
             // the offer out on the way (RFC 5802 §6).
-            None if !plus && flag == "y" && !bindings.exist() => &[],
+            None if !plus && flag == "y" && !bindings.are_offered() => &[],
             _ => return Err(WRONG),
         };
         let mut binding = format!("{flag},{acting_as},").into_bytes();

@@ -27,9 +27,11 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// Whether there is any.
-    pub fn exist(&self) -> bool {
-        self.exporter.is_some() || self.end_point.is_some()
+    /// Whether logins that are bound are offered: where there is what every client that binds knows.
+    /// Under TLS 1.2 most take `tls-unique` (RFC 5802 §6.1), which is not to be had here, and rather
+    /// fail than log in without.
+    pub fn are_offered(&self) -> bool {
+        self.exporter.is_some()
     }
 }
 

@@ -111,10 +111,8 @@ fn a_clock_that_jumps_costs_one_delay_at_most() {
 #[test]
 fn a_restart_forgets_nobody() {
     let (folder, list) = list();
-    let (one, two) = (
-        triplet("192.0.2.7", "shop.example", "alice@x.org"),
-        triplet("192.0.2.7", "two.example", "alice@x.org"),
-    );
+    let [one, two, three] = ["shop.example", "two.example", "three.example"]
+        .map(|from| triplet("192.0.2.7", from, "alice@x.org"));
     list.ask(&one, REASON, at(0));
     list.ask(&one, REASON, at(5));
     list.ask(&two, REASON, at(5));
@@ -123,8 +121,16 @@ fn a_restart_forgets_nobody() {
     let list = Greylist::open(Arc::new(Notes::open(folder.path())));
     assert_eq!(list.ask(&one, REASON, at(6)), Grey::Pass);
     assert_eq!(list.ask(&two, REASON, at(10)), Grey::Pass);
+    list.keep(at(10)).unwrap();
+    assert_eq!(list.ask(&three, REASON, at(10)), Grey::Wait { left: DELAY });
+    list.keep(at(11)).unwrap();
+    assert_eq!(list.ask(&three, REASON, at(15)), Grey::Pass);
+    list.keep(at(15)).unwrap();
+    drop(list);
+    let list = Greylist::open(Arc::new(Notes::open(folder.path())));
     let shown = list.delayed();
-    let shown: Vec<_> = shown.iter().map(|w| (w.from.as_str(), w.passed)).collect();
+    assert_eq!(shown.first().and_then(|one| one.passed), Some(at(15)), "that it came is forgotten");
+    let shown: Vec<_> = shown.iter().skip(1).map(|w| (w.from.as_str(), w.passed)).collect();
     assert_eq!(shown, [("two.example", Some(at(10))), ("shop.example", Some(at(5)))]);
     list.keep(at(60 * 24 * 60)).unwrap();
     assert!(list.lock().rows.is_empty(), "what is over is kept");

@@ -106,7 +106,7 @@ impl Tags {
                 if name == "a"
                     && let Some((target, label)) = self.link.take()
                 {
-                    facts.links.note(&target, Some(&label));
+                    facts.links.note(&target, Some(&label), facts.from.as_deref());
                 }
             }
         }
@@ -117,7 +117,7 @@ impl Tags {
         match (self.tag, name) {
             (Tag::Anchor, "href") => {
                 if let Some((target, label)) = self.link.take() {
-                    facts.links.note(&target, Some(&label));
+                    facts.links.note(&target, Some(&label), facts.from.as_deref());
                 }
                 if value.contains("://") {
                     link_tokens(value, tokens);
@@ -162,13 +162,13 @@ fn note_links(text: &str, links: &mut LinkFacts) {
         let start = before.rfind(|c: char| !c.is_ascii_alphabetic()).map_or(0, |at| at + 1);
         let from = text.get(start..).unwrap_or_default();
         let end = from.find(char::is_whitespace).unwrap_or(from.len());
-        links.note(from.get(..end).unwrap_or(from), None);
+        links.note(from.get(..end).unwrap_or(from), None, None);
     }
 }
 
 impl LinkFacts {
-    /// A link, with the text that shows it.
-    fn note(&mut self, target: &str, label: Option<&str>) {
+    /// A link, with the text that shows it and the address of who sent it.
+    fn note(&mut self, target: &str, label: Option<&str>, sender: Option<&str>) {
         let Some(link) = Link::parse(target) else { return };
         self.all = self.all.saturating_add(1);
         self.numbers = self.numbers.saturating_add(u32::from(link.is_number()));
@@ -187,7 +187,10 @@ impl LinkFacts {
         if let Some(shown) = shown
             && home_of(&shown.host) != home
         {
-            self.misleading = self.misleading.saturating_add(1);
+            let own = sender.and_then(|sender| sender.rsplit_once('@')).map(|(_, host)| host);
+            let own = own.is_some_and(|own| home_of(own) == home_of(&shown.host));
+            let count = if own { &mut self.detours } else { &mut self.misleading };
+            *count = count.saturating_add(1);
         }
     }
 }

@@ -100,8 +100,10 @@ pub struct LinkFacts {
     pub shortened: u32,
     /// To names that are not shown as they are.
     pub punycode: u32,
-    /// The text of the link is the name of another host.
+    /// The text of the link is the name of another host, but not of the sender's.
     pub misleading: u32,
+    /// It is the name of the sender's host: so do services that count who follows a link.
+    pub detours: u32,
     /// Where they lead; the first of them.
     pub hosts: BTreeSet<String>,
 }

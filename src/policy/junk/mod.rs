@@ -83,10 +83,11 @@ impl Junk {
             tracing::warn!(%error, "judging without knowing whom the account knows");
             Acquaintance::default()
         });
-        rules::judge(&Case { signals, facts: &seen.facts, known }, &mut score);
+        let case = Case { signals, facts: &seen.facts, known };
+        rules::judge(&case, &mut score);
         match self.opinion(account, &seen.tokens) {
             Ok((odds, lessons)) => {
-                let points = lessons.points(odds);
+                let points = lessons.points(odds).min(case.most_learned());
                 score.add(
                     points,
                     match points {

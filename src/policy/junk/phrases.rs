@@ -96,6 +96,15 @@ impl Reader {
     }
 }
 
+/// Finds phrases in text that parts no words.
+pub(super) fn in_run(run: &str, found: &mut Found) {
+    for (topic, phrases) in RUNS {
+        if phrases.split(',').map(str::trim).any(|phrase| run.contains(phrase)) {
+            found.add(*topic);
+        }
+    }
+}
+
 /// Whether a word alone is a phrase.
 pub(super) fn is_known(word: Hash) -> bool {
     KNOWN.contains_key(&Hash::EMPTY.and_hash(word).finish())
@@ -237,13 +246,42 @@ const PHRASES: &[(Topic, &str)] = &[
     ),
     (
         Topic::SignUp,
-        "verification code, security code, confirmation code, sign-in code, sign in code, \
-         login code, access code, one-time code, one-time password, one time password, \
-         one-time passcode, your code is, is your code, confirm your email, \
-         confirm your e-mail, verify your email, verify your e-mail, activate your account, \
-         confirm your registration, reset your password, password reset, \
-         bestätigungscode, sicherheitscode, anmeldecode, e-mail-adresse bestätigen, \
-         registrierung bestätigen, passwort zurücksetzen, code de vérification, \
-         código de verificación, codice di verifica, verificatiecode",
+        "verification code, security code, confirmation code, authentication code, sign-in code, \
+         sign in code, login code, log in code, access code, one-time code, one-time password, \
+         one time password, one-time passcode, one-time pin, your code is, code is 0, your code 0, \
+         is your code, use this code, enter this code, enter the code, confirm your email, \
+         confirm your e-mail, confirm your subscription, confirm your registration, \
+         confirm the registration, verify your email, verify your e-mail, verify your device, \
+         activate your account, finish signing up, complete your registration, \
+         reset your password, reset the password, password reset, \
+         bestätigungscode, sicherheitscode, anmeldecode, verifizierungscode, einmalpasswort, \
+         einmalcode, zugangscode, ihre tan, bestätige deine e-mail-adresse, \
+         e-mail-adresse bestätigen, bestätigen sie ihre e-mail-adresse, registrierung bestätigen, \
+         anmeldung bestätigen, passwort zurücksetzen, \
+         code de vérification, code de sécurité, code de confirmation, code d'accès, \
+         confirmez votre adresse, valider votre adresse, activez votre compte, \
+         votre mot de passe, \
+         código de verificación, código de seguridad, código de confirmación, código de acceso, \
+         confirma tu correo, activa tu cuenta, activar tu cuenta, restablecer tu contraseña, \
+         codice di verifica, codice di sicurezza, codice di accesso, conferma il tuo indirizzo, \
+         conferma la tua email, reimposta la password, \
+         verificatiecode, bevestigingscode, beveiligingscode, inlogcode, \
+         bevestig je e-mailadres, bevestig uw e-mailadres, \
+         kod weryfikacyjny, potwierdź swój adres, potwierdzić adres, \
+         código de verificação, código de acesso, confirme seu e-mail, redefinir sua senha, \
+         engångskod, verifieringskod, bekräfta din e-postadress, engangskode, \
+         bekræftelseskode, bekræft din e-mailadresse, bekreft e-postadressen, vahvistuskoodi, \
+         vahvistuskoodisi, vahvista sähköpostiosoitteesi, ověřovací kód, overovací kód, \
+         megerősítő kód, ellenőrző kód, erősítsd meg az e-mail-címedet, codul de verificare, \
+         cod de verificare, codul dumneavoastră de verificare, doğrulama kodu, doğrulama kodunuz, \
+         код подтверждения, код для входа, код підтвердження, підтвердьте адресу, \
+         підтвердити адресу, κωδικός επαλήθευσης, رمز التحقق, קוד אימות, 인증번호, 인증번호는",
     ),
 ];
+
+/// Phrases of scripts that part no words.
+const RUNS: &[(Topic, &str)] = &[(
+    Topic::SignUp,
+    "验证码, 驗證碼, 認証コード, 確認コード, ワンタイムパスワード, パスワードの再設定, 会員登録を完了, \
+     メールアドレスの確認, รหัสยืนยัน",
+)];

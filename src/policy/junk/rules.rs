@@ -26,6 +26,29 @@ pub(super) struct Case<'a> {
     pub(super) known: Acquaintance,
 }
 
+impl Case<'_> {
+    /// The most that a classifier may add to what rules find. Codes come from strangers, rarely and
+    /// all at once: whoever learns from letters and junk has learned nothing of them, and a person
+    /// who waits for one does not look into Junk.
+    pub(super) fn most_learned(&self) -> i32 {
+        match self.is_awaited() {
+            true if self.signals.proves_sender() => 20,
+            true => 40,
+            false => i32::MAX,
+        }
+    }
+
+    /// Whether it is short, harmless and speaks of a code or of a confirmation.
+    fn is_awaited(&self) -> bool {
+        let Facts { text, subject_text, links, attachments, .. } = self.facts;
+        text.phrases.of(Topic::SignUp) + subject_text.phrases.of(Topic::SignUp) > 0
+            && text.words < 400
+            && attachments.is_empty()
+            && links.misleading + links.numbers + links.users == 0
+            && !self.signals.doubts_sender()
+    }
+}
+
 /// Adds what the rules find.
 pub(super) fn judge(case: &Case<'_>, score: &mut Score) {
     for (points, reason, holds) in RULES {
@@ -107,14 +130,10 @@ const RULES: &[Rule] = &[
         c.facts.list && c.signals.dkim == Dkim::Pass
     }),
     (-30, "it brings a code or a confirmation that somebody asked for", |c| {
-        let facts = c.facts;
-        c.signals.proves_sender()
-            && facts.text.phrases.of(Topic::SignUp) + facts.subject_text.phrases.of(Topic::SignUp)
-                > 0
-            && facts.attachments.is_empty()
-            && facts.links.misleading == 0
-            && facts.links.numbers == 0
-            && facts.text.words < 400
+        c.is_awaited() && c.signals.proves_sender()
+    }),
+    (-15, "it seems to bring a code or a confirmation that somebody asked for", |c| {
+        c.is_awaited() && !c.signals.proves_sender()
     }),
     // How the message is made.
     (25, "nobody is named as its author", |c| c.facts.from.is_none()),
@@ -161,7 +180,8 @@ const RULES: &[Rule] = &[
     (25, "a link leads to a bare number", |c| c.facts.links.numbers > 0),
     (20, "a link hides where it leads", |c| c.facts.links.users > 0),
     (10, "a link shows another address than it leads to", |c| {
-        c.facts.links.misleading > 0 && !c.facts.list && !c.facts.unsubscribe
+        let detours = if c.signals.proves_sender() { 0 } else { c.facts.links.detours };
+        c.facts.links.misleading + detours > 0 && !c.facts.list && !c.facts.unsubscribe
     }),
     (4, "a link leads through a service that hides its target", |c| c.facts.links.shortened > 0),
     (8, "a link leads to a name in letters that look like others", |c| c.facts.links.punycode > 0),

@@ -183,6 +183,7 @@ impl Words {
 
     /// Scripts that part no words: each character with the one after it.
     fn characters(&mut self, run: &str, out: &mut Tokens, facts: &mut TextFacts) {
+        phrases::in_run(run, &mut facts.phrases);
         let mut last: Option<char> = None;
         for c in run.chars() {
             facts.words = facts.words.saturating_add(1);

@@ -171,7 +171,7 @@ async fn the_authors_domain_decides_about_mail_that_is_not_its_own() {
     assert!(fields.starts_with("X-Pillarbox-Junk: ") && fields.ends_with("\r\nX-Spam: Yes\r\n"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_the_dns_cannot_tell_speaks_against_nobody() {
     let nobody = Resolver::new(&["127.0.0.1:9".parse().unwrap()]).unwrap();
     let judged = judge(&nobody, "192.0.2.9", "a@good.test").await;
@@ -220,6 +220,53 @@ async fn nobody_is_asked_about_who_names_nobody_that_lives_here() {
     assert!(socket.recv(&mut question).await.unwrap() > 12);
 }
 
+/// A signature that waits for its key.
+fn claim(domain: &str, body: &str) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
+    let hash = BASE64.encode(hash);
+    format!("DKIM-Signature: v=1; a=rsa-sha256; d={domain}; s=s; h=from; bh={hash};\r\n b=YQ==\r\n")
+}
+
+/// Asks this world, but for names that hold these letters: nobody answers for those.
+async fn half_silent(world: &World, about: &'static [u8]) -> Resolver {
+    let ours = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = ours.local_addr().unwrap();
+    let local = world.local();
+    tokio::spawn(async move {
+        let ours = Shared::new(ours);
+        loop {
+            let mut question = [0; 4096];
+            let (length, from) = ours.recv_from(&mut question).await.unwrap();
+            if memchr::memmem::find(&question[..length], about).is_some() {
+                continue;
+            }
+            let ours = Shared::clone(&ours);
+            tokio::spawn(async move {
+                let theirs = UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
+                theirs.send_to(&question[..length], local).await.unwrap();
+                let mut answer = [0; 4096];
+                let length = theirs.recv(&mut answer).await.unwrap();
+                ours.send_to(&answer[..length], from).await.unwrap();
+            });
+        }
+    });
+    Resolver::new(&[address]).unwrap()
+}
+
+#[tokio::test]
+async fn who_makes_us_wait_for_his_keys_gains_no_way_around_the_authors_policy() {
+    let (world, _) = world(ZONE).await;
+    let resolver = half_silent(&world, b"forger").await;
+    let origin = Origin::look_up(&resolver, peer("192.0.2.9", "h.test", "a@b.test"), late()).await;
+    let body = "send money\r\n";
+    let letter = format!("{}From: a@good.test\r\n\r\n{body}", claim("forger.test", body));
+    let until = Instant::now() + Duration::from_millis(1500);
+    let found = authenticate(&resolver, None, origin, inspect(letter.as_bytes(), 999), until).await;
+    let field = found.field(&ours());
+    assert!(field.contains("dkim=temperror") && field.contains("dmarc=fail"), "{field}");
+    assert_eq!(found.dmarc.disposition, Policy::Reject);
+}
+
 /// With a name server that takes questions and never answers one: what a router does whose line is
 /// down.
 #[tokio::test(start_paused = true)]
@@ -242,14 +289,7 @@ async fn a_dns_that_is_silent_costs_eight_seconds_in_all_and_speaks_against_nobo
     assert!(began.elapsed() <= Duration::from_secs(5), "{:?} at RCPT", began.elapsed());
     let links: Vec<String> = (0..9).map(|n| format!("http://link{n}.test/x\r\n")).collect();
     let body = format!("hello\r\n{}", links.concat());
-    let hash = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
-    let hash = BASE64.encode(hash);
-    let signature = |n: u8| {
-        format!(
-            "DKIM-Signature: v=1; a=rsa-sha256; d=d{n}.test; s=s; h=from; bh={hash};\r\n b=YQ==\r\n"
-        )
-    };
-    let signatures: String = (0..9).map(signature).collect();
+    let signatures: String = (0..9).map(|n| claim(&format!("d{n}.test"), &body)).collect();
     let header = "From: a@mail.good.test\r\nTo: bob@home.test\r\nSubject: x\r\n        Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@good.test>\r\n";
     visit.pass(format!("{signatures}{header}\r\n{body}").as_bytes());
     let judged = visit.judge().await;

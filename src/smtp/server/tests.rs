@@ -275,6 +275,7 @@ struct PostOffice {
     store: Store,
     queue: Queue,
     reports: Reports,
+    greylist: Arc<Greylist>,
     alice: AccountId,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -336,6 +337,7 @@ impl PostOffice {
         let reports = Reports::open(store.clone(), accounts.clone(), Arc::clone(&clock)).unwrap();
         let notes = Arc::new(Notes::open(&path("store")));
         let junk = Arc::new(Junk::open(Arc::clone(&notes)));
+        let greylist = Arc::new(Greylist::open(notes));
         let allowance = Allowance::new(store.clone(), Arc::clone(&junk), daily);
         let guard = Guard::new(guard::Parts {
             resolver: resolver.clone(),
@@ -344,7 +346,7 @@ impl PostOffice {
             junk,
             marks: Box::new(|_| Marks::default()),
             lists: Dnsbl::new(resolver, Vec::new()),
-            greylist: Arc::new(Greylist::open(notes)),
+            greylist: Arc::clone(&greylist),
             witness: Arc::new(reports.clone()),
         });
         let (queue, store) = (queue.clone(), store.clone());
@@ -364,6 +366,7 @@ impl PostOffice {
             store,
             queue,
             reports,
+            greylist,
             alice: account,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -62,9 +62,9 @@ impl Desk {
             Some(channel) => {
                 text.push_str("REQUIRETLS\n");
                 if self.settings.role != Role::Mx {
-                    // The strongest first; -PLUS only where there is something to bind to.
+                    // The strongest first; -PLUS only where clients can bind.
                     text.push_str("AUTH ");
-                    if channel.bindings.exist() {
+                    if channel.bindings.are_offered() {
                         text.push_str("SCRAM-SHA-256-PLUS ");
                     }
                     text.push_str("SCRAM-SHA-256 PLAIN LOGIN\n");

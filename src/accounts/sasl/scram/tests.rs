@@ -80,10 +80,15 @@ fn a_login_bound_to_another_connection_is_worth_nothing() {
 #[test]
 fn a_binding_that_was_taken_out_on_the_way_is_noticed() {
     let none = Bindings::default();
+    let older = Bindings { exporter: None, ..bindings() };
     for (message, plus, bindings, taken) in [
         ("n,,n=a,r=b", false, bindings(), true),
         ("y,,n=a,r=b", false, none.clone(), true),
         ("y,,n=a,r=b", false, bindings(), false),
+        // Under TLS 1.2 it is not offered, and works all the same for who knows how.
+        ("y,,n=a,r=b", false, older.clone(), true),
+        ("p=tls-server-end-point,,n=a,r=b", true, older.clone(), true),
+        ("p=tls-unique,,n=a,r=b", true, older, false),
         ("n,,n=a,r=b", true, bindings(), false),
         ("y,,n=a,r=b", true, bindings(), false),
         ("p=tls-exporter,,n=a,r=b", false, bindings(), false),

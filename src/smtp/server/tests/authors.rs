@@ -1,9 +1,10 @@
-//! Mail that carries the names of domains which ask to be told of it: what becomes of it, and what
-//! is noted for the daily reports. With the real server, store, queue and a DNS of our own.
+//! Strangers with a name: what becomes of mail in an author's name, what of it is noted for the
+//! daily reports, and who has to come back. With the real server, store, queue and a DNS of our own.
 
 use serde_json::Value;
 
 use super::*;
+use crate::clock::Clock as _;
 
 /// Who may send for these is 192.0.2.1 alone.
 const ZONE: &str = r#"
@@ -132,4 +133,36 @@ async fn what_forwarders_vouch_for_is_filed_as_junk_and_noted_so() {
         noted(&post).await,
         [row("strict.test", "quarantine", true, 1), row("strict.test", "reject", false, 1)]
     );
+}
+
+#[tokio::test]
+async fn who_is_unknown_and_suspicious_comes_back_unless_alice_has_written_to_him() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    post.world.load(".", "$TTL 60\nproved.test. TXT \"v=spf1 ip4:198.41.0.9 -all\"\n").unwrap();
+    let mut stranger = post.call_from(Role::Mx, "198.41.0.9".parse().unwrap()).await;
+    stranger.say("HELO mx.elsewhere.test\r\n", 2).await;
+    let mut ask = async |sender: &str| {
+        let lines = format!("MAIL FROM:<{sender}>\r\nRCPT TO:<alice@example.org>\r\nRSET\r\n");
+        stranger.say(&lines, 3).await.remove(1)
+    };
+    assert!(ask("code@proved.test").await.starts_with("250 "), "SPF proves it");
+    let said = ask("friend@silent.test").await;
+    assert!(said.starts_with("451 4.7.1 "), "{said}");
+    let now = SystemClock.now();
+    let waiting = post.greylist.waiting(now);
+    let [one] = waiting.as_slice() else { panic!("{waiting:?}") };
+    assert_eq!((one.from.as_str(), one.to.as_str()), ("silent.test", "alice@example.org"));
+    assert_eq!(one.reason, "its address has no name");
+    assert!(one.first <= now && one.retry > now && one.passed.is_none());
+
+    let mut phone = post.call_under_tls().await;
+    phone.say("EHLO phone\r\n", 12).await;
+    let plain = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUub3JnAGNvcnJlY3QgaG9yc2U=\r\n";
+    assert!(phone.say(plain, 1).await.concat().starts_with("235"));
+    let lines = "MAIL FROM:<alice@example.org>\r\nRCPT TO:<Friend@silent.test>\r\nDATA\r\n";
+    phone.say(lines, 3).await;
+    let said = phone.say("From: <alice@example.org>\r\n\r\nHello\r\n.\r\n", 1).await.concat();
+    assert!(said.starts_with("250 2.0.0"), "{said}");
+    assert!(ask("friend@silent.test").await.starts_with("250 "), "he is known now");
+    assert!(ask("other@silent.test").await.starts_with("451 4.7.1 "), "he is not");
 }
