@@ -54,7 +54,7 @@ pub struct Marks {
 
 impl Default for Marks {
     fn default() -> Self {
-        Self { junk: 50, refuse: 150 }
+        Self { junk: config::USUAL_JUNK_MARK, refuse: 150 }
     }
 }
 
