@@ -66,7 +66,7 @@ addEventListener("pageshow", () => {
 if (document.querySelector("[data-again]")) {
   setInterval(async () => {
     if (document.querySelector("details[open]")) return;
-    const answer = await fetch("/", { method: "HEAD" }).catch(() => null);
+    const answer = await fetch("/icon.svg", { method: "HEAD" }).catch(() => null);
     if (answer?.ok) location.reload();
   }, 60_000);
 }
