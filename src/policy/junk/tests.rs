@@ -447,3 +447,13 @@ fn the_line_that_tests_filters_is_refused_and_its_likes_are_not() {
         assert_eq!(verdict(text), Verdict::Inbox, "{text}");
     }
 }
+
+#[test]
+fn a_text_of_nothing_but_links_costs_no_more_than_others() {
+    let links = |text: &str| look(&format!("From: x@y.test\r\n\r\n{text}\r\n")).facts.links.all;
+    assert_eq!(links("see http://a.test/?to=http://b.test/ and (http://c.test/)"), 3);
+    assert_eq!(links(&"http://a.test/ ".repeat(1000)), 1000);
+    // Each of them would be read to the end of all.
+    let endless = links(&"http://a.test/".repeat(5000));
+    assert!((1..500).contains(&endless), "{endless}");
+}
