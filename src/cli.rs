@@ -58,7 +58,7 @@ enum Command {
     /// Show the DNS records to publish; change the signing keys
     #[command(after_help = "Examples:\n  pillarbox dns --format zone\n  pillarbox dns rotate")]
     Dns(dns::DnsArgs),
-    /// Show what other mail providers reported about mail in your name
+    /// Show what other mail providers reported about mail in your name, and connections to you
     #[command(after_help = "Example:\n  pillarbox reports --days 7")]
     Reports(ReportsArgs),
     /// Accounts, their devices and aliases

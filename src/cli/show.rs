@@ -1,5 +1,6 @@
 //! Answers as text for people.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::control::{AccountCommand, JunkCommand, QueueCommand, Request};
@@ -279,7 +280,7 @@ fn queue_item(item: &Value) {
         "" => "(notice)",
         from => from,
     };
-    let next = item["next_attempt"].as_str().unwrap_or("held");
+    let next = item["next_attempt"].as_str().map_or_else(|| "held".to_owned(), moment);
     println!("{:>6}  from {from}, {} bytes, next attempt {next}", item["id"], item["size"]);
     for recipient in items(&item["recipients"]) {
         let address = recipient[0].as_str().unwrap_or_default();
@@ -289,9 +290,15 @@ fn queue_item(item: &Value) {
     for advice in items(&item["advice"]).filter_map(Value::as_str) {
         println!("        what to do: {advice}");
     }
-    if let Some(until) = item["gives_up"].as_str() {
+    if let Some(until) = item["gives_up"].as_str().map(moment) {
         println!("        goes back to its sender if it cannot be delivered by {until}");
     }
+}
+
+/// A time as people read it; what is none stays as it is.
+fn moment(text: &str) -> String {
+    text.parse::<Timestamp>()
+        .map_or_else(|_| text.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 fn ledger_entry(item: &Value) {

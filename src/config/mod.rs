@@ -97,6 +97,9 @@ pub struct Site {
     pub timezone: String,
 }
 
+/// Points from which on a message is filed in Junk, when nobody says otherwise.
+pub const USUAL_JUNK_MARK: i32 = 50;
+
 /// What the owner decided about junk; what is missing is left to the filter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Junk {

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use super::{
     Board, BoardTable, Config, ConfigFile, DailyLimits, Junk, JunkTable, LimitsTable, Listen,
-    ListenTable, MOST_CONNECTIONS, MtaSts, Part, Site, StoreTable, TlsMode, TlsTable, Wifi,
-    WifiTable,
+    ListenTable, MOST_CONNECTIONS, MtaSts, Part, Site, StoreTable, TlsMode, TlsTable,
+    USUAL_JUNK_MARK, Wifi, WifiTable,
 };
 use crate::mail::{Address, Domain};
 
@@ -269,9 +269,8 @@ fn junk(table: Option<&JunkTable>) -> Result<Junk, Wrong> {
             "files nearly all mail in Junk; write 10 or more, 50 as a rule",
         );
     }
-    if let (Some(mark), Some(refuse)) = (table.mark, table.refuse)
-        && refuse < mark
-    {
+    let mark = table.mark.unwrap_or(USUAL_JUNK_MARK);
+    if table.refuse.is_some_and(|refuse| refuse < mark) {
         let reason = format!("is less than the mark of {mark} for junk; write more, 150 as a rule");
         return wrong("[junk] refuse", reason);
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dns::{Answer, Resolver};
 use crate::mail::Domain;
 
-/// Time between two looks at the test points, and after one that could not tell.
+/// Time between two looks at the test points, and after a first one that could not tell.
 const AGAIN: Duration = Duration::from_hours(24);
 const AGAIN_SOON: Duration = Duration::from_mins(10);
 
@@ -241,10 +241,10 @@ impl Dnsbl {
 
     /// Tries the test points now and every day, until `stop`.
     pub async fn keep(&self, stop: CancellationToken) {
-        let mut first = true;
+        let mut in_vain = 0;
         loop {
             let told = self.probe().await;
-            if std::mem::take(&mut first) {
+            if in_vain == 0 {
                 let untried = |(zone, health)| (health == Health::Unknown).then_some(zone);
                 for zone in self.health().into_iter().filter_map(untried) {
                     tracing::info!(%zone, "the block list does not answer, or not us: not used");
@@ -252,8 +252,9 @@ impl Dnsbl {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(if told { AGAIN } else { AGAIN_SOON }) => {}
+                () = sleep(pause(told, in_vain)) => {}
             }
+            in_vain = if told { 0 } else { in_vain + 1 };
         }
     }
 
@@ -304,6 +305,12 @@ async fn look_up(resolver: &Resolver, list: &List, question: &Domain) -> Listing
         Answer::No(_) => Listing::NotListed,
         Answer::CouldNotTell(why) => Listing::CouldNotTell(why),
     }
+}
+
+/// How long until the test points are tried again. A list that does not answer, or not us, is asked
+/// less and less: it may never do.
+fn pause(told: bool, in_vain: u32) -> Duration {
+    if told { AGAIN } else { AGAIN_SOON.saturating_mul(1 << in_vain.min(16)).min(AGAIN) }
 }
 
 /// Asks for the list's own test entries (RFC 5782 §5).

@@ -295,8 +295,13 @@ impl Judge for Judged {
         let marks = marks(account);
         let score = junk.judge(account.unwrap_or(NOBODY), &self.signals, &self.seen);
         let verdict = score.verdict(marks);
-        let mut fields = score.field(marks).into_bytes();
-        let unwanted = verdict != Verdict::Inbox || self.wish != Wish::Nothing;
+        let done = verdict.max(match self.wish {
+            Wish::Nothing => Verdict::Inbox,
+            Wish::Junk => Verdict::Junk,
+            Wish::Refuse(_) => Verdict::Refuse,
+        });
+        let mut fields = score.field_after(done, marks).into_bytes();
+        let unwanted = done != Verdict::Inbox;
         if unwanted {
             fields.extend_from_slice(FLAG.as_bytes());
         }

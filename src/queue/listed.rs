@@ -66,7 +66,10 @@ impl Queue {
             // What is kept back here is never returned for that.
             let ours = |last: &Option<Problem>| last.as_ref().is_some_and(|last| last.ours);
             let returned = !held && state.open().any(|recipient| !ours(&recipient.last));
-            let left = signed(state.age.left(self.inner.schedule.expiry));
+            // Counted up to now, or the end would move away while people look at it.
+            let mut age = state.age;
+            age.count(now, self.inner.clock.trust(), self.inner.schedule.longest());
+            let left = signed(age.left(self.inner.schedule.expiry));
             let recipients = state.recipients.iter().map(|recipient| {
                 let said = match &recipient.last {
                     Some(problem) => problem.to_string(),

@@ -278,6 +278,10 @@ async fn who_got_it_never_gets_it_again_and_who_did_not_gets_it_later() {
     let left = item.gives_up.unwrap().duration_since(office.clock.now()).as_hours();
     assert!((119..=120).contains(&left), "{left}");
     assert_eq!(item.advice, [] as [String; 0], "waiting is all there is to do");
+    let end = item.gives_up.unwrap();
+    office.pass(Duration::from_secs(100));
+    let later = office.queue.list().unwrap()[0].gives_up.unwrap();
+    assert!(later.duration_since(end).abs().as_secs() <= 2, "the end moves: {end}, {later}");
     office.stop().await;
 
     // The record outlives the process, and what was settled stays settled.

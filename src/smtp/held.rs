@@ -53,10 +53,12 @@ impl Notice<'_> {
              Why this matters: a stolen password is used to send thousands of messages. Other\n\
              post offices would soon refuse everybody's mail from here.\n\n\
              What to do: what is kept does not go by itself. The owner, {owner}, sees it\n\
-             on the box with \"pillarbox queue list\".\n\
-             - If {account} wrote it: \"pillarbox queue release\" and the number of a message\n\
-             lets it go. Who writes so much every day gets more than {} {most} a day with\n\
-             {knob} under [limits] in the configuration.\n\
+             on the page of the box, signed in, under \"Waiting\", or with \"pillarbox\n\
+             queue list\".\n\
+             - If {account} wrote it: \"Send now\" there, or \"pillarbox queue release\" and\n\
+             the number of a message, lets it go. Who writes so much every day gets more\n\
+             than {} {most} a day with {knob} under [limits] in the\n\
+             configuration.\n\
              - If not, somebody else knows the password: change it now, with\n\
              \"pillarbox account passwd {account}\", and remove each message with\n\
              \"pillarbox queue drop\" and its number.\n",

@@ -25,7 +25,9 @@ use crate::policy::junk::{Lessons, Marks, Pile, Shown};
 pub(super) const PATH: &str = "/junk";
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route(PATH, get(show)).route(MARKS, post(set))
+    // Whoever asks again for the page on which a form was not taken.
+    let back = async || Redirect::to(PATH);
+    Router::new().route(PATH, get(show)).route(MARKS, post(set).get(back))
 }
 
 const MARKS: &str = "/junk/marks";

@@ -61,6 +61,16 @@ addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form")) form.removeAttribute("aria-busy");
 });
 
+// The state of the box is asked for anew every minute, while the box answers and nobody reads what
+// was unfolded.
+if (document.querySelector("[data-again]")) {
+  setInterval(async () => {
+    if (document.querySelector("details[open]")) return;
+    const answer = await fetch("/icon.svg", { method: "HEAD" }).catch(() => null);
+    if (answer?.ok) location.reload();
+  }, 60_000);
+}
+
 // The panel: the light follows its timeline, the rest is asked for every two seconds.
 const bulb = document.querySelector("[data-bulb]");
 if (bulb) {

@@ -114,8 +114,8 @@ pub(super) const NOT_FOUND: Note =
     Note { title: "No such page", text: "There is nothing at this address." };
 pub(super) const CLOSED: Note = Note {
     title: "The set-up is done",
-    text: "This box is in use, so its set-up is closed. Settings are changed on the box itself, \
-           with pillarbox setup.",
+    text: "This box is in use, so its set-up is closed. Settings are changed with a file \
+           pillarbox.toml: on the box’s card, or on a computer with pillarbox setup.",
 };
 pub(super) const EXPIRED: Note = Note {
     title: "Please show the code again",

@@ -145,12 +145,17 @@ async fn home(
     if shared.is_done().await {
         let report = shared.web.report.borrow().clone();
         let site = site_of(&shared.web.setup.file());
-        let setup = Arc::clone(&shared.web.setup);
-        let told = tokio::task::spawn_blocking(move || setup.told()).await.unwrap_or_default();
         let board = shared.web.board.is_some();
         // It loads itself anew every minute.
         let visitor = shared.visitor(&headers, connection.tls, Visit::OfBrowser);
         let visitor = visitor.as_ref();
+        // How much mail a household has is its owner's business, and to know it reads the card.
+        let told = if visitor.is_some_and(|visitor| visitor.is_owner) {
+            let setup = Arc::clone(&shared.web.setup);
+            tokio::task::spawn_blocking(move || setup.told()).await.unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         return page(&views::status(site.as_ref(), report.as_ref(), &told, board, visitor));
     }
     match shared.mark(&headers) {
@@ -330,7 +335,7 @@ async fn guard(request: Request, next: Next) -> Response {
         said(StatusCode::FORBIDDEN, &pages::FOREIGN)
     } else {
         match tokio::time::timeout(LONGEST, next.run(request)).await {
-            Ok(response) => response,
+            Ok(response) => in_words(response),
             Err(_) => said(StatusCode::REQUEST_TIMEOUT, &pages::BROKEN),
         }
     };
@@ -339,6 +344,18 @@ async fn guard(request: Request, next: Next) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// What was refused before one of our pages was asked has no page, or words for programmers.
+fn in_words(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    match (status, kind) {
+        (_, Some(kind)) if kind.starts_with(b"text/html") => response,
+        (StatusCode::METHOD_NOT_ALLOWED, _) => said(status, &pages::NOT_FOUND),
+        _ if status.is_client_error() => said(status, &pages::FOREIGN),
+        _ => response,
+    }
 }
 
 /// Whether a browser says that one of our pages sent this. Programs that say nothing are let

@@ -170,7 +170,7 @@ async fn enter(
         Err(AuthError::Throttled(seconds)) => {
             let text = format!(
                 "Too many tries from your network were wrong, so none is taken for {}. Wait, then \
-                 try again; mail programs go on as before.",
+                 try again. Mail programs that are connected stay so; others wait, too.",
                 duration(seconds)
             );
             let answer = refused(StatusCode::TOO_MANY_REQUESTS, &text);

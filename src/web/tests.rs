@@ -539,11 +539,3 @@ async fn other_hosts_find_the_mta_sts_policy_at_its_name_and_nowhere_else() {
     *house.memory.file.lock().unwrap() = file("[tls]\nmta_sts = \"off\"\n");
     assert_eq!(ask("mta-sts.example.org").await.status, 404);
 }
-
-#[tokio::test]
-async fn the_page_says_what_other_providers_say() {
-    let house = House::open().await;
-    let text = "[domain]\nname = \"b.org\"\n[owner]\naddress = \"a@b.org\"\n";
-    *house.memory.file.lock().unwrap() = ConfigFile::parse(text, "x").unwrap();
-    assert!(house.browser().get("/").await.body.contains("nobody wrote in your name"));
-}

@@ -117,7 +117,7 @@ pub(super) fn status(
     let name = site.map_or_else(|| "this box".to_owned(), |site| site.hostname.to_string());
     let zone = site.map_or("UTC", |site| &site.timezone);
     let body = html! {
-        p.steps { (name) }
+        p.steps data-again { (name) }
         @match report {
             None => {
                 h1 { "Starting" }
@@ -135,7 +135,8 @@ pub(super) fn status(
         }
         @if board { p { a.button.quiet href="/board" { "Show the panel" } } }
     };
-    let refresh = html! { meta http-equiv="refresh" content="60"; };
+    // With JavaScript the page does it more gently, see `page.js`.
+    let refresh = html! { noscript { meta http-equiv="refresh" content="60"; } };
     let around = visitor.map_or(Around::Guest, |visitor| Around::Visitor(visitor, "/"));
     framed(&name, &refresh, &around, &body)
 }

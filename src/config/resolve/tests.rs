@@ -151,6 +151,7 @@ fn each_complaint_names_its_place_and_the_way_out() {
         ),
         (site("[junk]\nmark = 0\n"), "[junk] mark: files nearly all mail in Junk"),
         (site("[junk]\nmark = 60\nrefuse = 50\n"), "[junk] refuse: is less than the mark of 60"),
+        (site("[junk]\nrefuse = 40\n"), "[junk] refuse: is less than the mark of 50"),
         (site("[junk]\nlists = [\"zen\"]\n"), "[junk] lists: \"zen\" has no dot"),
         (site("[outbound]\nmode = \"pigeon\"\n"), "[outbound] mode: \"pigeon\" is no way out"),
         (site("[outbound]\nmode = \"relay\"\n"), "[outbound] relay: is missing"),

@@ -190,3 +190,13 @@ fn the_default_lists_can_be_asked() {
     assert_eq!(lists.len(), DEFAULTS.len());
     assert!(lists.iter().all(|list| !list.codes.is_empty()));
 }
+
+#[test]
+fn a_list_that_never_answers_is_asked_less_and_less() {
+    let pauses: Vec<u64> = (0..10).map(|n| pause(false, n).as_secs() / 60).collect();
+    assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440]);
+    assert_eq!(
+        (pause(true, 0), pause(true, u32::MAX), pause(false, u32::MAX)),
+        (AGAIN, AGAIN, AGAIN)
+    );
+}

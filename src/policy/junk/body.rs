@@ -6,6 +6,9 @@ use super::inspect::Seen;
 use super::tokens::{Hash, Place};
 use super::words::{Link, Words, home_of, link_tokens};
 
+/// Links looked at in one run of text without a blank: each is read to the end of the run, so that
+/// many of them would cost as much as their square.
+const NESTED: usize = 8;
 /// Longest text of a link that is compared with where it leads, in bytes.
 const LABEL: usize = 128;
 
@@ -157,12 +160,12 @@ fn letters(text: &str) -> u32 {
 
 /// The links of plain text; one cut in two by the end of a piece is not worth the trouble.
 fn note_links(text: &str, links: &mut LinkFacts) {
-    for (at, _) in text.match_indices("://") {
-        let before = text.get(..at).unwrap_or_default();
-        let start = before.rfind(|c: char| !c.is_ascii_alphabetic()).map_or(0, |at| at + 1);
-        let from = text.get(start..).unwrap_or_default();
-        let end = from.find(char::is_whitespace).unwrap_or(from.len());
-        links.note(from.get(..end).unwrap_or(from), None, None);
+    for run in text.split(char::is_whitespace) {
+        for (at, _) in run.match_indices("://").take(NESTED) {
+            let before = run.get(..at).unwrap_or_default();
+            let start = before.rfind(|c: char| !c.is_ascii_alphabetic()).map_or(0, |at| at + 1);
+            links.note(run.get(start..).unwrap_or_default(), None, None);
+        }
     }
 }
 

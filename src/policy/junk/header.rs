@@ -2,9 +2,9 @@
 //! nothing about the sender and are left out, so that a message looks the same when it arrives and
 //! when it is learned from later.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::mail::structure::{self, Head, Mailbox, Part};
+use crate::mail::structure::{self, Head, Mailbox, Parameter, Part};
 
 use super::facts::{Facts, Harm, REFERENCES};
 use super::inspect::Seen;
@@ -74,14 +74,14 @@ pub(super) fn of_part(part: &Part, seen: &mut Seen) {
             tokens.note(Place::Make, "boundary", &shape(&parameter.value));
         }
     }
-    if let Some(name) = file_name(part) {
-        if let Some((_, ending)) = name.rsplit_once('.').filter(|(_, ending)| ending.len() < 8) {
-            tokens.note(Place::Make, "file", &ending.to_lowercase());
-        }
-        // A page within the text is what multipart/related is made of.
-        let harm = Harm::of(&name).filter(|harm| *harm != Harm::Page || is_attached(part));
-        facts.attachments.extend(harm);
+    let names = file_names(part);
+    let ending = names.first().and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending);
+    if let Some(ending) = ending.filter(|ending| ending.len() < 8) {
+        tokens.note(Place::Make, "file", &ending.to_lowercase());
     }
+    // A page within the text is what multipart/related is made of.
+    let harms = names.iter().filter_map(|name| Harm::of(name));
+    facts.attachments.extend(harms.filter(|harm| *harm != Harm::Page || is_attached(part)));
 }
 
 /// Whether a part is a file, not a text to be shown.
@@ -89,14 +89,52 @@ pub(super) fn is_attached(part: &Part) -> bool {
     part.disposition.as_ref().is_some_and(|d| d.kind.eq_ignore_ascii_case(b"attachment"))
 }
 
-fn file_name(part: &Part) -> Option<String> {
-    let of_disposition = part.disposition.iter().flat_map(|d| &d.parameters);
-    let named = of_disposition.chain(&part.media.parameters).find(|p| {
-        ["filename", "filename*", "filename*0", "filename*0*", "name", "name*"]
-            .iter()
-            .any(|known| p.name.eq_ignore_ascii_case(known.as_bytes()))
-    })?;
-    Some(structure::header_text(named.value.get(..VALUE).unwrap_or(&named.value)))
+/// What a part's file is called, in every way in which it is written: programs differ in the one
+/// they take.
+fn file_names(part: &Part) -> Vec<String> {
+    let disposition = part.disposition.as_ref().map(|d| d.parameters.as_slice());
+    let mut names = written_names(disposition.unwrap_or_default(), "filename");
+    names.extend(written_names(&part.media.parameters, "name"));
+    names
+}
+
+/// As it is, encoded, and in pieces (RFC 2231 §3, §4).
+fn written_names(parameters: &[Parameter], key: &str) -> Vec<String> {
+    let (mut names, mut pieces) = (Vec::new(), BTreeMap::new());
+    for parameter in parameters {
+        let name = String::from_utf8_lossy(&parameter.name).to_ascii_lowercase();
+        let value = parameter.value.get(..VALUE).unwrap_or(&parameter.value);
+        match name.strip_prefix(key) {
+            Some("") => names.push(structure::header_text(value)),
+            Some("*") => names.push(String::from_utf8_lossy(&unescaped(value)).into_owned()),
+            Some(rest) => {
+                let number = rest.strip_prefix('*').map(|number| number.trim_end_matches('*'));
+                if let Some(number) = number.and_then(|number| number.parse::<u8>().ok()) {
+                    let encoded = rest.ends_with('*');
+                    pieces.insert(number, if encoded { unescaped(value) } else { value.to_vec() });
+                }
+            }
+            None => {}
+        }
+    }
+    if !pieces.is_empty() {
+        let whole = pieces.into_values().collect::<Vec<_>>().concat();
+        names.push(String::from_utf8_lossy(&whole).into_owned());
+    }
+    names
+}
+
+/// With the characters that stand as `%` and two digits.
+fn unescaped(value: &[u8]) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(value.len()), value);
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *first == b'%');
+        let code = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    bytes
 }
 
 /// Reads field by field.

@@ -18,7 +18,7 @@ use super::known::{self, Kind};
 use super::lesson::{Mark, Purpose, Todo, read, todo};
 use super::model::{Class, Lessons};
 use super::score::Verdict;
-use super::{Junk, header};
+use super::{Junk, SENT, header};
 use crate::mail::structure::Structure;
 use crate::mail::{ModSeq, SystemFlag};
 use crate::policy::notes::{LEARNED, MODELS, NotesError, PLACES, file};
@@ -278,13 +278,12 @@ impl Junk {
         now: Timestamp,
         haste: Haste,
     ) -> Result<(), NotesError> {
-        let mut models = self.models();
-        let dirty: Vec<_> = models
-            .iter_mut()
+        let dirty: Vec<_> = self
+            .models()
+            .iter()
             .filter(|(_, model)| model.is_dirty())
-            .map(|(account, model)| (account.0, model.lessons, model.take_dirty()))
+            .map(|(account, model)| (account.0, model.lessons, model.changed()))
             .collect();
-        drop(models);
         let sent = {
             let mut sent = self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             std::mem::take(&mut *sent)
@@ -298,7 +297,7 @@ impl Junk {
             return Ok(());
         }
         let day = u32::try_from(now.as_second() / 86_400).unwrap_or_default();
-        self.notes.write(|txn| {
+        let written = self.notes.write(|txn| {
             let mut chunks = txn.open_table(MODELS).map_err(file)?;
             for (account, lessons, changed) in &dirty {
                 for (number, chunk) in changed {
@@ -321,7 +320,19 @@ impl Junk {
                 }
             }
             Ok(())
-        })?;
+        });
+        if let Err(error) = written {
+            // Nothing else remembers what was sent.
+            let mut kept = self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            kept.extend(sent);
+            kept.truncate(SENT);
+            return Err(error);
+        }
+        // Whoever learns holds `work`: nothing was learned meanwhile.
+        let written = |account: &AccountId| dirty.iter().any(|(whose, ..)| *whose == account.0);
+        self.models().iter_mut().filter(|(account, _)| written(account)).for_each(|(_, model)| {
+            model.is_written();
+        });
         work.unwritten.clear();
         Ok(())
     }

@@ -161,18 +161,20 @@ impl Model {
         self.counted || self.dirty.contains(&true)
     }
 
-    /// The chunks that changed, with their numbers; they count as written then.
-    pub(super) fn take_dirty(&mut self) -> Vec<(u16, Vec<u8>)> {
-        let mut changed = Vec::new();
+    /// The chunks that changed since they were written, with their numbers.
+    pub(super) fn changed(&self) -> Vec<(u16, Vec<u8>)> {
+        let chunks = (0..).zip(self.cells.chunks(CHUNK)).zip(&self.dirty);
+        let changed = chunks.filter(|(_, dirty)| **dirty).map(|((number, chunk), _)| {
+            (number, chunk.iter().flat_map(|cell| cell.to_le_bytes()).collect())
+        });
+        changed.collect()
+    }
+
+    /// All of it is in the file. Not before: a model with changes is one that memory may not
+    /// forget, or the older one of the file would take its place.
+    pub(super) fn is_written(&mut self) {
         self.counted = false;
-        for (number, (chunk, dirty)) in self.cells.chunks(CHUNK).zip(&mut self.dirty).enumerate() {
-            if std::mem::take(dirty)
-                && let Ok(number) = u16::try_from(number)
-            {
-                changed.push((number, chunk.iter().flat_map(|cell| cell.to_le_bytes()).collect()));
-            }
-        }
-        changed
+        self.dirty.fill(false);
     }
 
     /// Takes back a chunk as it was written; tells whether it is one.
@@ -284,6 +286,21 @@ mod tests {
         // Doubt says nothing, and less doubt is left with more lessons.
         assert_eq!((after(100, 100)(0.9), after(2000, 2000)(0.3)), (0, 0));
         assert!(after(2000, 2000)(0.9) > 0);
+    }
+
+    #[test]
+    fn what_changed_is_new_until_it_is_written() {
+        let mut model = Model::default();
+        assert!(!model.is_dirty() && model.changed().is_empty());
+        model.learn(&(0..200_u64).map(|n| n << 41 | n).collect(), Class::Spam);
+        model.count(Class::Spam, None);
+        let changed = model.changed();
+        assert!(!changed.is_empty());
+        assert!(model.is_dirty() && model.changed() == changed, "forgotten before it was written");
+        let mut read = Model { lessons: model.lessons, ..Model::default() };
+        assert!(changed.iter().all(|(number, chunk)| read.put(*number, chunk)));
+        model.is_written();
+        assert!(!model.is_dirty() && model == read);
     }
 
     #[test]

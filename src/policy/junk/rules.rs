@@ -198,6 +198,9 @@ const RULES: &[Rule] = &[
         c.facts.attachments.contains(&Harm::Image)
     }),
     // How it is written.
+    (300, "it holds the line with which filters are tested (GTUBE)", |c| {
+        c.facts.text.test_line || c.facts.subject_text.test_line
+    }),
     (25, "words are spelled with letters of other scripts", |c| {
         c.facts.text.mixed + c.facts.subject_text.mixed >= 2
     }),

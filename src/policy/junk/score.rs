@@ -54,7 +54,7 @@ pub struct Marks {
 
 impl Default for Marks {
     fn default() -> Self {
-        Self { junk: 50, refuse: 150 }
+        Self { junk: config::USUAL_JUNK_MARK, refuse: 150 }
     }
 }
 
@@ -123,9 +123,15 @@ impl Score {
     /// The whole field, folded, with its last CRLF. Nothing in a reason can end it or begin
     /// another: only printable ASCII is written.
     pub fn field(&self, marks: Marks) -> String {
+        self.field_after(self.verdict(marks), marks)
+    }
+
+    /// The same, when more was done than the marks ask for: the field tells what was done, for
+    /// whoever learns from the message has to know who filed it.
+    pub fn field_after(&self, done: Verdict, marks: Marks) -> String {
         let mut field = format!(
             "{FIELD}: {}; points={}; junk={}; refuse={}",
-            self.verdict(marks).word(),
+            done.word(),
             self.points,
             marks.junk,
             marks.refuse

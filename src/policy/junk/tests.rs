@@ -382,3 +382,78 @@ proptest! {
         prop_assert_eq!(whole.facts, cut.facts);
     }
 }
+
+#[test]
+fn whom_the_account_wrote_to_is_known_even_when_the_card_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // There is no such folder, so nothing can be written.
+    let junk = Junk::open(Arc::new(Notes::open(&folder.path().join("gone"))));
+    let zoe = "zoe@far.test".parse().unwrap();
+    junk.sent(ALICE, &[zoe], None);
+    assert!(junk.put_away(jiff::Timestamp::UNIX_EPOCH).is_err());
+    let known = |account| junk.has_written_to(account, &"zoe@far.test".parse().unwrap());
+    assert!(known(ALICE).unwrap(), "forgotten");
+    assert!(known(BOB).is_err());
+}
+
+#[test]
+fn a_program_is_one_however_its_name_is_written() {
+    let attached = |kind: &str, parameters: &str| {
+        look(&format!(
+            "From: x@y.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+             Content-Type: {kind}\r\nContent-Disposition: attachment; {parameters}\r\n\r\n\
+             MZ\r\n--b--\r\n"
+        ))
+        .facts
+        .attachments
+        .into_iter()
+        .collect::<Vec<_>>()
+    };
+    let plain = "application/octet-stream";
+    for name in [
+        "filename=\"a.exe\"",
+        "filename=\"=?utf-8?q?a=2Eexe?=\"",
+        "filename*=utf-8''a%2Eexe",
+        "filename*0=\"a.e\"; filename*1=\"xe\"",
+        "filename*1*=%78e; filename*0*=utf-8''a.e",
+        "filename=\"a.txt\"; filename*=utf-8''a.exe",
+    ] {
+        assert_eq!(attached(plain, name), [Harm::Program], "{name}");
+    }
+    let named = "application/octet-stream; name=\"a.pdf.exe\"";
+    assert_eq!(attached(named, "filename=\"a.pdf\""), [Harm::Disguised]);
+    for name in ["filename=\"a.pdf\"", "filename*=utf-8''100%25", "filename*=%", "filename*x=a.exe"]
+    {
+        assert_eq!(attached(plain, name), [], "{name}");
+    }
+}
+
+#[test]
+fn the_line_that_tests_filters_is_refused_and_its_likes_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let junk = Junk::open(Arc::new(Notes::open(folder.path())));
+    let (first, second) =
+        ("XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X");
+    let verdict = |text: &str| {
+        let letter = format!(
+            "From: x@y.test\r\nDate: Mon, 02 Mar 2026 10:00:00 +0000\r\nMessage-ID: <1@y.test>\r\n\
+             \r\nHello,\r\n{text}\r\nGreetings\r\n"
+        );
+        junk.judge(ALICE, &Signals::default(), &look(&letter)).verdict(Marks::default())
+    };
+    assert_eq!(verdict(&format!("{first}{second}")), Verdict::Refuse);
+    assert_eq!(verdict(&format!("\"{first}{second}\".")), Verdict::Refuse);
+    for text in [first, second, &format!("{second}{first}"), &format!("{first} {second}")] {
+        assert_eq!(verdict(text), Verdict::Inbox, "{text}");
+    }
+}
+
+#[test]
+fn a_text_of_nothing_but_links_costs_no_more_than_others() {
+    let links = |text: &str| look(&format!("From: x@y.test\r\n\r\n{text}\r\n")).facts.links.all;
+    assert_eq!(links("see http://a.test/?to=http://b.test/ and (http://c.test/)"), 3);
+    assert_eq!(links(&"http://a.test/ ".repeat(1000)), 1000);
+    // Each of them would be read to the end of all.
+    let endless = links(&"http://a.test/".repeat(5000));
+    assert!((1..500).contains(&endless), "{endless}");
+}

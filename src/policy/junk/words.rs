@@ -16,6 +16,12 @@ const LONGEST_WORD: usize = 24;
 /// Single letters in a row that are a word written apart.
 const APART: usize = 4;
 
+/// The line that every filter is to take for junk, so that people can see theirs at work: the
+/// "generic test for unsolicited bulk e-mail", <https://spamassassin.apache.org/gtube/>. In two
+/// halves, or this file would be junk in every mailbox it is sent to.
+const GTUBE: [&str; 2] =
+    ["XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"];
+
 /// What the text of a message is like, beyond its words.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TextFacts {
@@ -31,6 +37,8 @@ pub struct TextFacts {
     pub invisible: u32,
     /// Words written with a blank after each letter.
     pub apart: u32,
+    /// It holds the line that mail is tested with ([`GTUBE`]).
+    pub test_line: bool,
     /// Kinds of tell-tale phrases, see [`phrases`].
     pub phrases: phrases::Found,
 }
@@ -94,6 +102,11 @@ impl Words {
             return;
         }
         let chunk = std::mem::take(&mut self.chunk);
+        let [first, second] = GTUBE;
+        facts.test_line |= chunk
+            .find(first)
+            .and_then(|at| chunk.get(at + first.len()..)?.strip_prefix(second))
+            .is_some();
         let bare = chunk.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');
         if let Some(link) = link_in(&chunk) {
             link_tokens(link, out);

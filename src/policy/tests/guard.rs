@@ -40,11 +40,12 @@ impl Witness for Diary {
     }
 }
 
-/// Two accounts have marks of their own.
+/// Three accounts have marks of their own.
 fn marks(account: Option<AccountId>) -> Marks {
     match account {
         Some(AccountId(2)) => Marks { junk: -100, refuse: 500 },
         Some(AccountId(3)) => Marks { junk: -100, refuse: -100 },
+        Some(AccountId(4)) => Marks { junk: 400, refuse: 500 },
         _ => Marks::default(),
     }
 }
@@ -169,6 +170,17 @@ async fn the_authors_domain_decides_about_mail_that_is_not_its_own() {
     assert_eq!(filing.folder, Folder::Junk);
     let fields = String::from_utf8(filing.fields).unwrap();
     assert!(fields.starts_with("X-Pillarbox-Junk: ") && fields.ends_with("\r\nX-Spam: Yes\r\n"));
+
+    // Whatever the account's marks: the field tells what was done, or a later look at Junk would
+    // take it for moved there by its person, and learn from it.
+    let lenient = Some(AccountId(4));
+    let Ruling::File(filing) = doubtful.judge(lenient) else { panic!("{doubtful:?}") };
+    assert_eq!(filing.folder, Folder::Junk);
+    let fields = String::from_utf8(filing.fields).unwrap();
+    assert!(fields.starts_with("X-Pillarbox-Junk: junk; points="), "{fields}");
+    let Ruling::Refuse { otherwise, .. } = forged.judge(lenient) else { panic!("{forged:?}") };
+    let fields = String::from_utf8(otherwise.fields).unwrap();
+    assert!(fields.starts_with("X-Pillarbox-Junk: refuse; points="), "{fields}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -168,6 +168,13 @@ async fn a_wrong_password_is_said_and_never_shown_and_guessing_has_to_wait() {
     let answer = sign_in(&mut browser, "alice@b.org", ALICE).await;
     assert!(answer.status == 429 && answer.header("retry-after").is_some());
     assert!(answer.body.contains("were wrong, so none is taken for"), "{}", answer.body);
+    // The page says so of mail programs, too.
+    let program = house.known.accounts.authenticate(
+        "alice@b.org",
+        Password::new(ALICE.to_owned()),
+        Ipv4Addr::LOCALHOST.into(),
+    );
+    assert!(program.await.is_err() && answer.body.contains("others wait, too"));
 }
 
 #[tokio::test]
@@ -229,6 +236,17 @@ async fn what_concerns_the_household_is_shown_to_its_owner_alone() {
 }
 
 #[tokio::test]
+async fn what_other_providers_say_is_told_to_the_owner_alone() {
+    let house = house().await;
+    let told = "nobody wrote in your name";
+    assert!(!house.browser().get("/").await.body.contains(told), "told to anybody");
+    let mut bob = house.signed_in("bob@b.org", BOB).await;
+    assert!(!bob.get("/").await.body.contains(told), "told to Bob");
+    let mut alice = house.signed_in("alice@b.org", ALICE).await;
+    assert!(alice.get("/").await.body.contains(told));
+}
+
+#[tokio::test]
 async fn everybody_decides_when_mail_is_junk_to_them() {
     let house = house().await;
     let marks = |account| house.known.accounts.junk_marks(AccountId(account));
@@ -255,9 +273,15 @@ async fn everybody_decides_when_mail_is_junk_to_them() {
         assert!(!answer.body.contains("<script>a"));
     }
     assert_eq!(choose(&[]).await.status, 422);
+    let answer = choose(&[("way", "another")]).await;
+    assert!(answer.body.contains("<h1>This form was not taken"), "{}", answer.body);
     assert_eq!(marks(2), JunkMarks::new(60, 200).ok(), "a slip changed something");
     assert_eq!(choose(&[("way", "usual")]).await.status, 303);
     assert_eq!(marks(2), None);
+    let again = bob.get("/junk/marks").await;
+    assert_eq!((again.status, again.header("location")), (303, Some("/junk")));
+    let answer = bob.get("/sign-out").await;
+    assert!(answer.status == 405 && answer.body.contains("<h1>No such page"), "{}", answer.body);
 }
 
 #[tokio::test]
