@@ -324,7 +324,8 @@ fn faulty(host: &Domain, basis: &Basis, fault: &Fault) -> Problem {
         Fault::Tls(_) | Fault::NoTls => format!("{demanded}{fault}"),
         other => other.to_string(),
     };
-    Problem { status: status.to_owned(), host: Some(host.to_string()), reply, what, ours: false }
+    let problem = Problem::new(status, what);
+    Problem { host: Some(host.to_string()), reply, ..problem }
 }
 
 /// The address this machine would use; nothing is sent to find out.
