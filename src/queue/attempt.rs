@@ -119,6 +119,10 @@ impl Inner {
             Some(turns) => turns.acquire().await.ok(),
             None => None,
         };
+        let _other = match outgoing.origin {
+            Origin::Account(_) => None,
+            Origin::Own | Origin::Stranger => self.marks.others.acquire().await.ok(),
+        };
         let _place = self.marks.places.acquire().await;
         match (way, relay) {
             (Way::Direct(domain), _) if self.accounts.is_ours(domain) => {

@@ -113,6 +113,9 @@ struct Marks {
     busy: Mutex<HashSet<QueueId>>,
     /// Conversations at once, in all and by domain.
     places: Semaphore,
+    /// Of these, those for mail that none of our people sent. Strangers decide where it goes, to
+    /// hosts that take an hour for a word, if they like.
+    others: Semaphore,
     turns: Mutex<HashMap<Domain, Arc<Semaphore>>>,
     /// Recipients under way to each large provider.
     under_way: Mutex<HashMap<&'static str, u64>>,
@@ -126,6 +129,7 @@ impl Queue {
             edit: tokio::sync::Mutex::default(),
             busy: Mutex::default(),
             places: Semaphore::new(PLACES),
+            others: Semaphore::new(OTHERS),
             turns: Mutex::default(),
             under_way: Mutex::default(),
         };
@@ -445,6 +449,8 @@ fn random() -> u32 {
 
 /// Conversations at once.
 const PLACES: usize = 10;
+/// And those of them for notices, reports and what aliases send on.
+const OTHERS: usize = 4;
 
 #[cfg(all(test, feature = "demo"))]
 mod tests;
