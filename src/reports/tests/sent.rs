@@ -233,6 +233,7 @@ fn what_the_checks_found_is_told_as_they_found_it() {
             disposition: Policy::None,
             spf_aligned: false,
             dkim_aligned: true,
+            hidden: false,
         },
     };
     let mut expected = seen("asks.far.test");
