@@ -88,7 +88,7 @@ impl Dmarc {
                 }
             }
             Author::Unclear(why) | Author::Hidden(why) => {
-                outcome.verdict = Verdict::PermError(why.to_owned())
+                outcome.verdict = Verdict::PermError(why.to_owned());
             }
             Author::Missing => {
                 outcome.verdict = Verdict::PermError("the message has no header".to_owned());
