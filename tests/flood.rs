@@ -8,6 +8,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::trouble::{Dialogue, PostOffice, pillarbox};
 
+/// Opens a connection to one of the ports.
+type Call = fn(&PostOffice) -> Dialogue;
 /// The most a box may ever take, in KiB.
 const MOST: u64 = 64 << 10;
 /// Places on one port.
@@ -44,7 +46,7 @@ fn a_thousand_slow_connections_have_room_and_who_comes_next_is_told() {
     }
     drop(slow);
 
-    let ports: [(fn(&PostOffice) -> Dialogue, &str); 3] = [
+    let ports: [(Call, &str); 3] = [
         (PostOffice::submission, "421 4.7.0 Too many connections; close other mail programs"),
         (PostOffice::imap, "* BYE [UNAVAILABLE] Too many connections; close other mail programs"),
         (PostOffice::pop3, "-ERR [SYS/TEMP] Too many connections; close other mail programs"),
@@ -159,7 +161,9 @@ fn mime_a_thousand_deep_is_taken_and_looked_into_only_so_far() {
     let depth = 1000;
     let (mut open, mut close) = (String::new(), String::new());
     for level in 0..depth {
-        open += &format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n");
+        open.extend([format!(
+            "Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n"
+        )]);
         close = format!("\r\n--b{level}--\r\n{close}");
     }
     let letters = "Content-Type: message/rfc822\r\n\r\n".repeat(depth);

@@ -1,8 +1,8 @@
 //! The way out, and the one door through which messages are taken: what was accepted is made
 //! durable in one commit, local recipients' copies and the outbound record together. A record
 //! is tried by schedule, its recipients grouped by where they go (MX hosts by priority, or a
-//! relay), each signed with DKIM or sealed with ARC on the way and protected as its domain demands (DANE, MTA-STS), and
-//! it ends delivered, or returned to its sender with a reason, never in silence.
+//! relay), each signed with DKIM or sealed with ARC on the way and protected as its domain demands
+//! (DANE, MTA-STS), and it ends delivered, or returned to its sender with a reason, never in silence.
 
 mod accept;
 mod advice;

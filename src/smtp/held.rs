@@ -12,6 +12,10 @@ use crate::policy::allowance::{Limit, Over};
 pub(super) struct Notice<'a> {
     /// Who sent so much.
     pub(super) account: &'a Address,
+    /// Who can let it go.
+    pub(super) owner: &'a Address,
+    /// Whom the first message that is held is for.
+    pub(super) first: &'a [Address],
     pub(super) over: Over,
     /// The box.
     pub(super) hostname: &'a Domain,
@@ -24,7 +28,7 @@ pub(super) struct Notice<'a> {
 impl Notice<'_> {
     /// The whole message.
     pub(super) fn compose(&self, at: Timestamp) -> String {
-        let Self { account, over, hostname, to, id } = self;
+        let Self { account, owner, first, over, hostname, to, id } = self;
         let to: Vec<String> = to.iter().map(|to| format!("<{to}>")).collect();
         let what = match over.what {
             Limit::Messages => format!("more than {} messages", over.allowed),
@@ -32,16 +36,31 @@ impl Notice<'_> {
                 format!("to more than {} people it never wrote to before", over.allowed)
             }
         };
+        let (knob, most) = match over.what {
+            Limit::Messages => ("messages_per_day", "messages"),
+            Limit::NewRecipients => ("new_recipients_per_day", "new people"),
+        };
+        let others = match first.len() {
+            0 | 1 => String::new(),
+            more => format!(" and {} others", more - 1),
+        };
+        let first = first.first().map(|to| format!(" The first is to {to}{others}."));
+        let first = first.unwrap_or_default();
         let text = format!(
             "Within a day, {account} has sent {what}.\n\
-             Nothing is lost: what is over that is kept in the queue of this post office,\n\
-             and so is what {account} sends next, until the day has passed.\n\n\
+             Nothing is lost: what is over that is kept in the queue of this post office, and so\n\
+             is what {account} sends next, until the day has passed.{first}\n\n\
              Why this matters: a stolen password is used to send thousands of messages. Other\n\
              post offices would soon refuse everybody's mail from here.\n\n\
-             What to do: if the messages are yours, look at them with \"pillarbox queue list\" and\n\
-             let them go with \"pillarbox queue release\". If they are not, change the password of\n\
-             {account} now, and remove the messages with \"pillarbox queue drop\". The limits\n\
-             stand under [limits] in the configuration.\n"
+             What to do: what is kept does not go by itself. The owner, {owner}, sees it\n\
+             on the box with \"pillarbox queue list\".\n\
+             - If {account} wrote it: \"pillarbox queue release\" and the number of a message\n\
+             lets it go. Who writes so much every day gets more than {} {most} a day with\n\
+             {knob} under [limits] in the configuration.\n\
+             - If not, somebody else knows the password: change it now, with\n\
+             \"pillarbox account passwd {account}\", and remove each message with\n\
+             \"pillarbox queue drop\" and its number.\n",
+            over.allowed,
         );
         format!(
             "Date: {}\r\nFrom: Pillarbox <postmaster@{hostname}>\r\nTo: {}\r\n\

@@ -346,7 +346,9 @@ impl<'a> Connection<'a> {
         };
         let to: Vec<Address> = incoming.envelope.addresses().cloned().collect();
         let Spent { settings, over } = self.spend(&incoming)?;
-        let id = over.filter(|over| over.is_new).map(|_| message_id);
+        let news = over.filter(|over| over.is_new);
+        let first: Vec<Address> =
+            news.iter().flat_map(|_| self.elsewhere(&incoming)).cloned().collect();
         let terms = Terms { held: over.is_some(), settings };
         let taken = self.house.queue.accept_on(incoming, &terms).await;
         if let (Some(judged), Ok(_) | Err(AcceptError::Unwanted { .. })) = (judged, &taken) {
@@ -356,8 +358,8 @@ impl<'a> Connection<'a> {
         if let (Some(login), None) = (&self.login, over) {
             self.house.guard.sent(login.account, &to);
         }
-        if let (Some(over), Some(id)) = (over, id) {
-            self.tell(over, &id).await;
+        if let Some(over) = news {
+            self.tell(over, &first, &message_id).await;
         }
         Ok(size)
     }
@@ -365,14 +367,17 @@ impl<'a> Connection<'a> {
     /// Counts what an account sends away.
     fn spend(&self, incoming: &Incoming) -> Result<Spent, StoreError> {
         let Some(login) = &self.login else { return Ok(Spent::default()) };
-        let House { accounts, allowance, .. } = self.house;
-        let elsewhere =
-            incoming.envelope.addresses().filter(|to| accounts.lookup(to) == Lookup::NotOurs);
-        allowance.spend(login.account, elsewhere, incoming.received)
+        self.house.allowance.spend(login.account, self.elsewhere(incoming), incoming.received)
+    }
+
+    /// Those of the recipients who do not live here.
+    fn elsewhere<'i>(&self, incoming: &'i Incoming) -> impl Iterator<Item = &'i Address> {
+        let accounts = &self.house.accounts;
+        incoming.envelope.addresses().filter(move |to| accounts.lookup(to) == Lookup::NotOurs)
     }
 
     /// Tells account and owner that mail is being held.
-    async fn tell(&self, over: Over, id: &str) {
+    async fn tell(&self, over: Over, first: &[Address], id: &str) {
         let (House { store, queue, clock, .. }, Some(login)) = (self.house, &self.login) else {
             return;
         };
@@ -383,7 +388,8 @@ impl<'a> Connection<'a> {
         let hostname = &self.settings.hostname;
         let (account, at) = (&login.address, clock.now());
         tracing::warn!(%account, "an account has sent more than it may in a day; its mail is held");
-        let text = Notice { account, over, hostname, to: &to, id }.compose(at);
+        let owner = &self.settings.postmaster;
+        let text = Notice { account, owner, first, over, hostname, to: &to, id }.compose(at);
         let told = async {
             let mut body = store.new_body();
             body.write(text.as_bytes()).await?;

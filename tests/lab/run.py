@@ -356,7 +356,8 @@ def test_reports_about_our_mail_are_read_and_shown(lab):
 
 
 def test_reports_about_others_leave_the_day_after(lab):
-    """The box wakes up at noon of the next day, and tells the stranger what it saw of his hosts."""
+    """The box wakes up at noon of the next day, and tells the stranger what it saw of his mail and of
+    his hosts."""
     lab.box.kill(lab.service)
     now = int(time.time())
     later = (now // 86400 + 1) * 86400 + 43200 - now
@@ -369,9 +370,13 @@ def test_reports_about_others_leave_the_day_after(lab):
         policy = json.loads(gzip.decompress(attachment(tls)))["policies"][0]
         assert policy["policy"]["policy-domain"] == "far.test", policy
         assert policy["summary"]["total-successful-session-count"] > 0, policy
+        dmarc = lab.stranger.wait_for(".xml.gz")
+        text = gzip.decompress(attachment(dmarc)).decode()
+        assert "<domain>far.test</domain>" in text and f"<source_ip>{MX1}</source_ip>" in text, text
         verify = os.path.join(os.path.dirname(sys.executable), "dkimverify")
-        result = subprocess.run(lab.far.command(*tomorrow, verify), input=tls, capture_output=True)
-        assert b"signature ok" in result.stdout, result
+        for message in (tls, dmarc):
+            result = subprocess.run(lab.far.command(*tomorrow, verify), input=message, capture_output=True)
+            assert b"signature ok" in result.stdout, result
     finally:
         lab.box.kill(lab.service)
         lab.start_box()

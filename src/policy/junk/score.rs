@@ -135,14 +135,11 @@ impl Score {
             let _ = write!(field, ";\r\n\t{:+}", reason.points);
             let mut column = 8 + 4;
             for word in plain(&reason.text).split(' ') {
-                // One more for the semicolon.
-                if column + 1 + word.len() + 1 > LINE {
-                    field.push_str("\r\n\t");
-                    column = 8;
-                }
-                field.push(' ');
+                // Two more for the blank and a semicolon.
+                let folds = column + word.len() + 2 > LINE;
+                field.push_str(if folds { "\r\n\t" } else { " " });
                 field.push_str(word);
-                column += 1 + word.len();
+                column = word.len() + if folds { 8 } else { column + 1 };
             }
         }
         field.push_str("\r\n");
@@ -257,7 +254,7 @@ mod tests {
         assert_eq!(score.points, MOST);
         let field = score.field(Marks::default());
         let folded = "\r\n\t+60 the sender's domain wants mail refused that nothing proves it to\
-                      \r\n\t have sent\r\n";
+                      \r\n\thave sent\r\n";
         assert!(field.ends_with(folded), "{field}");
         let told = Told::parse(field.split_once(':').unwrap().1).unwrap();
         assert_eq!(told.score, score);

@@ -246,6 +246,8 @@ async fn mail_over_the_days_allowance_is_held_and_told_of_once() {
     assert_eq!(inbox.len(), 1);
     assert!(notice.contains("Subject: Mail of alice@example.org is being held\r\n"), "{notice}");
     assert!(notice.contains("has sent more than 2 messages.\r\n"), "{notice}");
+    assert!(notice.contains("The first is to bob@example.net.\r\n"), "{notice}");
+    assert!(notice.contains("messages_per_day under [limits]"), "{notice}");
     // What stays in the house is not counted, and the owner's word ends the hold.
     phone.say("MAIL FROM:<alice@example.org>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n", 3).await;
     phone.say("From: <alice@example.org>\r\n\r\nHello\r\n.\r\n", 1).await;

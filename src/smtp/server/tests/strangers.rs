@@ -193,3 +193,47 @@ async fn a_header_of_ten_megabytes_and_a_thousand_parts_within_parts_are_taken_w
         assert!(stored.ends_with(message.as_str()), "it came back as something else");
     }
 }
+
+/// SMTP has one answer for all recipients of a message. Whoever has no room gets it all the same, when
+/// that could not be said before; nothing is returned to whomever a forger named.
+#[tokio::test]
+async fn a_mixed_result_at_the_end_of_a_message_sends_nothing_back() {
+    let post = PostOffice::open(Options::default(), Timeouts::default()).await;
+    let password = Password::new("wrong bricks".to_owned());
+    let bob: Address = "bob@example.org".parse().unwrap();
+    let bob = post.server.house.accounts.add(bob, password).await.unwrap();
+    let quota = |bytes| crate::store::Quota { bytes: Some(bytes), messages: None };
+    let mut batch = crate::store::Batch::new();
+    batch.set_quota(bob, quota(1000));
+    post.store.commit(batch).await.unwrap();
+
+    let mut stranger = post.call(Role::Mx).await;
+    stranger.say("EHLO x\r\n", 12).await;
+    // No size is announced: nobody knows yet that Bob has no room.
+    let envelope = "MAIL FROM:<forged@example.net>\r\nRCPT TO:<bob@example.org>\r\n\
+                    RCPT TO:<nobody@example.org>\r\nRCPT TO:<alice@example.org>\r\n";
+    let told = |replies: &[String]| -> Vec<String> {
+        replies.iter().map(|line| line.get(..9).unwrap_or_default().to_owned()).collect()
+    };
+    let replies = stranger.say(envelope, 4).await;
+    assert_eq!(told(&replies), ["250 2.1.0", "250 2.1.5", "550 5.1.1", "250 2.1.5"]);
+    let letter = LETTER.replace("See you then!", &"See you then! ".repeat(100));
+    let replies = stranger.say(&format!("DATA\r\n{letter}.\r\n"), 2).await;
+    assert!(replies.last().unwrap().starts_with("250 2.0.0"), "{replies:?}");
+    assert_eq!(post.inbox().len(), 1);
+    let inbox = post.store.find_mailbox(bob, &MailboxName::inbox()).unwrap().unwrap();
+    assert_eq!(post.store.messages(inbox.id).unwrap().len(), 1);
+    assert!(post.queue.list().unwrap().is_empty(), "a notice to a forged sender");
+
+    // From now on it is said at RCPT, to that one.
+    let replies = stranger.say(envelope, 4).await;
+    assert_eq!(told(&replies), ["250 2.1.0", "452 4.2.2", "550 5.1.1", "250 2.1.5"]);
+    // Nobody at all has room: that can be said, and nothing is taken.
+    let mut batch = crate::store::Batch::new();
+    batch.set_quota(post.alice, quota(3000));
+    post.store.commit(batch).await.unwrap();
+    let replies = stranger.say(&format!("DATA\r\n{letter}.\r\n"), 2).await;
+    assert!(replies.last().unwrap().starts_with("452 4.2.2"), "{replies:?}");
+    assert_eq!(post.inbox().len(), 1);
+    assert!(post.queue.list().unwrap().is_empty());
+}
