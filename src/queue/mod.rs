@@ -113,12 +113,21 @@ struct Marks {
     busy: Mutex<HashSet<QueueId>>,
     /// Conversations at once, in all and by domain.
     places: Semaphore,
-    /// Of these, those for mail that none of our people sent. Strangers decide where it goes, to
-    /// hosts that take an hour for a word, if they like.
+    /// Of these, those for [`Whose::Other`].
     others: Semaphore,
-    turns: Mutex<HashMap<Domain, Arc<Semaphore>>>,
+    turns: Mutex<HashMap<(Domain, Whose), Arc<Semaphore>>>,
     /// Recipients under way to each large provider.
     under_way: Mutex<HashMap<&'static str, u64>>,
+}
+
+/// Whose mail it is. What none of our people sent never waits in the same line with what they did:
+/// strangers decide where it goes, to hosts that take an hour for a word, if they like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Whose {
+    /// An account sent it.
+    Ours,
+    /// Notices, reports, and what aliases send on.
+    Other,
 }
 
 impl Queue {
@@ -465,7 +474,7 @@ fn random() -> u32 {
 
 /// Conversations at once.
 const PLACES: usize = 10;
-/// And those of them for notices, reports and what aliases send on.
+/// And those of them for what none of our people sent.
 const OTHERS: usize = 4;
 /// Messages of one account held for its sending too much: whoever stole a password must not fill
 /// the card.

@@ -263,7 +263,7 @@ impl Drop for Claim {
 }
 
 impl Inner {
-    fn busy(&self) -> std::sync::MutexGuard<'_, std::collections::HashSet<QueueId>> {
+    pub(super) fn busy(&self) -> std::sync::MutexGuard<'_, std::collections::HashSet<QueueId>> {
         self.marks.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

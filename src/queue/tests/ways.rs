@@ -103,9 +103,9 @@ async fn strangers_whose_hosts_never_answer_do_not_hold_up_our_people() {
     let host = Host::start("127.0.0.2:0").await;
     let silent = tokio::net::TcpListener::bind(("127.0.0.4", host.port())).await.unwrap();
     let mut office = Office::new(host.port(), OutboundMode::Direct).await;
-    let slow: String =
-        (0..PLACES + 2).map(|n| format!("s{n}.test. MX 10 mx.slow.test.\n")).collect();
-    office.world.load(".", &format!("{ZONE}mx.slow.test. A 127.0.0.4\n{slow}")).unwrap();
+    let slow = |n| format!("s{n}.test. MX 10 mx.slow.test.\n");
+    let slow: Vec<String> = (0..PLACES + 2).map(slow).collect();
+    office.world.load(".", &format!("{ZONE}mx.slow.test. A 127.0.0.4\n{}", slow.concat())).unwrap();
     // Reports, as whoever wrote to us may have asked for.
     for n in 0..PLACES + 2 {
         office.send("", &[&format!("rua@s{n}.test")], Source::Own).await.unwrap();
@@ -116,6 +116,11 @@ async fn strangers_whose_hosts_never_answer_do_not_hold_up_our_people() {
         open.push(one.unwrap());
     }
     assert!(open.len() > 1, "reports go one by one");
+    // Nor those for a host that answers, while they wait for the others.
+    for n in 0..3 {
+        office.send("", &[&format!("rua{n}@example.net")], Source::Own).await.unwrap();
+    }
+    office.until("a look at the queue", |b| b.queue.inner.busy().len() == PLACES + 5).await;
     office.submit(&["bob@example.net"]).await;
     office.until("delivery", |_| !host.got().is_empty()).await;
 }
