@@ -10,4 +10,6 @@ mod tls;
 pub use limits::{Conduct, Entry, Gate, Limits, Network, Rate, Refused, Width};
 pub use line::{Line, LineBuffer, LineError};
 pub use listen::{ListenError, Listener, Peer};
+#[cfg(test)]
+pub(crate) use tls::certified;
 pub use tls::{Bindings, Channel, Stream, Tls, TlsError};

@@ -1,6 +1,8 @@
 //! TLS for every listener: one certificate, made at the first start when none is given, and one
 //! stream type so that a protocol server does not care when STARTTLS happens.
 
+#[cfg(test)]
+mod certified;
 mod channel;
 
 use std::io;
@@ -18,6 +20,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+#[cfg(test)]
+pub(crate) use self::certified::certified;
 pub use self::channel::{Bindings, Channel};
 use crate::files::{create_private_folder, write_private};
 use crate::mail::Domain;

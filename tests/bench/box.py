@@ -163,10 +163,6 @@ class Box:
         fields = self.proc("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def written(self):
-        """Bytes the process has sent to the disk."""
-        return int(re.search(r"^write_bytes: (\d+)", self.proc("io"), re.M)[1])
-
     def proc(self, name):
         with open(f"/proc/{self.process.pid}/{name}") as file:
             return file.read()

@@ -7,6 +7,21 @@ import time
 
 PREFIX = "pblab-"
 
+# A name server in the foreground of its host.
+NSD = """\
+server:
+  ip-address: {dns}
+  username: root
+  chroot: ""
+  zonesdir: "{work}"
+  database: ""
+  xfrdfile: "{work}/xfrd.state"
+  zonelistfile: "{work}/zone.list"
+  pidfile: "{work}/nsd.pid"
+remote-control:
+  control-enable: no
+"""
+
 
 class Net:
     """One bridge in a namespace of its own; every host hangs on it. Removed on exit."""

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from net import Net, run, wait
+from net import NSD, Net, run, wait
 from stranger import Stranger
 
 EXIM_PROGRAM = os.path.join(
@@ -51,20 +51,6 @@ mta-sts IN A {policy}
 """,
     "100.51.198.in-addr.arpa": "10 IN PTR mail.home.test.\n21 IN PTR mx1.dane.test.\n31 IN PTR mx.sts.test.\n",
 }
-
-NSD = """\
-server:
-  ip-address: {dns}
-  username: root
-  chroot: ""
-  zonesdir: "{work}"
-  database: ""
-  xfrdfile: "{work}/xfrd.state"
-  zonelistfile: "{work}/zone.list"
-  pidfile: "{work}/nsd.pid"
-remote-control:
-  control-enable: no
-"""
 
 ANSWERS = """\
 [box]

@@ -23,7 +23,7 @@ import zipfile
 from email.message import EmailMessage
 from email.utils import formatdate
 
-from net import Net, run, wait
+from net import NSD, Net, run, wait
 from stranger import Stranger
 from verifier import MILTER, Verifier, findings
 
@@ -31,20 +31,6 @@ BOX4, BOX6 = "10.91.0.10", "fd91::10"
 MX1, MX2 = "10.91.0.21", "10.91.0.22"
 DNS = "10.91.0.53"
 PASSWORD = "correct horse battery"
-
-NSD = """\
-server:
-  ip-address: {dns}
-  username: root
-  chroot: ""
-  zonesdir: "{work}"
-  database: ""
-  xfrdfile: "{work}/xfrd.state"
-  zonelistfile: "{work}/zone.list"
-  pidfile: "{work}/nsd.pid"
-remote-control:
-  control-enable: no
-"""
 
 # The household, the stranger, and the reverse zones of both.
 ZONES = {

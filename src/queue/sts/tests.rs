@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::dns::world::World;
 use crate::mail::Address;
+use crate::net::certified;
 use crate::smtp::client::{Client, Timeouts};
 use crate::store::Options;
 
@@ -80,17 +81,7 @@ struct Web {
 }
 
 async fn web() -> Web {
-    let made = rcgen::generate_simple_self_signed(vec!["mta-sts.far.test".into()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key.into())
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let (certificate, acceptor) = certified("mta-sts.far.test");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let said = Arc::new(Mutex::new(ok(POLICY)));

@@ -3,8 +3,8 @@
 use ring::digest::{SHA256, digest};
 use rustls_pki_types::CertificateDer;
 
-use super::host::certified;
 use super::*;
+use crate::net::certified;
 
 /// A signed world with one mail host under TLS, and the box's resolver that can tell.
 struct Signed {

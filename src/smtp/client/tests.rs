@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is the failed test")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -10,6 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::accounts::Password;
 use crate::mail::Address;
+use crate::net::certified;
 
 const MESSAGE: &[u8] = b"From: a@example.org\r\n\r\n.hidden\r\nlast";
 
@@ -23,16 +23,7 @@ struct Host {
 
 async fn host(security: Security, script: &'static str) -> Host {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let made = rcgen::generate_simple_self_signed(vec!["mx.example.net".into()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key.into())
-        .unwrap();
+    let (certificate, tls) = certified("mx.example.net");
     let target = Target {
         address: listener.local_addr().unwrap(),
         name: "mx.example.net".parse().unwrap(),
@@ -43,7 +34,7 @@ async fn host(security: Security, script: &'static str) -> Host {
         let mut heard = Vec::new();
         for part in script.split("---\n") {
             let (stream, _) = listener.accept().await.unwrap();
-            play(stream, part, TlsAcceptor::from(Arc::new(tls.clone())), &mut heard).await;
+            play(stream, part, tls.clone(), &mut heard).await;
         }
         heard
     });
