@@ -30,6 +30,8 @@ pub struct Dmarc {
     pub spf_aligned: bool,
     /// So did a signature.
     pub dkim_aligned: bool,
+    /// The message shows an author, and whose policy to apply cannot be told.
+    pub hidden: bool,
 }
 
 /// Whether a message may carry its author's domain (RFC 9989 §5.4).
@@ -59,7 +61,7 @@ impl Dmarc {
     pub(super) fn places(author: &Author) -> Vec<Domain> {
         match author {
             Author::One(from) => places(from),
-            Author::Unclear(_) | Author::Missing => Vec::new(),
+            Author::Unclear(_) | Author::Hidden(_) | Author::Missing => Vec::new(),
         }
     }
 
@@ -76,6 +78,7 @@ impl Dmarc {
             disposition: Policy::None,
             spf_aligned: false,
             dkim_aligned: false,
+            hidden: matches!(author, Author::Hidden(_)),
         };
         match author {
             Author::One(from) => {
@@ -84,7 +87,9 @@ impl Dmarc {
                     outcome.verdict = Verdict::TempError(why);
                 }
             }
-            Author::Unclear(why) => outcome.verdict = Verdict::PermError(why.to_owned()),
+            Author::Unclear(why) | Author::Hidden(why) => {
+                outcome.verdict = Verdict::PermError(why.to_owned());
+            }
             Author::Missing => {
                 outcome.verdict = Verdict::PermError("the message has no header".to_owned());
             }

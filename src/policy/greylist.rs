@@ -7,6 +7,7 @@
 //! The table lives in memory, is bounded, and is kept in [`Notes`] now and then: what a power cut
 //! takes costs a sender one more attempt.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -109,6 +110,8 @@ struct Row {
     passed: u8,
     /// There is such a row in the notes, if an older one.
     kept: bool,
+    /// Whose it is; nothing of a network's own row, and of one from before the start.
+    network: Option<u64>,
 }
 
 impl Greylist {
@@ -149,7 +152,7 @@ impl Greylist {
         }
         let row = table.rows.get(&key).copied().filter(|row| row.counts(now));
         let Some(mut row) = row else {
-            table.put(key, Row::new(now));
+            table.put(key, Row { network: Some(network), ..Row::new(now) });
             table.show(key, triplet, reason, now);
             return Grey::Wait { left: DELAY };
         };
@@ -285,10 +288,19 @@ impl Table {
         }
     }
 
-    /// Takes out a tenth: first who never came back, then whoever was not here for longest.
+    /// Takes out a tenth: first who never came back, and of those the ones of the network that has
+    /// most of them, or it could make everybody else wait for ever; then whoever was not here for
+    /// longest.
     fn make_room(&mut self) {
-        let mut all: Vec<(bool, Timestamp, u64)> =
-            self.rows.iter().map(|(key, row)| (row.passed > 0, row.last, *key)).collect();
+        let mut waiting: HashMap<u64, usize> = HashMap::new();
+        for network in self.rows.values().filter_map(Row::waits_for) {
+            *waiting.entry(network).or_default() += 1;
+        }
+        let crowd = |row: &Row| row.waits_for().and_then(|network| waiting.get(&network)).copied();
+        let place = |(key, row): (&u64, &Row)| {
+            (row.passed > 0, Reverse(crowd(row).unwrap_or_default()), row.last, *key)
+        };
+        let mut all: Vec<_> = self.rows.iter().map(place).collect();
         all.sort_unstable();
         for (.., key) in all.into_iter().take(MOST / 10) {
             self.forget(key);
@@ -324,7 +336,12 @@ impl Table {
 
 impl Row {
     fn new(now: Timestamp) -> Self {
-        Self { first: now, last: now, passed: 0, kept: false }
+        Self { first: now, last: now, passed: 0, kept: false, network: None }
+    }
+
+    /// The network that has to come back, and has not.
+    fn waits_for(&self) -> Option<u64> {
+        self.network.filter(|_| self.passed == 0)
     }
 
     /// A day old: worth to be dated anew.
@@ -355,7 +372,7 @@ impl Row {
         let (last, rest) = rest.split_first_chunk::<8>()?;
         let moment = |bytes: &[u8; 8]| Timestamp::from_second(i64::from_le_bytes(*bytes)).ok();
         let [passed] = *rest else { return None };
-        Some(Self { first: moment(first)?, last: moment(last)?, passed, kept: true })
+        Some(Self { first: moment(first)?, last: moment(last)?, passed, kept: true, network: None })
     }
 }
 

@@ -340,6 +340,8 @@ impl Wish {
     /// such mail is not refused (RFC 8617 §7.2.1; RFC 7960 §4.2); nor when that cannot be told.
     fn of(found: &Authentication) -> Self {
         match found.dmarc.disposition {
+            // Else two authors would be a way around the policies of both.
+            _ if found.dmarc.hidden && is_public(found.origin.peer.ip.to_canonical()) => Self::Junk,
             Policy::None => Self::Nothing,
             Policy::Reject if matches!(found.arc, arc::Arc::None | arc::Arc::Fail(_)) => {
                 let from = found.dmarc.from.as_ref();

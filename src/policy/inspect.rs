@@ -38,8 +38,11 @@ pub(super) enum Author {
     Missing,
     /// One domain.
     One(Domain),
-    /// Nobody can say; why, in words.
+    /// It shows none; why, in words.
     Unclear(&'static str),
+    /// Mail programs show one, and nobody can say which. No sound program writes such a message;
+    /// who wants to get around the policy of the domain that is shown does.
+    Hidden(&'static str),
 }
 
 /// One thing for each canonical form that is needed.
@@ -91,7 +94,7 @@ impl Inspector {
             header: self.header,
             claims: self.claims,
             chain: self.chain,
-            author: self.unreadable.map_or(self.author, Author::Unclear),
+            author: self.unreadable.map_or(self.author, Author::Hidden),
             bodies: Bodies {
                 simple: hashes.simple.map(BodyHash::finish),
                 relaxed: hashes.relaxed.map(BodyHash::finish),
@@ -162,11 +165,12 @@ fn author(header: &Header<'_>) -> Author {
     let mut fields = header.named("from");
     match (fields.next(), fields.next()) {
         (None, _) => Author::Unclear("the message has no From"),
-        (Some(_), Some(_)) => Author::Unclear("the message has more than one From"),
+        (Some(_), Some(_)) => Author::Hidden("the message has more than one From"),
         (Some(field), None) => match author_domains(field.value()).as_deref() {
             Some([domain]) => Author::One(domain.clone()),
-            Some(_) => Author::Unclear("From names several domains"),
-            None => Author::Unclear("From cannot be read"),
+            Some(_) => Author::Hidden("From names several domains"),
+            None if field.value().contains(&b'@') => Author::Hidden("From cannot be read"),
+            None => Author::Unclear("From names no address"),
         },
     }
 }

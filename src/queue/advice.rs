@@ -195,11 +195,16 @@ pub(super) fn is_about_place(problem: &Problem) -> bool {
         && known(problem).is_some_and(|known| known.place)
 }
 
-/// Whether the recipient does not exist (any more), says the host.
+/// Whether the recipient does not exist (any more), says the host. What it has against the sender or
+/// this box is often told in the same words, and not before RCPT.
 pub(super) fn is_dead(problem: &Problem) -> bool {
     let status = problem.status.as_str();
     let gone = ["5.1.1", "5.1.0", "5.1.3", "5.1.6", "5.2.1", "5.1.10"].contains(&status);
     let Some(reply) = &problem.reply else { return false };
+    let lower = reply.to_lowercase();
+    if !problem.at_rcpt || ABOUT_US.iter().any(|word| lower.contains(word)) {
+        return false;
+    }
     let known = known(problem);
     !known.is_some_and(|known| known.place)
         && (gone || known.is_some_and(|known| known.words.contains(&"no such user")))
@@ -215,6 +220,9 @@ fn known(problem: &Problem) -> Option<&'static Known> {
         status && words
     })
 }
+
+/// Words of replies that are about who sends.
+const ABOUT_US: &[&str] = &["sender", "client host", "helo", "ehlo"];
 
 /// `5.7.1` is not the beginning of `5.7.10`, but `5.7.60` is of `5.7.606`.
 fn begins(status: &str, code: &str) -> bool {
@@ -258,7 +266,8 @@ mod tests {
     use super::*;
 
     fn heard(status: &str, reply: &str) -> Problem {
-        Problem { reply: Some(reply.to_owned()), ..Problem::new(status, "refused") }
+        let problem = Problem::new(status, "refused");
+        Problem { reply: Some(reply.to_owned()), at_rcpt: true, ..problem }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::note::{Heard, Outcome};
 use super::security::Wish;
 use super::states::{Origin, Problem, Recipient, State};
 use super::ways::Way;
-use super::{AcceptError, Incoming, Inner, QueueError, Source, bounce};
+use super::{AcceptError, Incoming, Inner, QueueError, Source, Whose, bounce};
 use crate::mail::{self, Address, Domain, Envelope, MailRequests, ReversePath};
 use crate::store::{Batch, Body, BodyWriter, Content, QueueId, StoreError};
 
@@ -110,14 +110,22 @@ impl Inner {
     async fn try_group(&self, outgoing: &Outgoing, way: &Way, to: &[mail::Recipient]) -> Outcome {
         // The host's turn first: those who wait for a slow one take no place from others.
         let relay = way.relay(&self.outbound);
+        let whose = match outgoing.origin {
+            Origin::Account(_) => Whose::Ours,
+            Origin::Own | Origin::Stranger => Whose::Other,
+        };
         let turns = match (way, relay) {
-            (Way::Direct(domain), _) => Some(self.turns(domain)),
-            (_, Some(relay)) => Some(self.turns(&relay.host)),
+            (Way::Direct(domain), _) => Some(self.turns(domain, whose)),
+            (_, Some(relay)) => Some(self.turns(&relay.host, whose)),
             _ => None,
         };
         let _turn = match &turns {
             Some(turns) => turns.acquire().await.ok(),
             None => None,
+        };
+        let _other = match whose {
+            Whose::Ours => None,
+            Whose::Other => self.marks.others.acquire().await.ok(),
         };
         let _place = self.marks.places.acquire().await;
         match (way, relay) {
@@ -210,11 +218,15 @@ impl Inner {
     }
 
     /// The turns of one domain; unused ones of others are forgotten.
-    fn turns(&self, domain: &Domain) -> Arc<Semaphore> {
+    fn turns(&self, domain: &Domain, whose: Whose) -> Arc<Semaphore> {
         let mut all = self.marks.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.retain(|_, turns| Arc::strong_count(turns) > 1);
+        let at_once = match whose {
+            Whose::Ours => PER_DOMAIN,
+            Whose::Other => 1,
+        };
         let turns =
-            all.entry(domain.clone()).or_insert_with(|| Arc::new(Semaphore::new(PER_DOMAIN)));
+            all.entry((domain.clone(), whose)).or_insert_with(|| Arc::new(Semaphore::new(at_once)));
         Arc::clone(turns)
     }
 
@@ -229,5 +241,5 @@ impl Inner {
     }
 }
 
-/// Conversations with the hosts of one domain at once.
+/// Conversations with the hosts of one domain at once, for our people; one more for the rest.
 const PER_DOMAIN: usize = 2;

@@ -255,6 +255,7 @@ mod tests {
             reply: Some(reply.into()),
             what: "the host refused the recipient".into(),
             ours: false,
+            at_rcpt: true,
         };
         let via = Some("list@example.org".parse().unwrap());
         let recipient = Recipient::new(address.parse().unwrap(), via, RecipientRequests::default());

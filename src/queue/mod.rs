@@ -113,9 +113,21 @@ struct Marks {
     busy: Mutex<HashSet<QueueId>>,
     /// Conversations at once, in all and by domain.
     places: Semaphore,
-    turns: Mutex<HashMap<Domain, Arc<Semaphore>>>,
+    /// Of these, those for [`Whose::Other`].
+    others: Semaphore,
+    turns: Mutex<HashMap<(Domain, Whose), Arc<Semaphore>>>,
     /// Recipients under way to each large provider.
     under_way: Mutex<HashMap<&'static str, u64>>,
+}
+
+/// Whose mail it is. What none of our people sent never waits in the same line with what they did:
+/// strangers decide where it goes, to hosts that take an hour for a word, if they like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Whose {
+    /// An account sent it.
+    Ours,
+    /// Notices, reports, and what aliases send on.
+    Other,
 }
 
 impl Queue {
@@ -126,6 +138,7 @@ impl Queue {
             edit: tokio::sync::Mutex::default(),
             busy: Mutex::default(),
             places: Semaphore::new(PLACES),
+            others: Semaphore::new(OTHERS),
             turns: Mutex::default(),
             under_way: Mutex::default(),
         };
@@ -180,6 +193,9 @@ impl Queue {
         incoming: Incoming,
         terms: &Terms,
     ) -> Result<Accepted, AcceptError> {
+        if terms.held && self.inner.held_of(incoming.source)? >= MOST_HELD {
+            return Err(AcceptError::Held(MOST_HELD));
+        }
         let also = |batch: &mut Batch| {
             for (key, value) in &terms.settings {
                 batch.put_setting(key, value.clone());
@@ -296,6 +312,16 @@ impl Queue {
 }
 
 impl Inner {
+    /// Messages held because whoever handed them in sends too much.
+    fn held_of(&self, source: Source) -> Result<usize, StoreError> {
+        let Source::Account(account) = source else { return Ok(0) };
+        let is_its = |state: &State| {
+            state.hold == Hold::Limit && state.origin == states::Origin::Account(account)
+        };
+        let records = self.store.queue()?;
+        Ok(records.iter().filter_map(|r| State::decode(&r.state)).filter(is_its).count())
+    }
+
     fn record(&self, id: QueueId) -> Result<QueueRecord, QueueError> {
         self.store.queued(id)?.ok_or(QueueError::Missing(id.0))
     }
@@ -383,6 +409,9 @@ pub enum AcceptError {
     /// An alias leads in a circle, or to more than 100 addresses.
     #[error("the alias {0} leads in a circle or to too many addresses")]
     Alias(Address),
+    /// The account has sent more than it may, and so much of it is held already.
+    #[error("{0} messages of this account are held already")]
+    Held(usize),
     /// Nobody wants it; why, in words for its sender.
     #[error("{reason}")]
     Unwanted {
@@ -445,6 +474,11 @@ fn random() -> u32 {
 
 /// Conversations at once.
 const PLACES: usize = 10;
+/// And those of them for what none of our people sent.
+const OTHERS: usize = 4;
+/// Messages of one account held for its sending too much: whoever stole a password must not fill
+/// the card.
+const MOST_HELD: usize = 500;
 
 #[cfg(all(test, feature = "demo"))]
 mod tests;

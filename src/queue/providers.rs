@@ -89,9 +89,12 @@ impl Warmth {
         self
     }
 
-    /// Recipients it may get today beside those under way; nothing for no limit.
-    pub(super) fn room(&self, under_way: u64) -> Option<u64> {
-        (self.limit < GROWN).then(|| self.limit.saturating_sub(self.taken + under_way))
+    /// Recipients it may get today beside those under way; nothing for no limit. What this box
+    /// writes itself, reports above all, leaves at night, and must not use up what our people need
+    /// by day: a quarter is for both.
+    pub(super) fn room(&self, under_way: u64, ours: bool) -> Option<u64> {
+        let limit = if ours { self.limit / 4 } else { self.limit };
+        (self.limit < GROWN).then(|| limit.saturating_sub(self.taken + under_way))
     }
 
     /// What a day may hold.
@@ -130,21 +133,26 @@ mod tests {
     fn success_doubles_the_next_day_and_refusals_halve_it() {
         let google = Provider::of(&"google.com".parse().unwrap()).unwrap();
         let mut warmth = Warmth::read(google, None).on(google, 100);
-        assert_eq!(warmth.room(0), Some(50));
+        assert_eq!((warmth.room(0, false), warmth.room(2, true)), (Some(50), Some(10)));
         warmth.count(40, 0);
-        assert_eq!(warmth.room(7), Some(3));
-        assert_eq!(warmth.room(70), Some(0));
+        assert_eq!(warmth.room(7, false), Some(3));
+        assert_eq!(warmth.room(70, false), Some(0));
+        assert_eq!(warmth.room(0, true), Some(0));
         // The same day, also when the clock was set back.
         assert_eq!(warmth.clone().on(google, 99), warmth);
         let mut next = Warmth::read(google, Some(&warmth.write())).on(google, 101);
-        assert_eq!(next.room(0), Some(100));
+        assert_eq!(next.room(0, false), Some(100));
         // A day without mail changes nothing.
-        assert_eq!(next.clone().on(google, 102).room(0), Some(100));
+        assert_eq!(next.clone().on(google, 102).room(0, false), Some(100));
         next.count(10, 5);
-        assert_eq!(next.clone().on(google, 102).room(0), Some(50));
-        assert_eq!(next.on(google, 102).on(google, 103).room(0), Some(50), "below the start");
+        assert_eq!(next.clone().on(google, 102).room(0, false), Some(50));
+        assert_eq!(
+            next.on(google, 102).on(google, 103).room(0, false),
+            Some(50),
+            "below the start"
+        );
         let mut day = 200;
-        while warmth.room(0).is_some() {
+        while warmth.room(0, false).is_some() {
             day += 1;
             warmth = warmth.on(google, day);
             warmth.count(1, 0);

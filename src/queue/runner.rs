@@ -53,9 +53,14 @@ impl Inner {
                 wait = wait.min(Duration::try_from(due.duration_since(now)).unwrap_or_default());
                 continue;
             }
+            // One that ends wakes us.
             if running.len() >= MAX_RECORDS {
-                // One that ends wakes us.
                 break;
+            }
+            // Half of them are for mail of our people.
+            let own = matches!(state.origin, Origin::Account(_));
+            if !own && running.len() >= MAX_RECORDS / 2 {
+                continue;
             }
             self.busy().insert(record.id);
             let claim = Claim { inner: Arc::clone(self), id: record.id };
@@ -258,7 +263,7 @@ impl Drop for Claim {
 }
 
 impl Inner {
-    fn busy(&self) -> std::sync::MutexGuard<'_, std::collections::HashSet<QueueId>> {
+    pub(super) fn busy(&self) -> std::sync::MutexGuard<'_, std::collections::HashSet<QueueId>> {
         self.marks.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -45,7 +45,8 @@ impl Inner {
             Err(none) => return without_way(to, none),
         };
         let provider = hosts.first().and_then(Provider::of);
-        let turn = provider.map(|provider| self.reserve(provider, to.len() as u64));
+        let ours = outgoing.origin == Origin::Own;
+        let turn = provider.map(|provider| self.reserve(provider, ours, to.len() as u64));
         let room = turn.as_ref().map_or(to.len(), |turn| turn.room);
         let (now, later) = to.split_at_checked(room).unwrap_or((to, &[]));
         let kept_back = turn.as_ref().map(Turn::problem).filter(|_| !later.is_empty());
@@ -57,7 +58,7 @@ impl Inner {
             let mut search = Search::new(outgoing, now);
             search.facts.extend(demands.fact());
             let heard = self.search(&mut search, domain, &hosts, &demands).await;
-            if outgoing.origin == Origin::Own {
+            if ours {
                 // Else reports about the sending of reports would go to and fro for ever.
                 search.facts.clear();
             }
@@ -234,15 +235,15 @@ impl Inner {
             && matches!(back, Answer::Yes(back) if back.contains(&own))
     }
 
-    /// Takes places among those a large provider gets today.
-    fn reserve(&self, provider: &'static Provider, wanted: u64) -> Turn<'_> {
+    /// Takes places among those a large provider gets today; `ours` is what this box writes itself.
+    fn reserve(&self, provider: &'static Provider, ours: bool, wanted: u64) -> Turn<'_> {
         let stored = self.store.setting(&provider.key()).ok().flatten();
         let day = self.clock.now().as_second().div_euclid(86_400);
         let warmth = Warmth::read(provider, stored.as_deref()).on(provider, day);
         let mut under_way = self.marks.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = under_way.entry(provider.name).or_default();
         // Days are counted by a clock that can be believed.
-        let room = if self.timely() { warmth.room(*taken) } else { None };
+        let room = if self.timely() { warmth.room(*taken, ours) } else { None };
         let room = room.unwrap_or(wanted).min(wanted);
         *taken += room;
         let room = usize::try_from(room).unwrap_or(usize::MAX);
@@ -324,7 +325,8 @@ fn faulty(host: &Domain, basis: &Basis, fault: &Fault) -> Problem {
         Fault::Tls(_) | Fault::NoTls => format!("{demanded}{fault}"),
         other => other.to_string(),
     };
-    Problem { status: status.to_owned(), host: Some(host.to_string()), reply, what, ours: false }
+    let problem = Problem::new(status, what);
+    Problem { host: Some(host.to_string()), reply, ..problem }
 }
 
 /// The address this machine would use; nothing is sent to find out.

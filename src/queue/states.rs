@@ -114,6 +114,9 @@ pub(super) struct Problem {
     /// It is we who keep it back: that is no reason to return it, however long it takes.
     #[serde(default)]
     pub(super) ours: bool,
+    /// The host said so when it heard the recipient's name.
+    #[serde(default)]
+    pub(super) at_rcpt: bool,
 }
 
 /// Whether a record is kept back.
@@ -218,7 +221,8 @@ impl Age {
 impl Problem {
     pub(super) fn new(status: &str, what: impl Into<String>) -> Self {
         let status = status.to_owned();
-        Self { status, host: None, reply: None, what: what.into(), ours: false }
+        let (host, reply, what) = (None, None, what.into());
+        Self { status, host, reply, what, ours: false, at_rcpt: false }
     }
 
     /// Kept back by ourselves.
@@ -227,8 +231,8 @@ impl Problem {
     }
 
     pub(super) fn heard(host: &str, trouble: Trouble) -> Self {
-        let Trouble { status, reply, what } = trouble;
-        Self { status, host: Some(host.to_owned()), reply, what, ours: false }
+        let Trouble { status, reply, what, at_rcpt } = trouble;
+        Self { status, host: Some(host.to_owned()), reply, what, ours: false, at_rcpt }
     }
 }
 

@@ -170,6 +170,9 @@ const MOST_SIGNATURES: usize = 4;
 /// Rows counted of one domain and day, and in all.
 const MOST_ROWS: usize = 200;
 const MOST_ROWS_IN_ALL: usize = 10_000;
+/// Names under one that are counted on one day: whoever has a domain can make up any number, and
+/// would leave no room for others, and no report of the day's.
+const MOST_RELATIVES: usize = 20;
 /// Characters of a word from a message.
 const LONGEST_WORD: usize = 100;
 
@@ -233,7 +236,7 @@ impl Tally {
         }
         let place = (day, domain);
         let new = !self.counts.contains_key(&place);
-        if new && self.rows >= MOST_ROWS_IN_ALL {
+        if new && (self.rows >= MOST_ROWS_IN_ALL || self.relatives(&place) >= MOST_RELATIVES) {
             return;
         }
         let empty = Count { published: published.clone(), rows: Vec::new() };
@@ -249,6 +252,12 @@ impl Tally {
             None => return,
         }
         self.changed.insert(place);
+    }
+
+    /// How many names that end alike are counted on that day.
+    fn relatives(&self, (day, domain): &(Date, Domain)) -> usize {
+        let alike = |(on, other): &&(Date, Domain)| on == day && family(other) == family(domain);
+        self.counts.keys().filter(alike).count()
     }
 
     /// Adds to `batch` what the store does not know. To be followed by its commit.
@@ -306,6 +315,13 @@ impl Tally {
         self.sent.today = Some((today, self.sent_on(today).saturating_add(1)));
         self.sent_changed = true;
     }
+}
+
+/// The last two labels of a name.
+fn family(domain: &Domain) -> &str {
+    let name = domain.as_str();
+    let mut dots = name.rmatch_indices('.').map(|(at, _)| at + 1);
+    dots.nth(1).and_then(|at| name.get(at..)).unwrap_or(name)
 }
 
 fn key((day, domain): &(Date, Domain)) -> String {

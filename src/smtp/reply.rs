@@ -330,6 +330,13 @@ impl From<&AcceptError> for Reply {
         match error {
             AcceptError::Store(error) => error.into(),
             AcceptError::Relay(_) => NO_RELAY,
+            AcceptError::Held(many) => {
+                let text = format!(
+                    "This account has sent more than it may in a day, and {many} of its messages\n\
+                     wait for the owner of this post office: pillarbox queue list shows them"
+                );
+                Self::worded(452, "4.7.1", &text)
+            }
             AcceptError::Unwanted { status, reason } => Self::worded(550, status, reason),
             AcceptError::Alias(alias) => {
                 let text = format!(

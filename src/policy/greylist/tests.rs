@@ -150,3 +150,15 @@ fn a_flood_does_not_fill_the_memory_nor_drive_out_who_was_let_through() {
     assert!(list.delayed().len() <= SHOWN);
     assert_eq!(list.ask(&good, REASON, at(7)), Grey::Pass);
 }
+
+#[test]
+fn a_flood_from_one_network_makes_nobody_else_wait_again() {
+    let (_folder, list) = list();
+    let waiting = triplet("192.0.2.7", "shop.example", "alice@x.org");
+    assert_eq!(list.ask(&waiting, REASON, at(0)), Grey::Wait { left: DELAY });
+    for number in 0..MOST + 5000 {
+        let from = format!("d{number}.example");
+        list.ask(&triplet("198.51.100.1", &from, "alice@x.org"), REASON, at(1));
+    }
+    assert_eq!(list.ask(&waiting, REASON, at(5)), Grey::Pass);
+}

@@ -83,6 +83,10 @@ fn of_dmarc(found: &Authentication) -> Dmarc {
             Policy::Quarantine => Wish::Quarantine,
             Policy::Reject => Wish::Reject,
         }),
+        // What stands in the house is often made by simple minds.
+        Verdict::PermError(_) if dmarc.hidden && is_public(found.origin.peer.ip.to_canonical()) => {
+            Dmarc::Hidden
+        }
         Verdict::None if dmarc.spf_aligned || dmarc.dkim_aligned => Dmarc::Aligned,
         Verdict::None | Verdict::PermError(_) => Dmarc::Absent,
         Verdict::TempError(_) => Dmarc::Unknown,

@@ -95,6 +95,9 @@ const RULES: &[Rule] = &[
     (50, "the sender's domain calls mail suspicious that it cannot be proved to have sent", |c| {
         c.signals.dmarc == Dmarc::Fail(Wish::Quarantine) && !c.signals.vouched
     }),
+    (50, "it names its author so that nobody can tell whose wish counts", |c| {
+        c.signals.dmarc == Dmarc::Hidden && !c.signals.vouched
+    }),
     (10, "nothing proves that the sender's domain sent it", |c| {
         c.signals.dmarc == Dmarc::Fail(Wish::None) && !c.signals.vouched
     }),

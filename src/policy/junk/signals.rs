@@ -66,6 +66,8 @@ pub enum Dmarc {
     Aligned,
     /// The domain has no policy, and nothing proves it.
     Absent,
+    /// An author is shown, in a way that leaves open whose policy applies.
+    Hidden,
     /// Not checked, or the DNS could not tell.
     #[default]
     Unknown,
@@ -118,7 +120,7 @@ impl Signals {
 
     /// Something says that `From` is forged.
     pub fn doubts_sender(&self) -> bool {
-        let fails = matches!(self.dmarc, Dmarc::Fail(_));
+        let fails = matches!(self.dmarc, Dmarc::Fail(_) | Dmarc::Hidden);
         let spf = self.spf == Spf::Fail && self.dkim != Dkim::Pass;
         (fails || spf) && !self.vouched
     }

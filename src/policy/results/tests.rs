@@ -41,6 +41,7 @@ fn authentication() -> Authentication {
             disposition: Policy::None,
             spf_aligned: true,
             dkim_aligned: true,
+            hidden: false,
         },
     }
 }

@@ -183,6 +183,28 @@ async fn the_authors_domain_decides_about_mail_that_is_not_its_own() {
     assert!(fields.starts_with("X-Pillarbox-Junk: refuse; points="), "{fields}");
 }
 
+#[tokio::test]
+async fn who_hides_the_author_gains_no_way_around_the_authors_policy() {
+    let (_world, resolver) = world(ZONE).await;
+    let folder = tempfile::tempdir().unwrap();
+    let filed = async |ip: &str, from: &str| {
+        let visit =
+            guard(&resolver, folder.path()).meet(peer(ip, "mx.proved.test", "a@proved.test"));
+        let Ruling::File(filing) = hand_in(visit, from).await.judge(None) else { panic!("{from}") };
+        filing.folder
+    };
+    for from in ["a@good.test, a@proved.test", "a@good.test\r\nFrom: a@proved.test", "a@good..test"]
+    {
+        assert_eq!(filed("198.41.0.4", from).await, Folder::Junk, "{from}");
+        assert_eq!(filed("192.168.1.9", from).await, Folder::Inbox, "a scanner: {from}");
+    }
+    let long = format!("a@good.test\r\nX-Long: {}", "x".repeat(300 << 10));
+    assert_eq!(filed("198.41.0.4", &long).await, Folder::Junk, "nobody reads so long a header");
+    for from in ["a@proved.test", "a@proved.test, b@proved.test"] {
+        assert_eq!(filed("198.41.0.4", from).await, Folder::Inbox, "{from}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_dns_cannot_tell_speaks_against_nobody() {
     let nobody = Resolver::new(&["127.0.0.1:9".parse().unwrap()]).unwrap();

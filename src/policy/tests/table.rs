@@ -155,7 +155,7 @@ fn what_is_held_of_a_message_is_bounded() {
     }
     let inspected = inspector.finish();
     assert!(inspected.header.is_empty());
-    assert!(matches!(inspected.author, inspect::Author::Unclear(_)));
+    assert!(matches!(inspected.author, inspect::Author::Hidden(_)));
     let many = "A:\r\n".repeat(20_000);
     assert!(inspect(many.as_bytes(), 512).header.is_empty());
 }

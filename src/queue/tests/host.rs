@@ -62,7 +62,7 @@ impl Host {
         self.port
     }
 
-    /// The reply to a recipient; to the connection for the empty one.
+    /// The reply to a recipient; to the connection for the empty one, to any sender for `MAIL`.
     pub(super) fn answer(&self, recipient: &str, reply: &str) {
         self.shared.told.lock().unwrap().insert(recipient.to_owned(), reply.to_owned());
     }
@@ -128,6 +128,7 @@ async fn serve(stream: Box<dyn Io>, all: Arc<Shared>) {
             "MAIL" => {
                 mail = Got { from: inside(), tls, ..Got::default() };
                 mail.said.push(line.trim_end().to_owned());
+                reply = reply_to("MAIL").unwrap_or(reply);
             }
             "RCPT" => {
                 mail.said.push(line.trim_end().to_owned());

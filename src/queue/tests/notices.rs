@@ -136,6 +136,37 @@ async fn an_address_that_does_not_exist_is_kept_back_until_it_is_lifted() {
 }
 
 #[tokio::test]
+async fn what_a_host_has_against_us_is_not_held_against_its_people() {
+    let host = Host::start("127.0.0.2:0").await;
+    let mut office = Office::new(host.port(), OutboundMode::Direct).await;
+    office.world.load(".", ZONE).unwrap();
+    office.run();
+    let refused = async |whom: &str, reply: &str| {
+        host.answer(whom, reply);
+        office.submit(&["bob@example.net"]).await;
+        office.until_empty().await;
+        host.answer(whom, "250 ok");
+        assert_eq!(office.queue.kept_back(&address("bob@example.net")).unwrap(), None, "{reply}");
+    };
+    for reply in [
+        "550 5.1.0 address rejected",
+        "550 5.1.1 no such user here",
+        "550 5.7.1 the domain of the sender does not exist",
+        "550 the domain home.example does not exist",
+    ] {
+        refused("MAIL", reply).await;
+    }
+    // Many hosts say only then what they have against the sender.
+    for reply in [
+        "550 5.1.0 <alice@example.org>: Sender address rejected: User unknown",
+        "550 5.7.1 Client host rejected: that name does not exist",
+    ] {
+        refused("bob@example.net", reply).await;
+    }
+    assert_eq!(office.inbox().len(), 6);
+}
+
+#[tokio::test]
 async fn reports_of_strangers_are_noted_and_keep_no_mail_back() {
     let office = Office::new(2, OutboundMode::Hold).await;
     let report = b"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\

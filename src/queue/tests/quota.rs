@@ -86,3 +86,27 @@ async fn notices_of_the_box_reach_a_full_mailbox() {
     assert_eq!(office.inbox().len(), 1);
     assert!(refused(&office.send("", &["alice@example.org"], Source::Stranger).await));
 }
+
+#[tokio::test]
+async fn what_is_held_of_one_account_does_not_fill_the_card() {
+    let office = Office::new(2, OutboundMode::Direct).await;
+    let incoming = office.incoming("alice@example.org", &["bob@example.net"]).await;
+    let bob = address("bob@example.net");
+    let recipient = states::Recipient::new(bob, None, crate::mail::RecipientRequests::default());
+    let state = State::new(&incoming, vec![recipient], Hold::Limit).encode();
+    let mut batch = Batch::new();
+    for _ in 1..MOST_HELD {
+        batch.enqueue(&incoming.trace, &incoming.body, state.clone());
+    }
+    office.store.commit(batch).await.unwrap();
+    let held = Terms { held: true, ..Terms::default() };
+    let accept = async |terms| {
+        let incoming = office.incoming("alice@example.org", &["bob@example.net"]).await;
+        office.queue.accept_on(incoming, terms).await
+    };
+    assert!(accept(&held).await.is_ok(), "the last one");
+    assert!(matches!(accept(&held).await, Err(AcceptError::Held(MOST_HELD))));
+    assert_eq!(office.queue.list().unwrap().len(), MOST_HELD);
+    // When the day has passed the account may send again.
+    assert!(accept(&Terms::default()).await.is_ok());
+}

@@ -99,6 +99,52 @@ async fn messages_close_behind_each_other_share_a_connection() {
 }
 
 #[tokio::test]
+async fn strangers_whose_hosts_never_answer_do_not_hold_up_our_people() {
+    let host = Host::start("127.0.0.2:0").await;
+    let silent = tokio::net::TcpListener::bind(("127.0.0.4", host.port())).await.unwrap();
+    let mut office = Office::new(host.port(), OutboundMode::Direct).await;
+    let slow = |n| format!("s{n}.test. MX 10 mx.slow.test.\n");
+    let slow: Vec<String> = (0..PLACES + 2).map(slow).collect();
+    office.world.load(".", &format!("{ZONE}mx.slow.test. A 127.0.0.4\n{}", slow.concat())).unwrap();
+    // Reports, as whoever wrote to us may have asked for.
+    for n in 0..PLACES + 2 {
+        office.send("", &[&format!("rua@s{n}.test")], Source::Own).await.unwrap();
+    }
+    office.run();
+    let mut open = vec![silent.accept().await.unwrap()];
+    while let Ok(one) = tokio::time::timeout(Duration::from_secs(1), silent.accept()).await {
+        open.push(one.unwrap());
+    }
+    assert!(open.len() > 1, "reports go one by one");
+    // Nor those for a host that answers, while they wait for the others.
+    for n in 0..3 {
+        office.send("", &[&format!("rua{n}@example.net")], Source::Own).await.unwrap();
+    }
+    office.until("a look at the queue", |b| b.queue.inner.busy().len() == PLACES + 5).await;
+    office.submit(&["bob@example.net"]).await;
+    office.until("delivery", |_| !host.got().is_empty()).await;
+}
+
+#[tokio::test]
+async fn reports_leave_our_people_what_a_large_provider_takes_from_a_young_box() {
+    let host = Host::start("127.0.0.2:0").await;
+    let mut office = Office::new(host.port(), OutboundMode::Direct).await;
+    office
+        .world
+        .load(".", "$TTL 0\nbig.test. MX 10 mx.yandex.net.\nmx.yandex.net. A 127.0.0.2\n")
+        .unwrap();
+    let to: Vec<String> = (0..25).map(|n| format!("n{n}@big.test")).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    office.send("", &to, Source::Own).await.unwrap();
+    office.run();
+    office.until_tried(1).await;
+    assert_eq!(host.got()[0].to.len(), 5, "a quarter of the first day's");
+    office.submit(to.get(..15).unwrap()).await;
+    office.until("delivery", |_| host.got().len() == 2).await;
+    assert_eq!(host.got()[1].to.len(), 15);
+}
+
+#[tokio::test]
 async fn a_young_box_sends_a_large_provider_little_and_the_rest_waits() {
     let host = Host::start("127.0.0.2:0").await;
     let mut office = Office::new(host.port(), OutboundMode::Direct).await;

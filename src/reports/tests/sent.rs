@@ -233,6 +233,7 @@ fn what_the_checks_found_is_told_as_they_found_it() {
             disposition: Policy::None,
             spf_aligned: false,
             dkim_aligned: true,
+            hidden: false,
         },
     };
     let mut expected = seen("asks.far.test");
@@ -329,7 +330,7 @@ async fn counts_survive_a_restart_and_cost_no_write_of_their_own() {
 async fn what_strangers_make_us_count_is_bounded_and_so_is_what_leaves_in_a_day() {
     let sender = Sender::new().await;
     for n in 0..20_000_u32 {
-        let mut one = seen(&format!("d{}.far.test", n % 150));
+        let mut one = seen(&format!("d{}.m{}.test", n % 150, n % 10));
         one.checked.source = std::net::Ipv4Addr::from(n).into();
         one.checked.dkim = vec![(domain("x.test"), "s".repeat(5000), "pass".repeat(500)); 50];
         sender.setup.reports.note(one, b"Subject: x\r\n", std::iter::empty());
@@ -339,8 +340,9 @@ async fn what_strangers_make_us_count_is_bounded_and_so_is_what_leaves_in_a_day(
     let bytes: usize = kept.iter().map(|(_, value)| value.len()).sum();
     assert!(bytes < 16 << 20, "{bytes} bytes");
     for n in 0..150 {
-        let line = format!("_dmarc.d{n} TXT \"v=DMARC1; p=none; rua=mailto:x@d{n}.far.test\"\n");
-        sender.world.load("far.test.", &format!("$TTL 60\n{line}")).unwrap();
+        let zone = format!("m{}.test.", n % 10);
+        let line = format!("_dmarc.d{n} TXT \"v=DMARC1; p=none; rua=mailto:x@d{n}.{zone}\"\n");
+        sender.world.load(&zone, &format!("$TTL 60\n{line}")).unwrap();
     }
     sender.setup.clock.set("2026-11-02T12:00:00Z", ClockTrust::Synced);
     sender.send().await;
@@ -387,4 +389,20 @@ async fn tls_results_are_reported_once_by_mail_alone() {
     assert_eq!((report.policies[0].successes, report.policies[0].failures), (7, 2));
     assert_eq!(report.policies[0].details[0].host, "mx.far.test");
     assert_eq!(report.begin.to_string(), "2026-11-01T00:00:00Z");
+}
+
+#[test]
+fn a_domain_of_many_names_leaves_room_for_others() {
+    let mut tally = Tally::default();
+    let day = jiff::civil::date(2026, 11, 22);
+    for n in 0..10_100 {
+        tally.note(day, seen(&format!("d{n}.evil.test")));
+    }
+    tally.note(day, seen("asks.far.test"));
+    assert!(tally.get(&(day, domain("asks.far.test"))).is_some());
+    assert_eq!(tally.waiting(day.tomorrow().unwrap()).len(), 21);
+    // Each for itself.
+    tally.note(day.tomorrow().unwrap(), seen("d0.evil.test"));
+    tally.note(day, seen("d0.evil.test"));
+    assert_eq!(tally.get(&(day, domain("d0.evil.test"))).unwrap().rows[0].1, 2);
 }

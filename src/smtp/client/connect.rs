@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::pool::Pool;
@@ -136,6 +136,7 @@ impl Client {
         open: &Arc<impl Fn() -> io::Result<R> + Send + Sync + 'static>,
     ) -> Option<Result<Report, Fault>> {
         let mut kept = self.pool.take(target)?;
+        kept.wire.begin();
         let Action::Send(reset) = kept.session.again(mail.clone()) else { return None };
         let awake = async {
             kept.wire.send(&reset).await?;
@@ -150,27 +151,16 @@ impl Client {
         };
         let talk = Talk { session: kept.session, wire: kept.wire, messages: kept.messages };
         let told = talk.go_on(self, target, &target.security, action, Arc::clone(open));
-        match timeout(self.timeouts.total, told).await {
-            Ok(Ok(report)) => Some(Ok(report)),
-            // The message may have been given over half: that is for the report to say. All else
-            // is tried on a connection of its own.
-            Ok(Err(_)) => None,
-            Err(_) => Some(Err(Fault::Timeout)),
+        match told.await {
+            // The message may have been given over half: that is for the report to say.
+            Ok(report) => Some(Ok(report)),
+            Err(Fault::Timeout) => Some(Err(Fault::Timeout)),
+            // All else is tried on a connection of its own.
+            Err(_) => None,
         }
     }
 
     async fn attempt<R: Read>(
-        &self,
-        target: &Target,
-        security: &Security,
-        mail: &Mail,
-        open: Arc<impl Fn() -> io::Result<R> + Send + Sync + 'static>,
-    ) -> Result<Report, Fault> {
-        let conversation = self.converse(target, security, mail, open);
-        timeout(self.timeouts.total, conversation).await.map_err(|_| Fault::Timeout)?
-    }
-
-    async fn converse<R: Read>(
         &self,
         target: &Target,
         security: &Security,
@@ -188,7 +178,8 @@ impl Client {
             .map_err(|_| Fault::Connect(io::ErrorKind::TimedOut.into()))?
             .map_err(Fault::Connect)?;
         stream.set_nodelay(true).map_err(Fault::Connect)?;
-        let mut wire = Wire::new(Box::new(stream), Encryption::None, self.timeouts);
+        let until = Instant::now() + self.timeouts.total;
+        let mut wire = Wire::new(Box::new(stream), Encryption::None, self.timeouts, until);
         if *security == Security::Implicit {
             wire = self.secure(wire, target, security).await?;
         }
@@ -216,7 +207,7 @@ impl Client {
             .await
             .map_err(|_| Fault::Tls(io::ErrorKind::TimedOut.into()))?
             .map_err(Fault::Tls)?;
-        Ok(Wire::new(Box::new(stream), seen.encryption(), self.timeouts))
+        Ok(Wire::new(Box::new(stream), seen.encryption(), self.timeouts, wire.until))
     }
 }
 
@@ -262,8 +253,10 @@ impl Talk {
                     } else {
                         Some(wire)
                     };
+                    // What was heard is written down before the host has found its goodbye: until
+                    // then a power cut sends the message twice.
                     if let Some(wire) = rest {
-                        wire.quit().await;
+                        tokio::spawn(wire.quit());
                     }
                     return Ok(report);
                 }

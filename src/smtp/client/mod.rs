@@ -73,6 +73,9 @@ pub struct Trouble {
     pub reply: Option<String>,
     /// What happened, in plain words.
     pub what: String,
+    /// It was said in answer to RCPT: it may be about the recipient. Otherwise it is about the
+    /// sender, the message or this box.
+    pub at_rcpt: bool,
 }
 
 /// Why no transaction took place.

@@ -234,6 +234,7 @@ impl Session {
                 status: "4.4.2".to_owned(),
                 reply: None,
                 what: "the host gave no answer for this recipient".to_owned(),
+                at_rcpt: false,
             })
         };
         let verdicts = self.verdicts.iter().cloned();
@@ -254,6 +255,7 @@ impl Session {
             status: "4.4.2".to_owned(),
             reply: None,
             what: fault.to_string(),
+            at_rcpt: false,
         }));
         Ok(self.report())
     }
@@ -415,6 +417,7 @@ impl Session {
             let crowded = reply.code() == 552 && ["5.0.0", "5.5.3"].contains(&&*reply.status());
             *verdict = Some(match refused {
                 Verdict::Reject(trouble) if crowded => Verdict::Defer(trouble),
+                Verdict::Reject(trouble) => Verdict::Reject(Trouble { at_rcpt: true, ..trouble }),
                 other => other,
             });
         }
@@ -457,8 +460,8 @@ fn base64_line(command: &str, word: &[u8]) -> Action {
 }
 
 fn refusal(reply: &Reply, what: &str) -> Verdict {
-    let trouble =
-        Trouble { status: reply.status(), reply: Some(reply.to_string()), what: what.to_owned() };
+    let (status, words) = (reply.status(), reply.to_string());
+    let trouble = Trouble { status, reply: Some(words), what: what.to_owned(), at_rcpt: false };
     if reply.is_permanent() {
         Verdict::Reject(trouble)
     } else if reply.code() / 100 == 4 {
@@ -470,5 +473,5 @@ fn refusal(reply: &Reply, what: &str) -> Verdict {
 }
 
 fn local_refusal(status: &str, what: String) -> Verdict {
-    Verdict::Reject(Trouble { status: status.to_owned(), reply: None, what })
+    Verdict::Reject(Trouble { status: status.to_owned(), reply: None, what, at_rcpt: false })
 }

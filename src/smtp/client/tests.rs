@@ -340,6 +340,22 @@ async fn before_the_message_a_broken_talk_is_a_fault_and_after_it_a_delay() {
     }
 }
 
+#[tokio::test]
+async fn a_host_too_slow_in_all_may_have_the_message_and_no_other_gets_it_at_once() {
+    let begin = "S:220 mx\nC:EHLO box.example.org\nS:250 mx\nC:MAIL FROM:<a@example.org>\nS:250 ok\n\
+         C:RCPT TO:<b@example.net>\nS:250 ok\nC:DATA\n";
+    for (end, may_have_it) in [("S:354 go\n*\n!w\n", true), ("!w\n", false)] {
+        let host = host(Security::Opportunistic, Box::leak(format!("{begin}{end}").into())).await;
+        let total = Duration::from_millis(300);
+        let timeouts = Timeouts { total, ..Timeouts::default() };
+        let client = Client::new("box.example.org".parse().unwrap(), &[], timeouts).unwrap();
+        match send_with(&host, &["b@example.net"], client).await {
+            Ok(report) => assert!(may_have_it && words(&report) == ["later 4.4.2"], "{report:?}"),
+            Err(fault) => assert!(!may_have_it && matches!(fault, Fault::Timeout), "{fault:?}"),
+        }
+    }
+}
+
 #[test]
 fn replies_have_limits_and_clean_words() {
     let read = |bytes: &[u8]| {

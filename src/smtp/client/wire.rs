@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connect::Timeouts;
 use super::data::DotStuffer;
@@ -26,22 +26,38 @@ pub(super) struct Wire {
     /// What TLS there is.
     pub(super) tls: Encryption,
     timeouts: Timeouts,
+    /// When the patience for the whole message ends. It ends here and not around all of it: only
+    /// the session knows whether the host may have the message already.
+    pub(super) until: Instant,
 }
 
 impl Wire {
-    pub(super) fn new(stream: Box<dyn Connection>, tls: Encryption, timeouts: Timeouts) -> Self {
-        Self { stream, replies: ReplyBuffer::default(), tls, timeouts }
+    /// For a message that has to be over `until` then.
+    pub(super) fn new(
+        stream: Box<dyn Connection>,
+        tls: Encryption,
+        timeouts: Timeouts,
+        until: Instant,
+    ) -> Self {
+        Self { stream, replies: ReplyBuffer::default(), tls, timeouts, until }
+    }
+
+    /// Another message begins.
+    pub(super) fn begin(&mut self) {
+        self.until = Instant::now() + self.timeouts.total;
+    }
+
+    fn patience(&self, most: Duration) -> Instant {
+        self.until.min(Instant::now() + most)
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let until = self.patience(self.timeouts.data_block);
         let write = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
-        timeout(self.timeouts.data_block, write)
-            .await
-            .map_err(|_| Fault::Timeout)?
-            .map_err(Fault::Broken)
+        timeout_at(until, write).await.map_err(|_| Fault::Timeout)?.map_err(Fault::Broken)
     }
 
     pub(super) async fn reply(&mut self, phase: Phase) -> Result<Reply, Fault> {
@@ -50,6 +66,7 @@ impl Wire {
             Phase::DataStart => self.timeouts.data_start,
             Phase::DataEnd => self.timeouts.data_end,
         };
+        let until = self.patience(patience);
         let read = async {
             let mut chunk = [0; 4096];
             loop {
@@ -62,7 +79,7 @@ impl Wire {
                 }
             }
         };
-        timeout(patience, read).await.map_err(|_| Fault::Timeout)?
+        timeout_at(until, read).await.map_err(|_| Fault::Timeout)?
     }
 
     /// Streams the message with dots doubled. When our own copy cannot be read, the connection is
