@@ -68,7 +68,13 @@ await visit(opened, async (visitor, page) => {
 
   await page.getByRole("link", { name: "Reports" }).click();
   await visitor.heading("What others report");
-  await page.getByRole("cell", { name: "42 messages, all passed" }).waitFor();
+  // Reports are read some seconds after they came.
+  const told = page.getByRole("cell", { name: "42 messages, all passed" });
+  for (let tries = 0; tries < 30 && (await told.count()) === 0; tries += 1) {
+    await page.waitForTimeout(1000);
+    await page.reload();
+  }
+  await told.waitFor();
   await shot("6-reports");
   await page.getByRole("link", { name: "The box" }).click();
   await visitor.heading("All is well");
