@@ -20,6 +20,8 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
 SERVICES = ["smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "http", "https"]
 MEBIBYTE = 1 << 20
 
+# Everything is judged, and all of it filed in the INBOX, where it is looked for: a third of the
+# lists is junk.
 ANSWERS = """\
 [domain]
 name = "{domain}"
@@ -30,6 +32,9 @@ password = "{password}"
 mode = "hold"
 [dns]
 servers = ["127.0.0.1:{dns}"]
+[junk]
+mark = 100000
+refuse = 100000
 [listen]
 """
 

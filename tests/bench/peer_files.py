@@ -68,8 +68,6 @@ def pillarbox(folder, binary, ports):
         answers += f'{name} = ["127.0.0.1:{port}"]\n'
     answers += f'submission = []\nhttp = []\nhttps = ["127.0.0.1:{unused}"]\n'
     answers += "[limits]\nper_address = 1000\n"
-    # Everything is judged, and all of it filed where the harness looks: a third of the lists is junk.
-    answers += "[junk]\nmark = 100000\nrefuse = 100000\n"
     save(f"{folder}/answers.toml", answers)
     others = "\n".join(
         f"echo '{PASSWORD}' | {binary} account add {user} --data \"$data\" --password-stdin"
