@@ -1,4 +1,4 @@
-//! IMAP version 4rev1 (RFC 3501) for phones and mail programs, with the extensions of `respond::CAPABILITY`.
+//! IMAP version 4rev1 (RFC 3501) for phones and mail programs, with the extensions of `extensions`.
 //!
 //! `command` turns bytes into types. `session` is the protocol without I/O: it takes bytes and
 //! answers, and gives effects; what it has to know it asks as a [`question::Question`], one at a
@@ -11,6 +11,7 @@ mod auth;
 mod command;
 mod copy_move;
 mod desk;
+mod extensions;
 mod fetch;
 mod idle;
 mod input;

@@ -11,10 +11,6 @@ use crate::mail::structure::{
 use crate::mail::{Flags, MailboxName, Uid, utf7};
 use crate::store::StoreError;
 
-/// What is offered, the ways to log in aside.
-pub(super) const CAPABILITY: &str = "IMAP4rev1 LITERAL+ SASL-IR ID IDLE NAMESPACE CHILDREN \
-    UNSELECT UIDPLUS MOVE SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS";
-
 /// Longest text sent quoted; longer ones are literals.
 const MAX_QUOTED: usize = 1000;
 

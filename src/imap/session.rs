@@ -10,9 +10,10 @@ use crate::store::{AccountId, Change, StoreError};
 use super::append::Append;
 use super::auth::Failures;
 use super::command::{self, Body, Command, Reason, Refused, Tag};
+use super::extensions::{Enabled, Switch, announced};
 use super::input::{Event, Input, Limits, Marker};
 use super::question::{Question, Waiting};
-use super::respond::{CAPABILITY, Output, refusal};
+use super::respond::{Output, refusal};
 use super::view::{Expunges, View};
 
 /// What the world has to do for the session.
@@ -59,6 +60,7 @@ pub(super) struct Session {
     pub(super) out: Output,
     pub(super) tls: bool,
     pub(super) message_size: u64,
+    pub(super) enabled: Enabled,
     /// The mailbox may have changed since the client was last told.
     pub(super) stale: bool,
     pub(super) waiting: Option<Waiting>,
@@ -75,6 +77,7 @@ impl Session {
             out: Output::default(),
             tls,
             message_size,
+            enabled: Enabled::default(),
             stale: false,
             waiting: None,
             effects: VecDeque::new(),
@@ -120,6 +123,7 @@ impl Session {
     pub(super) fn tls_started(&mut self) {
         self.tls = true;
         self.input.clear();
+        self.enabled = Enabled::default();
         self.state = State::Guest(Failures::default());
         self.mode = Mode::Commands;
     }
@@ -146,10 +150,11 @@ impl Session {
     }
 
     pub(super) fn capability(&self) -> String {
+        let names = announced(!self.is_guest());
         match (&self.state, self.tls) {
-            (State::Guest(_), true) => format!("{CAPABILITY} AUTH=PLAIN"),
-            (State::Guest(_), false) => format!("{CAPABILITY} STARTTLS LOGINDISABLED"),
-            _ => CAPABILITY.to_owned(),
+            (State::Guest(_), true) => format!("{names} AUTH=PLAIN"),
+            (State::Guest(_), false) => format!("{names} STARTTLS LOGINDISABLED"),
+            _ => names,
         }
     }
 
@@ -298,12 +303,23 @@ impl Session {
                 self.out.line("NAMESPACE ((\"\" \"/\")) NIL NIL");
                 self.finish(&tag, "NAMESPACE completed", Some(Expunges::Told));
             }
+            Body::Enable(names) => self.enable(&tag, &names),
             Body::Idle => self.idle(tag),
             body if matches!(self.state, State::Selected(..)) => {
                 self.with_mailbox(tag, account, body);
             }
             _ => self.bad(&tag, "Select a mailbox first"),
         }
+    }
+
+    /// RFC 5161 §3.1; with a mailbox open too: clients do it, and nothing speaks against it.
+    fn enable(&mut self, tag: &Tag, names: &[String]) {
+        let known = names.iter().filter_map(|name| Switch::named(name));
+        let new: Vec<&str> =
+            known.filter(|(_, switch)| self.enabled.add(*switch)).map(|(name, _)| name).collect();
+        let blank = if new.is_empty() { "" } else { " " };
+        self.out.line(&format!("ENABLED{blank}{}", new.join(" ")));
+        self.finish(tag, "ENABLE completed", Some(Expunges::Told));
     }
 
     /// RFC 3501 §6.4.

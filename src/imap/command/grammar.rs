@@ -105,10 +105,11 @@ fn without_arguments(name: &str) -> Option<Body> {
 
 /// Tells a known command without its arguments from an unknown one.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 20] = [
+    const KNOWN: [&str; 21] = [
         "AUTHENTICATE",
         "LOGIN",
         "ID",
+        "ENABLE",
         "SELECT",
         "EXAMINE",
         "CREATE",
@@ -150,6 +151,7 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             cursor.space()?;
             Body::Login { user, password: Password::new(cursor.text()?) }
         }
+        "ENABLE" => Body::Enable(enable(cursor)?),
         "ID" => {
             id(cursor)?;
             Body::Id
@@ -253,6 +255,15 @@ fn create_use(cursor: &mut Cursor<'_>) -> Parsed<Option<SpecialUse>> {
         [only] => Ok(Some(only)),
         _ => Err(Reason::Syntax("a mailbox has one special use at most")),
     }
+}
+
+fn enable(cursor: &mut Cursor<'_>) -> Parsed<Vec<String>> {
+    let mut names = vec![cursor.atom()?.to_owned()];
+    while cursor.peek() == Some(b' ') {
+        cursor.space()?;
+        names.push(cursor.atom()?.to_owned());
+    }
+    Ok(names)
 }
 
 fn id(cursor: &mut Cursor<'_>) -> Parsed<()> {

@@ -111,6 +111,8 @@ pub(super) enum Body {
         to: MailboxName,
         moving: bool,
     },
+    /// RFC 5161: what to switch on, as the client wrote it.
+    Enable(Vec<String>),
     /// RFC 2177.
     Idle,
 }
