@@ -10,8 +10,9 @@ use crate::mail::{Flag, Flags, ModSeq, SystemFlag, Uid};
 use crate::store::{Batch, FlagChange, Message, Outcome};
 
 use super::command::{
-    FetchItem, HeaderFilter, Label, Partial, Section, SectionKind, SequenceSet, Tag,
+    FetchItem, HeaderFilter, Label, Partial, PartialRange, Section, SectionKind, SequenceSet, Tag,
 };
+use super::partial::page;
 use super::question::{FetchJob, Fetched};
 use super::respond::Output;
 use super::session::{Session, State};
@@ -32,6 +33,7 @@ impl Session {
         uid: bool,
         set: &SequenceSet,
         mut items: Vec<FetchItem>,
+        partial: Option<PartialRange>,
     ) {
         let State::Selected(_, view) = &self.state else { return };
         if uid && !items.contains(&FetchItem::Uid) {
@@ -39,7 +41,7 @@ impl Session {
             items.insert(0, FetchItem::Uid);
         }
         let mailbox = view.mailbox;
-        let targets = view.targets(set, uid);
+        let targets = page(view.targets(set, uid), partial);
         let reads = |item: &FetchItem| matches!(item, FetchItem::Section(s) if !s.peek);
         let mut unread = Vec::new();
         if !view.read_only && items.iter().any(reads) {

@@ -17,13 +17,16 @@ mod idle;
 mod input;
 mod listing;
 mod mailboxes;
+mod partial;
 mod question;
 mod respond;
 mod search;
 mod select;
 mod server;
 mod session;
+mod sort;
 mod store_flags;
+mod thread;
 mod view;
 
 pub use server::Server;

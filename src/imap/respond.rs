@@ -220,11 +220,16 @@ impl Output {
 
 /// UIDs as a set, such as `3:5,9`, in the order given: COPYUID pairs them by place.
 pub(super) fn uid_set(uids: impl IntoIterator<Item = Uid>) -> String {
+    number_set(uids.into_iter().map(Uid::get))
+}
+
+/// Numbers as a set, in the order given; ranges go up only (RFC 5267 §3.2).
+pub(super) fn number_set(numbers: impl IntoIterator<Item = u32>) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for uid in uids.into_iter().map(Uid::get) {
+    for number in numbers {
         match ranges.last_mut() {
-            Some((_, end)) if uid == end.wrapping_add(1) => *end = uid,
-            _ => ranges.push((uid, uid)),
+            Some((_, end)) if number == end.wrapping_add(1) => *end = number,
+            _ => ranges.push((number, number)),
         }
     }
     let mut text = String::new();

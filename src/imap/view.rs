@@ -2,10 +2,12 @@
 //! flags it was told. Others may change the mailbox at any time; the client learns it when the
 //! protocol allows, and until then its numbers keep their meaning (RFC 3501 §7.4.1).
 
+use std::sync::Arc;
+
 use crate::mail::{Flags, ModSeq, Uid};
 use crate::store::{self, BodyId, Changes, Mailbox, MailboxId};
 
-use super::command::SequenceSet;
+use super::command::{Ranges, SequenceSet};
 use super::respond::Output;
 
 /// A selected mailbox as its client sees it.
@@ -18,6 +20,9 @@ pub(super) struct View {
     seen: ModSeq,
     /// By number, beginning with 1; UIDs ascend.
     entries: Vec<Entry>,
+    /// What `$` stands for, as UIDs: those of messages that go away are not given again, so that
+    /// they leave it by themselves (RFC 5182 §2.1).
+    pub(super) saved: Arc<Ranges>,
 }
 
 /// One message as far as a view needs it.
@@ -63,16 +68,13 @@ pub(super) enum Expunges {
 impl View {
     /// Of a mailbox as it was at one moment.
     pub(super) fn new(mailbox: &Mailbox, read_only: bool, entries: Vec<Entry>) -> Self {
-        Self { mailbox: mailbox.id, read_only, seen: mailbox.highest_modseq, entries }
+        let (seen, saved) = (mailbox.highest_modseq, Arc::default());
+        Self { mailbox: mailbox.id, read_only, seen, entries, saved }
     }
 
     /// What changed after this is news.
     pub(super) fn seen(&self) -> ModSeq {
         self.seen
-    }
-
-    pub(super) fn entries(&self) -> &[Entry] {
-        &self.entries
     }
 
     pub(super) fn len(&self) -> u32 {
@@ -81,6 +83,13 @@ impl View {
 
     /// The messages a set names; numbers of no message name nothing.
     pub(super) fn targets(&self, set: &SequenceSet, by_uid: bool) -> Vec<Target> {
+        match set {
+            SequenceSet::Given(ranges) => self.within(ranges, by_uid),
+            SequenceSet::Saved => self.within(&self.saved, true),
+        }
+    }
+
+    fn within(&self, set: &Ranges, by_uid: bool) -> Vec<Target> {
         let mut targets = Vec::new();
         if by_uid {
             let last = self.entries.last().map_or(0, |entry| entry.uid.get());

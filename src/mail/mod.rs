@@ -8,6 +8,7 @@ mod envelope;
 pub mod headers;
 mod mailbox;
 mod notices;
+pub mod sorting;
 pub mod structure;
 pub mod threading;
 pub mod utf7;

@@ -1,7 +1,7 @@
 //! What FETCH can ask for (RFC 3501 §6.4.5).
 
-use super::Reason;
 use super::cursor::{Cursor, Parsed};
+use super::{PartialRange, Reason};
 use crate::mail::structure::Piece;
 
 /// Deepest part number taken, as deep as messages are taken apart.
@@ -88,6 +88,26 @@ pub(super) fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
         }
     }
     Ok(vec![item(cursor)?])
+}
+
+/// `(PARTIAL -1:-50)` behind the items (RFC 4466 §2.4, RFC 9394 §3.3).
+pub(super) fn modifiers(cursor: &mut Cursor<'_>) -> Parsed<Option<PartialRange>> {
+    if cursor.peek() != Some(b' ') {
+        return Ok(None);
+    }
+    cursor.space()?;
+    if cursor.is_empty() {
+        return Ok(None);
+    }
+    let mut partial = None;
+    cursor.list(1, |cursor| {
+        if !cursor.word("PARTIAL ") || partial.is_some() {
+            return Err(Reason::Syntax("unknown FETCH modifier"));
+        }
+        partial = Some(PartialRange::parse(cursor)?);
+        Ok(())
+    })?;
+    Ok(partial)
 }
 
 fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {

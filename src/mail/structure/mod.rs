@@ -15,7 +15,7 @@ use std::ops::Range;
 pub use decode::{BodyDecoder, TextDecoder, header_text, moment, sent_date};
 pub use fields::{Disposition, MediaType, Parameter};
 pub use header::{RawField, fields};
-pub use people::Mailbox;
+pub use people::{Mailbox, parse as people};
 
 /// Deepest nesting that is taken apart; deeper parts stay leaves.
 pub const MAX_DEPTH: usize = 100;
