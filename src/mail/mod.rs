@@ -10,6 +10,7 @@ mod mailbox;
 mod notices;
 pub mod structure;
 pub mod threading;
+pub mod uids;
 pub mod utf7;
 
 pub use address::{Address, AddressError, Domain, LocalPart};
@@ -19,3 +20,4 @@ pub use mailbox::{
     UidValidity,
 };
 pub use notices::{EnvelopeId, NoticeError, Notify, OriginalRecipient, Return};
+pub use uids::UidSet;
