@@ -8,6 +8,7 @@ mod envelope;
 pub mod headers;
 mod mailbox;
 mod notices;
+mod preview;
 pub mod structure;
 pub mod threading;
 pub mod utf7;
@@ -19,3 +20,4 @@ pub use mailbox::{
     UidValidity,
 };
 pub use notices::{EnvelopeId, NoticeError, Notify, OriginalRecipient, Return};
+pub use preview::preview;
