@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::mail::ModSeq;
 
-use super::command::{Program, Ranges, ResultItem, Results, Search, SearchKey, Tag};
+use super::command::{Program, Ranges, ResultItem, Results, Search, SearchKey, SequenceSet, Tag};
 use super::extensions::Switch;
 use super::question::{Found, SearchJob};
 use super::respond::number_set;
@@ -32,7 +32,10 @@ impl Session {
         if results.is_none() && program == Program::Search && self.enabled.rev2 {
             results = Some(Results::all());
         }
-        let with_modseq = key.asks_for_modseq();
+        let with_modseq = key.has(&|key| matches!(key, SearchKey::ModSeq(_)));
+        let by_number = key.has(&|key| matches!(key, SearchKey::Numbers(SequenceSet::Given(_))));
+        // Numbers in the keys keep their meaning, too (RFC 7162 §3.2.10.2).
+        let news = if uid && !by_number { Expunges::Told } else { Expunges::Held };
         let job = SearchJob {
             mailbox: view.mailbox,
             tag: tag.as_str().to_owned(),
@@ -48,7 +51,7 @@ impl Session {
         }
         self.ask_search(job, move |session, answer| match answer {
             Ok(found) => {
-                let found = Answer { uid, with_modseq, found };
+                let found = Answer { uid, with_modseq, found, news };
                 session.found(&tag, &program, results.as_ref(), &found);
             }
             Err(error) => {
@@ -96,8 +99,7 @@ impl Session {
             Program::Sort(_) => "SORT completed",
             Program::Thread(_) => "THREAD completed",
         };
-        let news = if answer.uid { Expunges::Told } else { Expunges::Held };
-        self.finish(tag, done, Some(news));
+        self.finish(tag, done, Some(answer.news));
     }
 
     /// Sets what `$` stands for.
@@ -109,15 +111,15 @@ impl Session {
 }
 
 impl SearchKey {
-    /// Whether MODSEQ is among the keys (RFC 7162 §3.1.5).
-    fn asks_for_modseq(&self) -> bool {
-        match self {
-            Self::ModSeq(_) => true,
-            Self::Not(key) => key.asks_for_modseq(),
-            Self::Or(one, other) => one.asks_for_modseq() || other.asks_for_modseq(),
-            Self::And(keys) => keys.iter().any(Self::asks_for_modseq),
-            _ => false,
-        }
+    /// Whether such a key is among them.
+    fn has(&self, such: &impl Fn(&Self) -> bool) -> bool {
+        such(self)
+            || match self {
+                Self::Not(key) => key.has(such),
+                Self::Or(one, other) => one.has(such) || other.has(such),
+                Self::And(keys) => keys.iter().any(|key| key.has(such)),
+                _ => false,
+            }
     }
 }
 
@@ -126,6 +128,7 @@ struct Answer {
     uid: bool,
     with_modseq: bool,
     found: Found,
+    news: Expunges,
 }
 
 impl Answer {
