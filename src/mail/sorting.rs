@@ -103,10 +103,21 @@ pub fn sent_second(value: &[u8]) -> Option<i64> {
         (date.hour, date.minute, date.second) = (0, 0, 0);
     }
     date.second = date.second.min(59);
-    if date.tz_hour > 23 || date.tz_minute > 59 {
+    if !has_zone(&text) {
         (date.tz_hour, date.tz_minute) = (0, 0);
     }
     date.is_valid().then(|| date.to_timestamp())
+}
+
+/// Whether the numeric zone of a date, if there is one, is one.
+fn has_zone(date: &str) -> bool {
+    let Some(at) = date.rfind(['+', '-']) else { return true };
+    let zone = date.get(at + 1..).unwrap_or_default();
+    let digits: Vec<u32> = zone.chars().map_while(|c| c.to_digit(10)).collect();
+    match digits.as_slice() {
+        [h, hh, m, mm] => h * 10 + hh < 24 && m * 10 + mm < 60,
+        _ => true,
+    }
 }
 
 /// What an address is shown as (RFC 5957 §3): the name, or else the address itself.

@@ -64,6 +64,15 @@ const DIFFERENCES: &[Difference] = &[
         applies: |case| matches!(case.ours, Err(Reason::Charset { .. })),
     },
     Difference {
+        name: "threads of other kinds",
+        because: "RFC 5256 §3 THREAD: \"BAD - command unknown or arguments invalid\"; an algorithm \
+                  that is not announced is no argument that could be used",
+        applies: |case| {
+            matches!(case.ours, Err(Reason::Syntax("unknown threading algorithm")))
+                && case.text.to_ascii_uppercase().windows(7).any(|word| word == b"THREAD ")
+        },
+    },
+    Difference {
         name: "case of INBOX and of capabilities",
         because: "RFC 3501 §5.1: \"The case-insensitive mailbox name INBOX\", which a reference is \
                   not; RFC 5161 §3.1: ENABLE's arguments are kept as they came and know no case",
