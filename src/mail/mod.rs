@@ -8,6 +8,7 @@ mod envelope;
 pub mod headers;
 mod mailbox;
 mod notices;
+mod preview;
 pub mod structure;
 pub mod threading;
 pub mod uids;
@@ -20,4 +21,5 @@ pub use mailbox::{
     UidValidity,
 };
 pub use notices::{EnvelopeId, NoticeError, Notify, OriginalRecipient, Return};
+pub use preview::preview;
 pub use uids::UidSet;
