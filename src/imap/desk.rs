@@ -18,9 +18,8 @@ use crate::search::Index;
 use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, StoreError};
 
 use super::fetch::{Chunk, Source, read, render};
-use super::question::{Answer, FetchJob, Fetched, Question, Snapshot};
+use super::question::{Answer, FetchJob, Fetched, Question};
 use super::search::read_header;
-use super::view::Entry;
 
 /// A client that takes no bytes for so long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_mins(2);
@@ -71,7 +70,7 @@ impl Desk {
                 Answer::Mailbox(self.look(move |store| store.find_mailbox(account, &name)).await)
             }
             Question::Snapshot(mailbox) => {
-                Answer::Snapshot(self.look(move |store| snapshot(store, mailbox)).await)
+                Answer::Snapshot(self.look(move |store| store.overview(mailbox)).await)
             }
             Question::Changes(mailbox, since) => {
                 let changes = self.look(move |store| store.changed_since(mailbox, since)).await;
@@ -195,11 +194,6 @@ pub(super) async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -
 pub(super) async fn patiently(step: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     let taken = tokio::time::timeout(WRITE_PATIENCE, step).await;
     taken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-fn snapshot(store: &Store, id: MailboxId) -> Result<Option<Snapshot>, StoreError> {
-    let Some((mailbox, entries)) = store.entries(id)? else { return Ok(None) };
-    Ok(Some(Snapshot { mailbox, entries: entries.into_iter().map(Entry::from).collect() }))
 }
 
 /// What a step off the async threads works with.

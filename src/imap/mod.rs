@@ -20,6 +20,7 @@ mod mailboxes;
 mod partial;
 mod question;
 mod respond;
+mod resync;
 mod search;
 mod select;
 mod server;

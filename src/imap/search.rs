@@ -7,7 +7,6 @@ use std::sync::Arc;
 use crate::mail::ModSeq;
 
 use super::command::{Program, Ranges, ResultItem, Results, Search, SearchKey, SequenceSet, Tag};
-use super::extensions::Switch;
 use super::question::{Found, SearchJob};
 use super::respond::number_set;
 use super::session::{Session, State};
@@ -47,7 +46,7 @@ impl Session {
         };
         if with_modseq {
             // RFC 7162 §3.1: whoever asks for it knows what it is.
-            self.enabled.add(Switch::Condstore);
+            self.enable_condstore();
         }
         self.ask_search(job, move |session, answer| match answer {
             Ok(found) => {

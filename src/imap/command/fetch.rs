@@ -1,7 +1,9 @@
 //! What FETCH can ask for (RFC 3501 §6.4.5).
 
 use super::cursor::{Cursor, Parsed};
+use super::resync::mod_sequence;
 use super::{PartialRange, Reason};
+use crate::mail::ModSeq;
 use crate::mail::structure::Piece;
 
 /// Deepest part number taken, as deep as messages are taken apart.
@@ -21,7 +23,20 @@ pub(in crate::imap) enum FetchItem {
     /// BODY: the structure without extension data.
     Body,
     BodyStructure,
+    /// RFC 7162 §3.1.4.2.
+    ModSeq,
     Section(Section),
+}
+
+/// What stands behind the items (RFC 4466 §2.4).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::imap) struct FetchModifiers {
+    /// Only what changed later (RFC 7162 §3.1.4.1).
+    pub(in crate::imap) changed_since: Option<ModSeq>,
+    /// With what vanished since (RFC 7162 §3.2.6).
+    pub(in crate::imap) vanished: bool,
+    /// A page of them (RFC 9394 §3.3).
+    pub(in crate::imap) partial: Option<PartialRange>,
 }
 
 /// Bytes of a message, or of a part of it.
@@ -90,24 +105,35 @@ pub(super) fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
     Ok(vec![item(cursor)?])
 }
 
-/// `(PARTIAL -1:-50)` behind the items (RFC 4466 §2.4, RFC 9394 §3.3).
-pub(super) fn modifiers(cursor: &mut Cursor<'_>) -> Parsed<Option<PartialRange>> {
+/// `(CHANGEDSINCE 12345 VANISHED PARTIAL -1:-50)` behind the items.
+pub(super) fn modifiers(uid: bool, cursor: &mut Cursor<'_>) -> Parsed<FetchModifiers> {
+    let mut modifiers = FetchModifiers::default();
     if cursor.peek() != Some(b' ') {
-        return Ok(None);
+        return Ok(modifiers);
     }
     cursor.space()?;
     if cursor.is_empty() {
-        return Ok(None);
+        return Ok(modifiers);
     }
-    let mut partial = None;
     cursor.list(1, |cursor| {
-        if !cursor.word("PARTIAL ") || partial.is_some() {
+        if cursor.word("CHANGEDSINCE ") && modifiers.changed_since.is_none() {
+            let since = mod_sequence(cursor)?;
+            // Nothing is as old as 0, and RFC 7162 §7 has no 0 here; clients send it.
+            modifiers.changed_since = Some(since);
+        } else if cursor.word("VANISHED") {
+            modifiers.vanished = true;
+        } else if cursor.word("PARTIAL ") && modifiers.partial.is_none() {
+            modifiers.partial = Some(PartialRange::parse(cursor)?);
+        } else {
             return Err(Reason::Syntax("unknown FETCH modifier"));
         }
-        partial = Some(PartialRange::parse(cursor)?);
         Ok(())
     })?;
-    Ok(partial)
+    // RFC 7162 §3.2.6.
+    if modifiers.vanished && (!uid || modifiers.changed_since.is_none()) {
+        return Err(Reason::Syntax("VANISHED needs UID FETCH and CHANGEDSINCE"));
+    }
+    Ok(modifiers)
 }
 
 fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
@@ -119,6 +145,7 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     let simple = [
         ("UID", FetchItem::Uid),
         ("FLAGS", FetchItem::Flags),
+        ("MODSEQ", FetchItem::ModSeq),
         ("INTERNALDATE", FetchItem::InternalDate),
         ("ENVELOPE", FetchItem::Envelope),
         ("BODYSTRUCTURE", FetchItem::BodyStructure),

@@ -8,6 +8,7 @@ mod fetch;
 mod grammar;
 mod list;
 mod results;
+mod resync;
 mod search;
 mod sequence;
 mod sort;
@@ -15,13 +16,16 @@ mod sort;
 use jiff::Timestamp;
 
 use crate::accounts::Password;
-use crate::mail::{Flags, MailboxError, MailboxName, SpecialUse};
+use crate::mail::{Flags, MailboxError, MailboxName, ModSeq, SpecialUse};
 use crate::store::FlagChange;
 
-pub(super) use fetch::{FetchItem, HeaderFilter, Label, Partial, Section, SectionKind};
+pub(super) use fetch::{
+    FetchItem, FetchModifiers, HeaderFilter, Label, Partial, Section, SectionKind,
+};
 pub(super) use grammar::{append_head, parse, tag_of};
 pub(super) use list::{List, Matching};
 pub(super) use results::{PartialRange, ResultItem, Results};
+pub(super) use resync::{Known, SelectParams};
 pub(super) use search::{Search, SearchKey};
 pub(super) use sequence::{Ranges, SequenceSet};
 pub(super) use sort::{Algorithm, Criterion, Program, SortKey};
@@ -64,6 +68,7 @@ pub(super) enum Body {
     Select {
         name: MailboxName,
         read_only: bool,
+        params: SelectParams,
     },
     Create {
         name: MailboxName,
@@ -99,14 +104,15 @@ pub(super) enum Body {
         uid: bool,
         set: SequenceSet,
         items: Vec<FetchItem>,
-        /// RFC 9394 §3.3.
-        partial: Option<PartialRange>,
+        modifiers: FetchModifiers,
     },
     Store {
         uid: bool,
         set: SequenceSet,
         change: FlagChange,
         silent: bool,
+        /// RFC 7162 §3.1.3.
+        unchanged_since: Option<ModSeq>,
     },
     /// COPY, or MOVE (RFC 6851).
     Copy {

@@ -38,6 +38,24 @@ impl SequenceSet {
             }
         }
     }
+
+    /// As [`Ranges::ranges`]; nothing for `$`.
+    pub(in crate::imap) fn ranges(&self, last: u32) -> Vec<(u32, u32)> {
+        match self {
+            Self::Given(ranges) => ranges.ranges(last),
+            Self::Saved => Vec::new(),
+        }
+    }
+
+    /// Whether it says the numbers themselves, without `*` and `$`.
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Self::Given(Ranges(all)) => {
+                all.iter().all(|(a, b)| *a != Number::Last && *b != Number::Last)
+            }
+            Self::Saved => false,
+        }
+    }
 }
 
 impl Ranges {
