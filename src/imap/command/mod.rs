@@ -16,7 +16,7 @@ use crate::accounts::Password;
 use crate::mail::{Flags, MailboxError, MailboxName, SpecialUse};
 use crate::store::FlagChange;
 
-pub(super) use fetch::{FetchItem, HeaderFilter, Label, Partial, Section, SectionKind};
+pub(super) use fetch::{Binary, FetchItem, HeaderFilter, Label, Partial, Section, SectionKind};
 pub(super) use grammar::{append_head, parse, tag_of};
 pub(super) use list::{List, Matching};
 pub(super) use search::SearchKey;
