@@ -11,6 +11,7 @@ mod notices;
 mod preview;
 pub mod structure;
 pub mod threading;
+pub mod uids;
 pub mod utf7;
 
 pub use address::{Address, AddressError, Domain, LocalPart};
@@ -21,3 +22,4 @@ pub use mailbox::{
 };
 pub use notices::{EnvelopeId, NoticeError, Notify, OriginalRecipient, Return};
 pub use preview::preview;
+pub use uids::UidSet;
