@@ -19,6 +19,7 @@ mod listing;
 mod mailboxes;
 mod partial;
 mod question;
+mod render;
 mod respond;
 mod resync;
 mod search;

@@ -27,7 +27,7 @@ mod work;
 pub use error::SearchError;
 pub use indexer::follow;
 pub use query::{Field, Hits, Verdict};
-pub use rows::Facts;
+pub use rows::{Facts, Needs};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test")]

@@ -1,12 +1,14 @@
-//! What a search asks of every message of a mailbox without reading it: flags, dates, size, body and
-//! thread, side by side in memory for the mailboxes that were searched last. They are brought up to
-//! date at each search, at the price of what changed; a mailbox that is too large is walked through.
+//! What a search asks of every message of a mailbox without reading it. System flags and bodies the
+//! store has together, for a whole mailbox in a few rows. What else the rows say (dates, sizes,
+//! keywords, threads) is kept side by side in memory for the mailboxes that were searched last, and
+//! brought up to date at each search, at the price of what changed; a mailbox that is too large for
+//! that is walked through.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Index;
-use crate::mail::{Flags, ModSeq, Uid};
+use crate::mail::{Flag, Flags, ModSeq, SystemFlag, Uid, UidSet};
 use crate::store::{BodyId, MailboxId, Message, Store, StoreError, ThreadId};
 
 /// Most messages kept, of all mailboxes together: 64 bytes each.
@@ -17,6 +19,30 @@ const PAGE: usize = 4096;
 const KINDS: usize = 1024;
 /// So many changes are read one by one, more by walking through the mailbox.
 const FEW: usize = 256;
+
+/// What has to be known of each message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// All that [`Facts`] tells.
+    pub rows: bool,
+    /// UID, body and `is_body`.
+    pub bodies: bool,
+    /// These flags.
+    pub flags: Vec<SystemFlag>,
+}
+
+impl Needs {
+    /// Of two things at once.
+    #[must_use]
+    pub fn and(mut self, mut other: Self) -> Self {
+        self.rows |= other.rows;
+        self.bodies |= other.bodies;
+        self.flags.append(&mut other.flags);
+        self.flags.sort_unstable();
+        self.flags.dedup();
+        self
+    }
+}
 
 /// What the store's row says of a message.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +90,19 @@ impl<'a> Facts<'a> {
 pub(super) struct Known(Mutex<VecDeque<(MailboxId, Arc<Mutex<Rows>>)>>);
 
 impl Index {
-    /// Calls for every message that a mailbox has now, by UID. Tells nothing of one that is gone.
-    pub fn rows(
+    /// Calls for every message that a mailbox has now, by UID, with as much as is needed: what is
+    /// not asked for may be told wrongly.
+    pub fn facts(
+        &self,
+        store: &Store,
+        mailbox: MailboxId,
+        needs: &Needs,
+        each: impl FnMut(Facts<'_>),
+    ) -> Result<(), StoreError> {
+        if needs.rows { self.rows(store, mailbox, each) } else { sets(store, mailbox, needs, each) }
+    }
+
+    fn rows(
         &self,
         store: &Store,
         mailbox: MailboxId,
@@ -91,6 +128,48 @@ impl Index {
             }
         }
     }
+}
+
+/// Puts together what the store has for the whole mailbox.
+fn sets(
+    store: &Store,
+    mailbox: MailboxId,
+    needs: &Needs,
+    mut each: impl FnMut(Facts<'_>),
+) -> Result<(), StoreError> {
+    let Some(all) = store.overview(mailbox)? else { return Ok(()) };
+    let set_of = |flag: SystemFlag| match flag {
+        SystemFlag::Seen => &all.unseen,
+        SystemFlag::Answered => &all.answered,
+        SystemFlag::Flagged => &all.flagged,
+        SystemFlag::Deleted => &all.deleted,
+        SystemFlag::Draft => &all.draft,
+    };
+    let sets: Vec<(SystemFlag, &UidSet)> =
+        needs.flags.iter().map(|flag| (*flag, set_of(*flag))).collect();
+    // Every choice of the flags asked for, by its bits.
+    let flags_of = |bits: usize| -> Flags {
+        let set = sets.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
+        set.map(|(_, (flag, _))| Flag::System(*flag)).collect()
+    };
+    let kinds: Vec<Flags> = (0..1 << sets.len()).map(flags_of).collect();
+    let mut tell = |uid: Uid, body: BodyId, is_body: bool| {
+        let has =
+            |(flag, set): &(SystemFlag, &UidSet)| set.contains(uid) != (*flag == SystemFlag::Seen);
+        let bits = sets.iter().enumerate();
+        let bits = bits.fold(0, |bits, (i, set)| bits | usize::from(has(set)) << i);
+        let Some(flags) = kinds.get(bits) else { return };
+        let (modseq, received, saved, size, thread) = (ModSeq(0), 0, 0, 0, None);
+        each(Facts { uid, modseq, flags, received, saved, size, body, is_body, thread });
+    };
+    if needs.bodies {
+        for held in store.held(mailbox)? {
+            tell(held.uid, held.body, held.is_body);
+        }
+    } else {
+        all.uids.iter().for_each(|uid| tell(uid, BodyId(0), false));
+    }
+    Ok(())
 }
 
 impl Known {

@@ -27,7 +27,7 @@ const LOOK_STEP: usize = 4096;
 /// Time between two words on how far it is (RFC 9585 §4).
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A message that was found.
+/// A message that was found; date and size only when they are needed to order it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::imap) struct Match {
     pub(in crate::imap) number: u32,
@@ -169,10 +169,13 @@ impl Library {
         };
         let key = std::mem::replace(&mut job.key, crate::imap::command::SearchKey::All);
         let plan = Plan::new(&key, &context, &self.search);
+        let mut needs = plan.needs();
+        // Date and size of what is found are compared.
+        needs.rows |= job.program != Program::Search;
         let (mut found, mut open) = (Vec::new(), Vec::new());
         let mut known = job.targets.iter().peekable();
         // Both go up by UID: what is not in both is gone, or not told to the client yet.
-        self.search.rows(&self.store, job.mailbox, |facts| {
+        self.search.facts(&self.store, job.mailbox, &needs, |facts| {
             while known.next_if(|target| target.uid < facts.uid).is_some() {}
             let Some(target) = known.next_if(|target| target.uid == facts.uid) else { return };
             let candidate = Candidate { number: target.number, facts, message: None };

@@ -12,9 +12,9 @@ use jiff::civil::Date;
 use super::test::Test;
 use super::text::Text;
 use crate::imap::command::{Ranges, SearchKey, SequenceSet};
-use crate::imap::fetch::Source;
+use crate::imap::render::Source;
 use crate::mail::structure;
-use crate::search::{Facts, Field, Hits, Index, Verdict};
+use crate::search::{Facts, Field, Hits, Index, Needs, Verdict};
 use crate::store::{BodyId, Message, ThreadId};
 
 /// Most different texts looked up in the index; for further ones messages are read.
@@ -155,6 +155,18 @@ impl Plan {
                 other.needles(needles);
             }
             Self::And(plans) => plans.iter().for_each(|plan| plan.needles(needles)),
+        }
+    }
+
+    /// What has to be known of every message to decide.
+    pub(super) fn needs(&self) -> Needs {
+        match self {
+            Self::Row(test) => test.needs(),
+            Self::Text(_) => Needs { bodies: true, ..Needs::default() },
+            Self::Sent(..) => Needs::default(),
+            Self::Not(plan) => plan.needs(),
+            Self::Or(one, other) => one.needs().and(other.needs()),
+            Self::And(plans) => plans.iter().map(Self::needs).fold(Needs::default(), Needs::and),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::imap::command::Ranges;
 use crate::mail::{Flag, ModSeq};
-use crate::search::Facts;
+use crate::search::{Facts, Needs};
 use crate::store::{BodyId, ThreadId};
 
 /// A search key in the terms of the row.
@@ -30,6 +30,21 @@ pub(in crate::imap) enum Test {
 }
 
 impl Test {
+    pub(super) fn needs(&self) -> Needs {
+        match self {
+            Self::All | Self::Nothing | Self::Numbers(_) | Self::Uids(_) => Needs::default(),
+            Self::Flag(Flag::System(flag)) => Needs { flags: vec![*flag], ..Needs::default() },
+            Self::Email(_) => Needs { bodies: true, ..Needs::default() },
+            Self::Flag(Flag::Keyword(_))
+            | Self::Received(_)
+            | Self::Saved(_)
+            | Self::Larger(_)
+            | Self::Smaller(_)
+            | Self::ModSeq(_)
+            | Self::Thread(_) => Needs { rows: true, ..Needs::default() },
+        }
+    }
+
     pub(super) fn matches(&self, number: u32, facts: &Facts<'_>) -> bool {
         match self {
             Self::All => true,

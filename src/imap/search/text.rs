@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use jiff::civil::Date;
 
-use crate::imap::fetch::{Source, read};
+use crate::imap::render::{Source, read};
 use crate::mail::structure::{self, Structure};
 use crate::search::texts::{self, MAX_HEADER, Wish, texts};
 
@@ -49,9 +49,14 @@ impl<'a, S: Source> Text<'a, S> {
     }
 
     pub(super) fn sent(&mut self) -> io::Result<Option<Date>> {
-        let header = self.header()?;
-        let date = structure::fields(header).find(|f| f.name.eq_ignore_ascii_case(b"date"));
-        Ok(date.and_then(|field| structure::sent_date(field.value)))
+        let sent = |header: &[u8]| {
+            let date = structure::fields(header).find(|f| f.name.eq_ignore_ascii_case(b"date"));
+            date.and_then(|field| structure::sent_date(field.value))
+        };
+        match self.source.summary() {
+            Some(summary) => Ok(sent(summary.fields())),
+            None => self.header().map(sent),
+        }
     }
 
     pub(super) fn has_field(&mut self, name: &str, needle: &str) -> io::Result<bool> {
