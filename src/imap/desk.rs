@@ -301,12 +301,19 @@ impl Library {
             }
         };
         read().unwrap_or_else(|error| {
-            tracing::error!(
-                mailbox = mailbox.0, uid = uid.get(), %error,
-                "the header of a message cannot be read"
-            );
+            self.unread(mailbox, uid, &error);
             Vec::new()
         })
+    }
+
+    /// Says that a message could not be read for a search, unless it was expunged meanwhile.
+    pub(super) fn unread(&self, mailbox: MailboxId, uid: Uid, error: &io::Error) {
+        if !matches!(self.store.message(mailbox, uid), Ok(None)) {
+            tracing::error!(
+                mailbox = mailbox.0, uid = uid.get(), %error,
+                "a message cannot be searched or sorted"
+            );
+        }
     }
 }
 

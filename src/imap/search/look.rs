@@ -210,10 +210,7 @@ impl Library {
                     let mut text = Text::new(&source, needles.clone());
                     open.plan.read(&candidate, &mut text).unwrap_or_else(|error| {
                         // One damaged message must not hide all others.
-                        tracing::error!(
-                            mailbox = mailbox.0, uid = uid.get(), %error,
-                            "a message cannot be searched"
-                        );
+                        self.unread(mailbox, *uid, &error);
                         false
                     })
                 }

@@ -82,7 +82,10 @@ fn ask(house: &House, key: &str) -> String {
         format!("a SEARCH CHARSET UTF-8 {name} {{{}+}}\r\n{text}\r\n", text.len())
     };
     client.send(command.as_bytes(), usize::MAX);
-    let found = client.line();
+    let mut found = client.line();
+    if found.starts_with("* OK [HIGHESTMODSEQ ") {
+        found = client.line();
+    }
     assert_eq!(client.line(), "a OK SEARCH completed", "{key}: {found}");
     found
 }
