@@ -46,6 +46,10 @@ const ANNOUNCED: &[Announced] = &[
     user("CREATE-SPECIAL-USE"),
     user("LIST-EXTENDED"),
     user("LIST-STATUS"),
+    user("MULTIAPPEND"),
+    user("REPLACE"),
+    user("BINARY"),
+    user("PREVIEW"),
 ];
 
 /// The capabilities for somebody who has logged in, or has not.
