@@ -21,6 +21,7 @@ mod mailboxes;
 mod question;
 mod render;
 mod respond;
+mod resync;
 mod search;
 mod select;
 mod server;

@@ -97,6 +97,7 @@ pub(super) fn render<S: Source>(
         match (item, opened.structure.clone()) {
             (FetchItem::Uid, _) => out.raw("UID ").number(message.uid.get()),
             (FetchItem::Flags, _) => out.raw("FLAGS ").flags(&message.flags),
+            (FetchItem::ModSeq, _) => out.raw("MODSEQ (").number(message.modseq.0).raw(")"),
             (FetchItem::InternalDate, _) => {
                 out.raw("INTERNALDATE ").date_time(message.internal_date)
             }
@@ -215,6 +216,7 @@ fn depth(item: &FetchItem, known: bool) -> Depth {
     match item {
         FetchItem::Uid
         | FetchItem::Flags
+        | FetchItem::ModSeq
         | FetchItem::InternalDate
         | FetchItem::SaveDate
         | FetchItem::EmailId
