@@ -23,11 +23,6 @@ pub(in crate::imap) enum FetchItem {
     /// BODY: the structure without extension data.
     Body,
     BodyStructure,
-<<<<<<< HEAD
-=======
-    /// RFC 7162 §3.1.4.2.
-    ModSeq,
->>>>>>> main
     /// RFC 8514 §4.2.
     SaveDate,
     /// RFC 8474 §5.
@@ -37,11 +32,8 @@ pub(in crate::imap) enum FetchItem {
     Preview {
         lazy: bool,
     },
-<<<<<<< HEAD
     /// RFC 7162 §3.1.4.2.
     ModSeq,
-=======
->>>>>>> main
     Section(Section),
     Binary(Binary),
 }

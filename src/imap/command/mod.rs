@@ -18,18 +18,11 @@ use crate::accounts::Password;
 use crate::mail::{Flags, MailboxError, MailboxName, ModSeq, SpecialUse};
 use crate::store::FlagChange;
 
-<<<<<<< HEAD
 pub(super) use append::{append_head, next_message};
 pub(super) use fetch::{
     Binary, FetchItem, FetchModifiers, HeaderFilter, Label, Partial, Section, SectionKind,
 };
 pub(super) use grammar::{parse, tag_of};
-=======
-pub(super) use fetch::{
-    Binary, FetchItem, FetchModifiers, HeaderFilter, Label, Partial, Section, SectionKind,
-};
-pub(super) use grammar::{append_head, parse, tag_of};
->>>>>>> main
 pub(super) use list::{List, Matching};
 pub(super) use resync::{Known, SelectParams};
 pub(super) use search::SearchKey;
