@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::mail::Uid;
 use crate::store::{AccountId, MailboxId, Outcome, StoreError};
 
-use super::binary::{self, Binary};
+use super::binary::{Binary, UNKEPT, Unkept};
 use super::command::{AppendHead, Form, MessageHead, Reason, Refused, Replaced, Tag, next_message};
 use super::input::Marker;
 use super::question::Question;
@@ -186,17 +186,16 @@ impl Session {
     }
 
     fn take_bytes(&mut self, mut append: Append, bytes: Bytes) {
-        let pieces = match &mut append.binary {
-            _ if append.failed.is_some() => None,
-            None => Some(bytes),
-            Some(binary) => match binary.take(bytes, append.left == 0) {
-                Ok(pieces) => pieces,
-                Err(binary::Unkept) => {
-                    append.failed = Some(binary::UNKEPT.to_owned());
-                    None
-                }
-            },
+        let last = append.left == 0;
+        let taken = match &mut append.binary {
+            _ if append.failed.is_some() => Ok(None),
+            None => Ok(Some(bytes)),
+            Some(binary) => binary.take(bytes, last),
         };
+        let pieces = taken.unwrap_or_else(|Unkept| {
+            append.failed = Some(UNKEPT.to_owned());
+            None
+        });
         let Some(bytes) = pieces else {
             self.mode = Mode::Append(append);
             return;

@@ -1,9 +1,7 @@
 //! From the bytes of a command to its type (RFC 3501 §9 `command`).
 
 use super::cursor::{Cursor, Parsed};
-use super::{
-    Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, resync, search,
-};
+use super::{Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, resync, search};
 use crate::accounts::Password;
 use crate::mail::{Flags, SpecialUse};
 use crate::store::FlagChange;
