@@ -60,6 +60,10 @@ const ANNOUNCED: &[Announced] = &[
     user("THREAD=REFERENCES"),
     user("PARTIAL"),
     user("INPROGRESS"),
+    user("MULTIAPPEND"),
+    user("REPLACE"),
+    user("BINARY"),
+    user("PREVIEW"),
 ];
 
 /// The capabilities for somebody who has logged in, or has not.

@@ -8,6 +8,7 @@
 
 mod append;
 mod auth;
+mod binary;
 mod command;
 mod copy_move;
 mod desk;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::accounts::{AuthError, Login, Password};
-use crate::mail::{Flags, MailboxName, ModSeq};
+use crate::mail::{Flags, MailboxName, ModSeq, Uid};
 use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, Overview, StoreError};
 
 use super::command::{FetchItem, Program, Ranges, SearchKey};
@@ -36,11 +36,16 @@ pub(super) enum Question {
         size: u64,
     },
     BodyBytes(Bytes),
-    /// The message is complete: keep it. Answered as a commit.
-    Append {
-        mailbox: MailboxId,
+    /// The message is complete; another may follow.
+    BodyEnd {
         flags: Flags,
         date: Option<Timestamp>,
+    },
+    /// Keep all messages that are complete. Answered as a commit.
+    Append {
+        mailbox: MailboxId,
+        /// A message that goes away for them (RFC 8508).
+        instead_of: Option<(MailboxId, Uid)>,
     },
     Fetch(FetchJob),
     Search(SearchJob),
@@ -192,7 +197,7 @@ impl Session {
         self.ask(Question::Commit(batch), Waiting::Commit(Box::new(then)));
     }
 
-    /// [`Question::BodyStart`] and [`Question::BodyBytes`].
+    /// [`Question::BodyStart`], [`Question::BodyBytes`] and [`Question::BodyEnd`].
     pub(super) fn ask_body(
         &mut self,
         question: Question,
