@@ -46,6 +46,7 @@ const ANNOUNCED: &[Announced] = &[
     user("CREATE-SPECIAL-USE"),
     user("LIST-EXTENDED"),
     user("LIST-STATUS"),
+    user("COMPRESS=DEFLATE"),
 ];
 
 /// The capabilities for somebody who has logged in, or has not.

@@ -9,6 +9,7 @@
 mod append;
 mod auth;
 mod command;
+mod compress;
 mod copy_move;
 mod desk;
 mod extensions;

@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 #[cfg(test)]
 pub(crate) use self::certified::certified;
 pub use self::channel::{Bindings, Channel};
+use super::deflate::{Compressors, Deflated};
 use crate::files::{create_private_folder, write_private};
 use crate::mail::Domain;
 
@@ -112,6 +113,8 @@ pub enum Stream {
     Plain(TcpStream),
     /// Under TLS.
     Tls(Box<Secured>),
+    /// One of these, compressed.
+    Deflated(Box<Deflated<Stream>>),
 }
 
 /// A connection under TLS, and what the certificate it began with is known by.
@@ -124,7 +127,11 @@ pub struct Secured {
 impl Stream {
     /// Whether what is said can be overheard.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(_) => true,
+            Self::Deflated(inside) => inside.get_ref().is_tls(),
+        }
     }
 
     /// What TLS came about; nothing in the clear.
@@ -135,6 +142,7 @@ impl Stream {
                 let (_, connection) = secured.stream.get_ref();
                 Some(Channel::of(connection, secured.end_point.clone()))
             }
+            Self::Deflated(inside) => inside.get_ref().channel(),
         }
     }
 
@@ -142,7 +150,22 @@ impl Stream {
     pub async fn start_tls(self, tls: &Tls) -> io::Result<Self> {
         match self {
             Self::Plain(stream) => tls.accept(stream).await,
-            Self::Tls(_) => Err(io::Error::other("the connection is under TLS already")),
+            Self::Tls(_) | Self::Deflated(_) => {
+                Err(io::Error::other("TLS comes before all else on a connection"))
+            }
+        }
+    }
+
+    /// From now on the bytes are compressed, in both directions; `early` came already.
+    #[must_use]
+    pub fn deflated(self, early: &[u8], compressors: Compressors) -> Self {
+        Self::Deflated(Box::new(Deflated::new(self, early, compressors)))
+    }
+
+    /// Gives back memory that only a busy connection needs.
+    pub fn rest(&mut self) {
+        if let Self::Deflated(inside) = self {
+            inside.rest();
         }
     }
 }
@@ -156,6 +179,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_read(context, buffer),
+            Self::Deflated(inside) => Pin::new(inside).poll_read(context, buffer),
         }
     }
 }
@@ -169,6 +193,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(context, bytes),
+            Self::Deflated(inside) => Pin::new(inside).poll_write(context, bytes),
         }
     }
 
@@ -176,6 +201,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(context),
+            Self::Deflated(inside) => Pin::new(inside).poll_flush(context),
         }
     }
 
@@ -183,6 +209,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_shutdown(context),
+            Self::Deflated(inside) => Pin::new(inside).poll_shutdown(context),
         }
     }
 }

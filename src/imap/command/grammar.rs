@@ -105,11 +105,12 @@ fn without_arguments(name: &str) -> Option<Body> {
 
 /// Tells a known command without its arguments from an unknown one.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 21] = [
+    const KNOWN: [&str; 22] = [
         "AUTHENTICATE",
         "LOGIN",
         "ID",
         "ENABLE",
+        "COMPRESS",
         "SELECT",
         "EXAMINE",
         "CREATE",
@@ -152,6 +153,7 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             Body::Login { user, password: Password::new(cursor.text()?) }
         }
         "ENABLE" => Body::Enable(enable(cursor)?),
+        "COMPRESS" => Body::Compress(cursor.atom()?.to_owned()),
         "ID" => {
             id(cursor)?;
             Body::Id

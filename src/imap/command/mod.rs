@@ -115,6 +115,8 @@ pub(super) enum Body {
     Enable(Vec<String>),
     /// RFC 2177.
     Idle,
+    /// RFC 4978: the algorithm, as the client wrote it.
+    Compress(String),
 }
 
 /// All of an APPEND but the message itself.
