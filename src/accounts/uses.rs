@@ -165,22 +165,24 @@ async fn write(inner: &Weak<Inner>, account: AccountId, device: String) {
     let Some(inner) = inner.upgrade() else { return };
     let last = {
         let mut uses = inner.uses();
-        let Some(latest) = uses.latest.get_mut(&(account, device.clone())) else { return };
-        latest.due = false;
+        let Some(latest) = uses.latest.get(&(account, device.clone())) else { return };
         latest.last.clone()
     };
     let Some(address) = inner.read().entry(account).map(|entry| entry.address.clone()) else {
         return;
     };
-    let accounts = Accounts { inner };
+    let (accounts, name) = (Accounts { inner }, device.clone());
     let written = accounts.change_entry(&address, move |entry| {
         // Its password may have been taken away meanwhile.
-        if let Some(device) = entry.devices.iter_mut().find(|one| one.name == device) {
+        if let Some(device) = entry.devices.iter_mut().find(|one| one.name == name) {
             device.last_use = Some(last);
         }
         Ok(())
     });
     if let Err(error) = written.await {
         tracing::warn!(%error, "the last use of a device could not be noted down");
+    }
+    if let Some(latest) = accounts.inner.uses().latest.get_mut(&(account, device)) {
+        latest.due = false;
     }
 }

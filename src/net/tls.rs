@@ -27,6 +27,9 @@ use super::deflate::{Compressors, Deflated};
 use crate::files::{create_private_folder, write_private};
 use crate::mail::Domain;
 
+/// Bytes that wait for a peer, before and after encryption.
+const BUFFER: usize = 16 << 10;
+
 /// The box's certificate, ready to accept TLS connections; cheap to clone.
 #[derive(Clone)]
 pub struct Tls {
@@ -85,7 +88,10 @@ impl Tls {
     /// Performs the server's side of the handshake.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Stream> {
         let Identity { acceptor, end_point } = self.identity();
-        let stream = acceptor.accept(stream).await?;
+        // In a box of its own: a handshake needs room that the connection after it does not.
+        let mut stream = Box::pin(acceptor.accept(stream)).await?;
+        // Who asks and takes no answer has us hold that much, twice.
+        stream.get_mut().1.set_buffer_limit(Some(BUFFER));
         Ok(Stream::Tls(Box::new(Secured { stream, end_point })))
     }
 
