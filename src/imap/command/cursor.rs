@@ -99,6 +99,7 @@ impl<'a> Cursor<'a> {
                     Some(escaped @ (b'"' | b'\\')) => text.push(*escaped),
                     _ => return Err(Reason::Syntax("only \\\" and \\\\ may be escaped")),
                 },
+                Some(0) => return Err(Reason::Syntax("a text has a zero byte")),
                 Some(byte) => text.push(*byte),
                 None => return Err(Reason::Syntax("a quoted text has no end")),
             }
@@ -208,6 +209,9 @@ impl<'a> Cursor<'a> {
             *field = i8::try_from(self.number()?).map_err(|_| BAD)?;
         }
         let [hour, minute, second] = clock;
+        if second > 60 {
+            return Err(BAD);
+        }
         self.space()?;
         let east = !self.skip(b'-');
         if east {
