@@ -4,6 +4,7 @@
 //! Argon2id hashes; checking one is slow on purpose, so it runs off the async threads, a bounded
 //! number at a time, and failures slow down the network they come from, never the owner.
 
+mod argon;
 mod directory;
 mod error;
 mod login;

@@ -15,7 +15,10 @@ use crate::mail::Address;
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceArgs {
     /// Mint a password for a device and show it once
-    #[command(after_help = "Example:\n  pillarbox device add bob@example.org phone")]
+    #[command(
+        after_help = "Examples, one as good as the other:\n  pillarbox device add bob@example.org phone\n  \
+                      pillarbox account device add bob@example.org phone"
+    )]
     Add {
         /// The account
         address: Address,
@@ -29,7 +32,10 @@ pub(super) enum DeviceArgs {
         address: Option<Address>,
     },
     /// Take a device's password away: what it has open ends at once
-    #[command(after_help = "Example:\n  pillarbox device revoke bob@example.org phone")]
+    #[command(
+        after_help = "Examples, one as good as the other:\n  pillarbox device revoke bob@example.org phone\n  \
+                      pillarbox account device revoke bob@example.org phone"
+    )]
     Revoke {
         /// The account
         address: Address,
@@ -40,7 +46,8 @@ pub(super) enum DeviceArgs {
 
 const LIST_EXAMPLE: &str = "The last use is written to the card once an hour at most, so that after \
     a restart it may be an hour older.\n\nExamples:\n  pillarbox device list\n  \
-    pillarbox device list bob@example.org --json";
+    pillarbox device list bob@example.org --json\n  \
+    pillarbox account device list                    the same";
 
 #[derive(Debug, Args)]
 pub(super) struct Pop3Args {

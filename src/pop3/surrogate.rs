@@ -59,6 +59,8 @@ impl Surrogate {
     fn end_word(&mut self, out: &mut Vec<u8>) {
         let word = std::mem::take(&mut self.word);
         let value = word.windows(2).position(|pair| pair == b"=\"").map(|at| at + 2);
+        // A parameter's name is ASCII (RFC 2045 §5.1).
+        let value = value.filter(|at| word.iter().take(*at).all(u8::is_ascii));
         let start = value.unwrap_or(0);
         let quotes = word.iter().skip(start).filter(|b| **b == b'"').count();
         let inside = self.in_value || value.is_some();
