@@ -17,11 +17,12 @@ use crate::mail::Uid;
 use crate::mail::structure::Structure;
 use crate::search::{Index, Verdict};
 use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, StoreError};
+use crate::summary::{Summaries, Summary};
 
-use super::fetch::{Chunk, Source, read, render};
-use super::question::{Answer, FetchJob, Fetched, Question, SearchJob, Snapshot};
-use super::search::{Plan, matches};
-use super::view::{Entry, Target};
+use super::question::{Answer, FetchJob, Fetched, Question, SearchJob};
+use super::render::{Chunk, Source, Stream, Stretch, Unrendered, render};
+use super::search::{Body, Plan, matches};
+use super::view::Target;
 
 /// A client that takes no bytes for so long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_mins(2);
@@ -30,6 +31,8 @@ const BATCH: usize = 64 << 10;
 /// Messages read in one step of a search, and messages looked up.
 const READ_STEP: usize = 64;
 const LOOK_STEP: usize = 4096;
+/// Messages looked up at once for FETCH.
+const FETCH_STEP: usize = 256;
 /// Structures kept of the messages read last: a phone reads one message part by part.
 const STRUCTURES: usize = 8;
 
@@ -41,6 +44,8 @@ pub(super) struct Desk {
     /// Shared by all connections: how many may read messages at once.
     readers: Arc<Semaphore>,
     structures: Arc<Structures>,
+    /// Nothing: messages are read instead.
+    summaries: Option<Arc<Summaries>>,
     body: Option<BodyWriter>,
 }
 
@@ -53,7 +58,13 @@ impl Desk {
         clock: SharedClock,
         readers: Arc<Semaphore>,
     ) -> Self {
-        Self { store, search, clock, readers, structures: Arc::default(), body: None }
+        let (structures, summaries, body) = (Arc::default(), None, None);
+        Self { store, search, clock, readers, structures, summaries, body }
+    }
+
+    /// Answers out of summaries what they can tell.
+    pub(super) fn with_summaries(self, summaries: Option<Arc<Summaries>>) -> Self {
+        Self { summaries, ..self }
     }
 
     /// Answers anything but a login; FETCH responses go out through `writer`. Fails when the
@@ -74,7 +85,7 @@ impl Desk {
                 Answer::Mailbox(self.look(move |store| store.find_mailbox(account, &name)).await)
             }
             Question::Snapshot(mailbox) => {
-                Answer::Snapshot(self.look(move |store| snapshot(store, mailbox)).await)
+                Answer::Snapshot(self.look(move |store| store.overview(mailbox)).await)
             }
             Question::Changes(mailbox, since) => {
                 let changes = self.look(move |store| store.changed_since(mailbox, since)).await;
@@ -135,7 +146,8 @@ impl Desk {
         let turn = self.readers.acquire().await.map_err(io::Error::other)?;
         let structures = Arc::clone(&self.structures);
         let search = Arc::clone(&self.search);
-        let library = Library { store: self.store.clone(), search, structures };
+        let summaries = self.summaries.clone();
+        let library = Library { store: self.store.clone(), search, structures, summaries };
         let result = spawn_blocking(move || step(&library)).await.map_err(io::Error::other);
         drop(turn);
         result
@@ -155,11 +167,14 @@ impl Desk {
             next = made.next;
             all.missing |= made.fetched.missing;
             all.damaged |= made.fetched.damaged;
+            all.unknown |= made.fetched.unknown;
             let mut reader = made.reader;
             for chunk in made.chunks {
                 match chunk {
                     Chunk::Bytes(bytes) => send(writer, &bytes).await?,
-                    Chunk::Stream(range) => reader = self.stream(reader, range, writer).await?,
+                    Chunk::Stream(stretch) => {
+                        reader = self.stream(reader, stretch, writer).await?;
+                    }
                 }
             }
         }
@@ -170,26 +185,26 @@ impl Desk {
     /// the card fails in the middle of it, the connection has to end: so many bytes were announced.
     async fn stream(
         &self,
-        mut reader: Option<MessageReader>,
-        mut range: Range<u64>,
+        reader: Option<MessageReader>,
+        stretch: Stretch,
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> io::Result<Option<MessageReader>> {
-        while !range.is_empty() {
-            let end = range.end.min(range.start + BATCH as u64);
-            let piece = range.start..end;
-            let mut source = reader.take().ok_or(io::ErrorKind::UnexpectedEof)?;
-            let step = move |_: &Library| read(&mut source, piece).map(|bytes| (bytes, source));
-            let (bytes, source) = self.reading(step).await??;
-            reader = Some(source);
-            send(writer, &bytes).await?;
-            range.start = end;
+        let mut source = reader.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut stream = Stream::new(stretch);
+        loop {
+            let step = move |_: &Library| (stream.next(&mut source), stream, source);
+            let (bytes, rest, used) = self.reading(step).await?;
+            (stream, source) = (rest, used);
+            match bytes? {
+                Some(bytes) => send(writer, &bytes).await?,
+                None => return Ok(Some(source)),
+            }
         }
-        Ok(reader)
     }
 
     async fn search(&self, job: SearchJob) -> Result<Vec<Target>, StoreError> {
         let lost = |_| StoreError::Closed;
-        let sorted = self.reading(move |library| library.sort_out(job)).await.map_err(lost)?;
+        let sorted = self.reading(move |library| library.sort_out(job)).await.map_err(lost)??;
         let Sorted { mut found, open } = sorted;
         let open = Arc::new(open);
         let mut next = 0;
@@ -217,16 +232,12 @@ pub(super) async fn patiently(step: impl Future<Output = io::Result<()>>) -> io:
     taken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-fn snapshot(store: &Store, id: MailboxId) -> Result<Option<Snapshot>, StoreError> {
-    let Some((mailbox, entries)) = store.entries(id)? else { return Ok(None) };
-    Ok(Some(Snapshot { mailbox, entries: entries.into_iter().map(Entry::from).collect() }))
-}
-
 /// What a step off the async threads works with.
 struct Library {
     store: Store,
     search: Arc<Index>,
     structures: Arc<Structures>,
+    summaries: Option<Arc<Summaries>>,
 }
 
 /// What the search index made of a search.
@@ -260,20 +271,26 @@ impl Library {
             next: first,
         };
         let mut size = 0;
-        for target in job.targets.iter().skip(first) {
+        let rest = job.targets.get(first..).unwrap_or_default();
+        let step = rest.get(..FETCH_STEP).unwrap_or(rest);
+        let uids: Vec<Uid> = step.iter().map(|target| target.uid).collect();
+        let mut rows = match self.store.messages_of(job.mailbox, &uids) {
+            Ok(rows) => rows.into_iter().peekable(),
+            Err(error) => {
+                tracing::error!(mailbox = job.mailbox.0, %error, "messages cannot be looked up");
+                made.fetched.damaged = true;
+                made.next += step.len();
+                return made;
+            }
+        };
+        for target in step {
             made.next += 1;
-            let rendered = match self.store.message(job.mailbox, target.uid) {
-                Ok(Some(message)) => {
-                    let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
-                    render(*target, &message, &job.items, &source)
-                }
-                Ok(None) => {
-                    made.fetched.missing = true;
-                    continue;
-                }
-                Err(error) => Err(io::Error::other(error)),
+            let Some(message) = rows.next_if(|message| message.uid == target.uid) else {
+                made.fetched.missing = true;
+                continue;
             };
-            match rendered {
+            let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
+            match render(*target, &message, &job.items, job.speech, &source) {
                 Ok((chunks, reader)) => {
                     let streamed = chunks.len() > 1;
                     size += chunks.iter().map(Chunk::held).sum::<usize>();
@@ -283,7 +300,8 @@ impl Library {
                         return made;
                     }
                 }
-                Err(error) => {
+                Err(Unrendered::Encoding) => made.fetched.unknown = true,
+                Err(Unrendered::Unread(error)) => {
                     tracing::error!(
                         mailbox = job.mailbox.0, uid = target.uid.get(), %error,
                         "a message cannot be read"
@@ -296,11 +314,15 @@ impl Library {
     }
 
     /// Asks the index, which reads no message.
-    fn sort_out(&self, mut job: SearchJob) -> Sorted {
+    fn sort_out(&self, mut job: SearchJob) -> Result<Sorted, StoreError> {
         let plan = Plan::new(&job.key, &self.search);
         let mut found = Vec::new();
+        let mut held = self.store.held(job.mailbox)?.into_iter().peekable();
         job.targets.retain(|target| {
-            match plan.judge(*target, None) {
+            while held.next_if(|held| held.uid < target.uid).is_some() {}
+            // Gone meanwhile, when there is none.
+            let Some(body) = held.next_if(|held| held.uid == target.uid) else { return false };
+            match plan.judge(*target, body.into(), None) {
                 // Whether it is still there, its row has to tell.
                 Verdict::Yes if job.stale => true,
                 Verdict::Yes => {
@@ -311,7 +333,7 @@ impl Library {
                 Verdict::Maybe => true,
             }
         });
-        Sorted { found, open: Open { plan, job } }
+        Ok(Sorted { found, open: Open { plan, job } })
     }
 
     /// Goes on with the messages that are open, and tells which one is next.
@@ -323,7 +345,7 @@ impl Library {
         for target in job.targets.iter().skip(first).take(LOOK_STEP) {
             next += 1;
             let Some(message) = self.store.message(job.mailbox, target.uid)? else { continue };
-            match plan.judge(*target, Some(&message)) {
+            match plan.judge(*target, Body::from(&message), Some(&message)) {
                 Verdict::Yes => found.push(*target),
                 Verdict::No => {}
                 Verdict::Maybe => {
@@ -384,6 +406,11 @@ impl Source for Shelved<'_> {
         known.push_front((key, Arc::clone(&structure)));
         Ok(structure)
     }
+
+    fn summary(&self) -> Option<Summary> {
+        self.library.summaries.as_ref()?.message(&self.message.content)
+    }
+
     fn check(&self, reader: &MessageReader, range: Range<u64>) -> io::Result<()> {
         reader.check(range).map_err(io::Error::other)
     }

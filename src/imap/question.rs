@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use crate::accounts::sasl::scram::{Proof, Salted, Signature};
 use crate::accounts::{AuthError, Login, Password};
 use crate::mail::{Flags, MailboxName, ModSeq};
-use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, StoreError};
+use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, Overview, StoreError};
 
 use super::command::{FetchItem, SearchKey};
+use super::respond::Speech;
 use super::session::{Effect, Session};
-use super::view::{Entry, Target};
+use super::view::Target;
 
 /// What the session has to know or have done. One at a time; the answer has the same name.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(super) enum Question {
     Proof(Proof),
     Mailboxes(AccountId),
     Mailbox(AccountId, MailboxName),
+    /// The mailbox as a whole.
     Snapshot(MailboxId),
     /// What changed in a mailbox since then.
     Changes(MailboxId, ModSeq),
@@ -57,7 +59,7 @@ pub(super) enum Answer {
     Mailboxes(Result<Vec<Mailbox>, StoreError>),
     Mailbox(Result<Option<Mailbox>, StoreError>),
     /// Nothing when the mailbox is gone.
-    Snapshot(Result<Option<Snapshot>, StoreError>),
+    Snapshot(Result<Option<Overview>, StoreError>),
     /// Nothing when the mailbox is gone.
     Changes(Result<Option<Changes>, StoreError>),
     Commit(Result<Vec<Outcome>, StoreError>),
@@ -67,19 +69,13 @@ pub(super) enum Answer {
     Search(Result<Vec<Target>, StoreError>),
 }
 
-/// A mailbox with all its messages.
-#[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) mailbox: Mailbox,
-    pub(super) entries: Vec<Entry>,
-}
-
 /// FETCH responses to make and send.
 #[derive(Debug)]
 pub(super) struct FetchJob {
     pub(super) mailbox: MailboxId,
     pub(super) items: Arc<[FetchItem]>,
     pub(super) targets: Vec<Target>,
+    pub(super) speech: Speech,
 }
 
 /// How a FETCH went.
@@ -89,6 +85,8 @@ pub(super) struct Fetched {
     pub(super) missing: bool,
     /// Some messages cannot be read.
     pub(super) damaged: bool,
+    /// Some parts are encoded in a way nobody here knows (RFC 3516 §4.3).
+    pub(super) unknown: bool,
 }
 
 /// Messages to look through.
@@ -111,7 +109,7 @@ pub(super) enum Waiting {
     Proof(Then<Result<(Login, Signature), AuthError>>),
     Mailboxes(Then<Result<Vec<Mailbox>, StoreError>>),
     Mailbox(Then<Result<Option<Mailbox>, StoreError>>),
-    Snapshot(Then<Result<Option<Snapshot>, StoreError>>),
+    Snapshot(Then<Result<Option<Overview>, StoreError>>),
     Changes(Then<Result<Option<Changes>, StoreError>>),
     Commit(Then<Result<Vec<Outcome>, StoreError>>),
     Body(Then<Result<(), StoreError>>),
@@ -183,7 +181,7 @@ impl Session {
     pub(super) fn ask_snapshot(
         &mut self,
         mailbox: MailboxId,
-        then: impl FnOnce(&mut Self, Result<Option<Snapshot>, StoreError>) + Send + 'static,
+        then: impl FnOnce(&mut Self, Result<Option<Overview>, StoreError>) + Send + 'static,
     ) {
         self.ask(Question::Snapshot(mailbox), Waiting::Snapshot(Box::new(then)));
     }

@@ -20,6 +20,7 @@ use crate::mail::Domain;
 use crate::net::{Bindings, Compressors, Peer, Stream, Tls};
 use crate::search::Index;
 use crate::store::{Change, Store};
+use crate::summary::Summaries;
 
 use super::desk::{Desk, patiently, send};
 use super::question::{Answer, Question};
@@ -68,6 +69,7 @@ pub struct Server {
     message_size: u64,
     readers: Arc<Semaphore>,
     compressors: Compressors,
+    summaries: Option<Arc<Summaries>>,
     patience: Patience,
 }
 
@@ -84,7 +86,7 @@ impl Server {
     ) -> Self {
         let readers = Arc::new(Semaphore::new(READERS));
         let compressors = Compressors::new(COMPRESSORS);
-        let patience = Patience::NORMAL;
+        let (summaries, patience) = (None, Patience::NORMAL);
         Self {
             hostname,
             tls,
@@ -95,8 +97,15 @@ impl Server {
             message_size,
             readers,
             compressors,
+            summaries,
             patience,
         }
+    }
+
+    /// The same server, which answers out of summaries what it would have to read else.
+    #[must_use]
+    pub fn with_summaries(self, summaries: Arc<Summaries>) -> Self {
+        Self { summaries: Some(summaries), ..self }
     }
 
     /// Serves one connection until either side ends it. A stream under TLS was accepted on an
@@ -125,7 +134,8 @@ impl Server {
         let mut session = Session::new(&self.hostname, bindings(&stream), self.message_size);
         let readers = Arc::clone(&self.readers);
         let (search, clock) = (Arc::clone(&self.search), Arc::clone(&self.clock));
-        let mut desk = Desk::new(self.store.clone(), search, clock, readers);
+        let mut desk = Desk::new(self.store.clone(), search, clock, readers)
+            .with_summaries(self.summaries.clone());
         let guest_until = Instant::now() + GUEST_TIME;
         let mut login: Option<Login> = None;
         let mut directory = self.accounts.changes();

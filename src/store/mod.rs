@@ -58,8 +58,8 @@ pub use quota::{Quota, Usage};
 pub use reader::MessageReader;
 pub use threads::ThreadId;
 pub use types::{
-    AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
-    QueueId, QueueRecord, Stats, Verify,
+    AccountId, BodyId, Change, Content, Damage, FlagChange, Flagged, Mailbox, MailboxId, Message,
+    Outcome, QueueId, QueueRecord, Stats, Verify,
 };
 
 #[cfg(test)]
@@ -272,6 +272,16 @@ impl Store {
     /// One message.
     pub fn message(&self, mailbox: MailboxId, uid: Uid) -> Result<Option<Message>, StoreError> {
         self.shared().index.message(mailbox, uid)
+    }
+
+    /// Messages by their UIDs, which ascend; those that are gone are left out. All from one moment,
+    /// and much faster than one by one where UIDs follow each other.
+    pub fn messages_of(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+    ) -> Result<Vec<Message>, StoreError> {
+        self.shared().index.messages_of(mailbox, uids)
     }
 
     /// The bytes of a message, prefix first.
