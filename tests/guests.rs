@@ -40,8 +40,7 @@ fn imap_attacks() -> Vec<Attack> {
         attack("an endless line", "", "x".repeat(4000)),
         attack("questions whose answers are not taken", "", "a CAPABILITY\r\n".repeat(300)),
         attack("mistakes whose answers are not taken", "", "a FROBNICATE\r\n".repeat(300)),
-        attack("a literal that is not finished", "a LOGIN {4096+}\r\n", "x".repeat(10))
-            .times(400),
+        attack("a literal that is not finished", "a LOGIN {4096+}\r\n", "x".repeat(10)).times(400),
         attack("literals without end", "a LOGIN", literal),
         attack("a line that is almost too long", format!("a ID ({}", "(".repeat(8000)), ""),
         attack("parentheses", format!("a ID ({}\r\n", "(".repeat(8000)), "a ID (((\r\n"),
@@ -88,9 +87,8 @@ fn no_stranger_costs_more_than_64_kib_before_the_login() {
             // What one kind leaves behind counts against the next.
             let before = post.memory_kib();
             for Attack { what, once, again, times } in &attacks {
-                let mut strangers: Vec<Box<dyn Stranger>> = (0..STRANGERS)
-                    .map(|_| call(protocol, port, secure.then_some(&tls)))
-                    .collect();
+                let mut strangers: Vec<Box<dyn Stranger>> =
+                    (0..STRANGERS).map(|_| call(protocol, port, secure.then_some(&tls))).collect();
                 for stranger in &mut strangers {
                     if stranger.tell(once.as_bytes()) && !again.is_empty() {
                         let _ = (0..*times).all(|_| stranger.tell(again.as_bytes()));

@@ -70,7 +70,12 @@ impl std::fmt::Display for Network {
 
 impl Throttle {
     pub(super) fn new() -> Self {
-        Self { networks: Table::new(), pairs: Table::new(), logins: Table::new(), known: Table::new() }
+        Self {
+            networks: Table::new(),
+            pairs: Table::new(),
+            logins: Table::new(),
+            known: Table::new(),
+        }
     }
 
     /// How long this network has to wait before it may try a login; nothing when it may now.
@@ -82,8 +87,7 @@ impl Throttle {
         } else {
             self.networks.get(&from, now)?
         };
-        let fire =
-            !known && self.logins.get(login, now).is_some_and(|login| login.count >= FIRE);
+        let fire = !known && self.logins.get(login, now).is_some_and(|login| login.count >= FIRE);
         let free = if fire { FREE_UNDER_FIRE } else { FREE };
         // The count says how far over; the first failure over the line waits FIRST_WAIT.
         let over = failures.count.checked_sub(free)?;

@@ -75,9 +75,9 @@ impl Accounts {
         let directory = self.inner.read();
         let uses = self.inner.uses();
         let key = of.map(Address::key);
-        let accounts = directory.accounts().filter(|(_, entry)| {
-            key.as_ref().is_none_or(|key| entry.address.key() == *key)
-        });
+        let accounts = directory
+            .accounts()
+            .filter(|(_, entry)| key.as_ref().is_none_or(|key| entry.address.key() == *key));
         let shown = |account: AccountId, address: &Address, device: &Device| {
             let latest = uses.latest.get(&(account, device.name.clone()));
             DeviceInfo {
@@ -97,8 +97,7 @@ impl Accounts {
     /// What the program behind this login calls itself.
     pub fn called_itself(&self, login: &Login, name: &str) {
         let Some(device) = &login.device else { return };
-        let name: String =
-            name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
+        let name: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
         let known = {
             let mut uses = self.inner.uses();
             let latest = uses.latest.get_mut(&(login.account, device.clone()));

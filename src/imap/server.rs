@@ -227,12 +227,8 @@ impl Server {
                 let login = self.accounts.authenticate(&user, password, peer.address).await;
                 Ok(Answer::Login(login))
             }
-            Question::Salt(login) => {
-                Ok(Answer::Salt(self.accounts.salt(&login).await))
-            }
-            Question::Proof(proof) => {
-                Ok(Answer::Proof(self.accounts.prove(&proof, peer.address)))
-            }
+            Question::Salt(login) => Ok(Answer::Salt(self.accounts.salt(&login).await)),
+            Question::Proof(proof) => Ok(Answer::Proof(self.accounts.prove(&proof, peer.address))),
             question => desk.answer(question, stream).await,
         }
     }

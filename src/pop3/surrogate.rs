@@ -72,8 +72,7 @@ impl Surrogate {
             return;
         }
         // What separates has to stay as it is: a list's comma, a value's quotes.
-        let separates =
-            |b: &u8| matches!(b, b',' | b';') || inside && !self.in_value && *b == b'"';
+        let separates = |b: &u8| matches!(b, b',' | b';') || inside && !self.in_value && *b == b'"';
         let end = word.iter().rposition(|b| !separates(b)).map_or(start, |at| at + 1).max(start);
         let (before, rest) = word.split_at_checked(start).unwrap_or_default();
         let (text, after) = rest.split_at_checked(end - start).unwrap_or((rest, b""));
@@ -124,7 +123,10 @@ mod tests {
     #[test]
     fn words_beyond_ascii_are_encoded_and_all_else_stays() {
         for (message, expected) in [
-            ("Subject: gr\u{fc}n ja\r\n\r\n\u{fc}\r\n", "Subject: =?utf-8?b?Z3LDvG4=?= ja\r\n\r\n\u{fc}\r\n"),
+            (
+                "Subject: gr\u{fc}n ja\r\n\r\n\u{fc}\r\n",
+                "Subject: =?utf-8?b?Z3LDvG4=?= ja\r\n\r\n\u{fc}\r\n",
+            ),
             ("A: x\r\n folded \u{e4},\r\n", "A: x\r\n folded =?utf-8?b?w6Q=?=,\r\n"),
             ("T: a; name=\"\u{dc}b.pdf\"; x\r\n", "T: a; name=\"=?utf-8?b?w5xiLnBkZg==?=\"; x\r\n"),
             (

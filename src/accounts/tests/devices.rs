@@ -44,7 +44,10 @@ async fn a_device_tells_when_it_was_made_and_used_and_from_where() {
     let id = accounts.add(alice.clone(), password("correct horse")).await.unwrap();
     let phone = accounts.add_device(&alice, "Phone").await.unwrap();
     let [made] = accounts.devices(Some(&alice)).try_into().unwrap();
-    assert_eq!((made.name.as_str(), made.created, made.last_use), ("Phone", Some(clock.now()), None));
+    assert_eq!(
+        (made.name.as_str(), made.created, made.last_use),
+        ("Phone", Some(clock.now()), None)
+    );
 
     clock.advance(SignedDuration::from_mins(5));
     tokio::time::pause();
@@ -137,10 +140,8 @@ async fn no_more_than_two_passwords_are_hashed_at_once() {
     accounts.add(address("alice@x.org"), password("correct horse")).await.unwrap();
     let hashed = || accounts.inner.hasher.hashed.load(Ordering::SeqCst);
     let before = hashed();
-    let turns = (
-        accounts.inner.hasher.turn().await.unwrap(),
-        accounts.inner.hasher.turn().await.unwrap(),
-    );
+    let turns =
+        (accounts.inner.hasher.turn().await.unwrap(), accounts.inner.hasher.turn().await.unwrap());
     let guesses: Vec<_> = (0..4)
         .map(|host| {
             let accounts = accounts.clone();

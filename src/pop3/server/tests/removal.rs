@@ -8,13 +8,11 @@ use crate::mail::SpecialUse;
 impl House {
     /// Subjects in the inbox and in the trash.
     fn held(&self) -> [usize; 2] {
-        let count = |mailbox: &crate::store::Mailbox| {
-            self.server.store.messages(mailbox.id).unwrap().len()
-        };
+        let count =
+            |mailbox: &crate::store::Mailbox| self.server.store.messages(mailbox.id).unwrap().len();
         let all = self.server.store.mailboxes(self.account).unwrap();
         let inbox = all.iter().filter(|it| it.name == MailboxName::inbox()).map(count).sum();
-        let is_trash =
-            |it: &&crate::store::Mailbox| it.special_use == Some(SpecialUse::Trash);
+        let is_trash = |it: &&crate::store::Mailbox| it.special_use == Some(SpecialUse::Trash);
         [inbox, all.iter().filter(is_trash).map(count).sum()]
     }
 
