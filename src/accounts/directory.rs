@@ -51,8 +51,8 @@ pub(super) struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) junk_marks: Option<JunkMarks>,
     /// What DELE does in POP3.
-    #[serde(default, skip_serializing_if = "Removal::is_usual")]
-    pub(super) pop3_removal: Removal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pop3_removal: Option<Removal>,
 }
 
 /// A device's password as stored.
@@ -332,7 +332,7 @@ mod tests {
                 scram_spelt: Vec::new(),
                 devices: Vec::new(),
                 junk_marks: None,
-                pop3_removal: Removal::default(),
+                pop3_removal: None,
             };
             directory.apply(Edit::Account(AccountId(id), entry));
         }

@@ -14,7 +14,7 @@ use super::passwords::{self, StoredHash};
 use super::sasl::scram::{Keys, Proof, Salted, Signature};
 use super::spelling;
 use super::throttle::{GuessTag, LoginTag, Network};
-use super::{AccountError, Accounts, AuthError, Inner, Password, Removal, keyed_tag, now};
+use super::{AccountError, Accounts, AuthError, Inner, Password, keyed_tag, now};
 use crate::mail::Address;
 use crate::store::AccountId;
 
@@ -61,7 +61,7 @@ impl Secured {
     pub(super) fn entry(self, address: Address) -> Entry {
         let Self { hash: password, keys } = self;
         let (scram, scram_spelt, devices) = (None, Vec::new(), Vec::new());
-        let (junk_marks, pop3_removal) = (None, Removal::default());
+        let (junk_marks, pop3_removal) = (None, None);
         let mut entry =
             Entry { address, password, scram, scram_spelt, devices, junk_marks, pop3_removal };
         entry.set_keys(keys);

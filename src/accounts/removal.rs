@@ -23,9 +23,9 @@ pub enum Removal {
 }
 
 impl Removal {
-    /// Whether an entry need not mention it.
-    pub(super) fn is_usual(&self) -> bool {
-        *self == Self::default()
+    /// As an entry has it: what is usual need not be mentioned.
+    pub(super) fn mentioned(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
     }
 }
 
@@ -49,7 +49,8 @@ pub struct RemovalError;
 impl Accounts {
     /// What DELE does for this account.
     pub fn pop3_removal(&self, account: AccountId) -> Removal {
-        self.inner.read().entry(account).map(|entry| entry.pop3_removal).unwrap_or_default()
+        let directory = self.inner.read();
+        directory.entry(account).and_then(|entry| entry.pop3_removal).unwrap_or_default()
     }
 
     /// Says what DELE does for this account, from the next QUIT on.
@@ -59,7 +60,7 @@ impl Accounts {
         removal: Removal,
     ) -> Result<(), AccountError> {
         self.change_entry(address, move |entry| {
-            entry.pop3_removal = removal;
+            entry.pop3_removal = removal.mentioned();
             Ok(())
         })
         .await

@@ -163,7 +163,7 @@ impl Inner {
 async fn write(inner: &Weak<Inner>, account: AccountId, device: String) {
     let Some(inner) = inner.upgrade() else { return };
     let last = {
-        let mut uses = inner.uses();
+        let uses = inner.uses();
         let Some(latest) = uses.latest.get(&(account, device.clone())) else { return };
         latest.last.clone()
     };

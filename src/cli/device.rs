@@ -87,22 +87,15 @@ impl From<Pop3Args> for AccountCommand {
 pub(super) fn listed(value: &Value) {
     for device in value.as_array().into_iter().flatten() {
         let text = |key: &str| device[key].as_str().unwrap_or_default();
-        let mut line = format!("{}  {}", text("address"), text("name"));
-        if let Some(created) = day(&device["created"]) {
-            line.push_str(&format!("  since {created}"));
-        }
+        let since = day(&device["created"]).map(|at| format!("  since {at}")).unwrap_or_default();
         let last = &device["last_use"];
-        match day(&last["at"]) {
-            Some(at) => {
-                let from = last["from"].as_str().unwrap_or_default();
-                line.push_str(&format!("  last used {at} UTC from {from}"));
-                if let Some(client) = last["client"].as_str() {
-                    line.push_str(&format!(" ({client})"));
-                }
-            }
-            None => line.push_str("  not used yet"),
-        }
-        println!("{line}");
+        let client = last["client"].as_str().map(|name| format!(" ({name})")).unwrap_or_default();
+        let from = last["from"].as_str().unwrap_or_default();
+        let used = match day(&last["at"]) {
+            Some(at) => format!("last used {at} UTC from {from}{client}"),
+            None => "not used yet".to_owned(),
+        };
+        println!("{}  {}{since}  {used}", text("address"), text("name"));
     }
 }
 

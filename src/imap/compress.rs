@@ -6,10 +6,7 @@ use super::session::{Effect, Session};
 
 impl Session {
     /// RFC 4978 §3. TLS never compresses here, so that there is no other layer that could.
-    pub(super) fn compress(&mut self, tag: &Tag, mechanism: &str) {
-        if !mechanism.eq_ignore_ascii_case("DEFLATE") {
-            return self.bad(tag, "Only DEFLATE is offered");
-        }
+    pub(super) fn compress(&mut self, tag: &Tag) {
         if self.compressing {
             return self.bad(tag, "[COMPRESSIONACTIVE] COMPRESS is active already");
         }

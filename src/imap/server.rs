@@ -159,11 +159,6 @@ impl Server {
                         session.answer(answer);
                     }
                     Effect::DropBody => desk.drop_body(),
-                    Effect::Client(name) => {
-                        if let Some(login) = &login {
-                            self.accounts.called_itself(login, &name);
-                        }
-                    }
                     Effect::Compress(early) => {
                         patiently(stream.flush()).await?;
                         stream = stream.deflated(&early, self.compressors.clone());

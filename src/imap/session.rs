@@ -28,8 +28,6 @@ pub(super) enum Effect {
     Ask(Question),
     /// The message being taken in will not be used.
     DropBody,
-    /// Who the client says it is (RFC 2971), for the list of devices.
-    Client(String),
     /// Everything after what was sent so far is compressed, in both directions (RFC 4978). These
     /// bytes came already, and are the client's first compressed ones.
     Compress(Bytes),
@@ -325,7 +323,7 @@ impl Session {
             }
             Body::Enable(names) => self.enable(&tag, &names),
             Body::Idle => self.idle(tag),
-            Body::Compress(mechanism) => self.compress(&tag, &mechanism),
+            Body::Compress => self.compress(&tag),
             body if matches!(self.state, State::Selected(..)) => {
                 self.with_mailbox(tag, account, body);
             }

@@ -431,7 +431,7 @@ impl Client<'_> {
                     self.session.answer(Answer::Login(answer));
                 }
                 Effect::Ask(Question::Salt(_)) => {
-                    self.session.answer(Answer::Salt(Ok(scripted().salted())));
+                    self.session.answer(Answer::Salt(Ok(Scripted::salted())));
                 }
                 Effect::Ask(Question::Proof(proof)) => {
                     let right = scripted().check("alice@example.org", &proof);
@@ -450,7 +450,6 @@ impl Client<'_> {
                     self.session.answer(answer);
                 }
                 Effect::DropBody => self.desk.drop_body(),
-                Effect::Client(_) => {}
                 Effect::Compress(early) => self.session.receive(&early),
                 Effect::StartTls => self.handshake = true,
                 Effect::Close => self.closed = true,

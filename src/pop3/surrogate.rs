@@ -166,7 +166,8 @@ mod tests {
             body in any::<Vec<u8>>(),
             piece in 1_usize..9,
         ) {
-            let header: String = header.iter().map(|line| format!("X: {line}\r\n")).collect();
+            let header: String =
+                header.iter().flat_map(|line| ["X: ", line.as_str(), "\r\n"]).collect();
             let message = [header.as_bytes(), b"\r\n", &body].concat();
             let out = seen(&message, piece);
             let end = out.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);

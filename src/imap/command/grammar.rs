@@ -155,7 +155,8 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             Body::Login { user, password: Password::new(cursor.text()?) }
         }
         "ENABLE" => Body::Enable(enable(cursor)?),
-        "COMPRESS" => Body::Compress(cursor.atom()?.to_owned()),
+        "COMPRESS" if cursor.word("DEFLATE") => Body::Compress,
+        "COMPRESS" => return Err(Reason::Syntax("only DEFLATE is offered")),
         "ID" => {
             id(cursor)?;
             Body::Id

@@ -123,8 +123,8 @@ pub(super) enum Body {
     Enable(Vec<String>),
     /// RFC 2177.
     Idle,
-    /// RFC 4978: the algorithm, as the client wrote it.
-    Compress(String),
+    /// RFC 4978; there is one algorithm.
+    Compress,
 }
 
 /// All of an APPEND but the message itself.

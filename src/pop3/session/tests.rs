@@ -62,7 +62,7 @@ impl World {
                 Step::Salt(_) if self.is("throttled") => {
                     session.salted(Err(AuthError::Throttled(40)))
                 }
-                Step::Salt(_) => session.salted(Ok(Scripted::new("correct horse").salted())),
+                Step::Salt(_) => session.salted(Ok(Scripted::salted())),
                 Step::Prove(proof) => {
                     let right = Scripted::new("correct horse").check("alice@example.org", &proof);
                     session.proved(right.ok_or(AuthError::Wrong))

@@ -63,13 +63,8 @@ impl Scripted {
     /// Of somebody with this password.
     pub(crate) fn new(password: &str) -> Self {
         let password = Password::new(password.to_owned());
-        let Salted { salt, iterations, .. } = Self::fixed();
+        let Salted { salt, iterations, .. } = Self::salted();
         Self { keys: Keys::derive(&password, &salt, iterations) }
-    }
-
-    /// The same for everybody.
-    pub(crate) fn salted(&self) -> Salted {
-        Self::fixed()
     }
 
     /// Our signature, when this login has given the right proof.
@@ -77,7 +72,8 @@ impl Scripted {
         self.keys.check(proof).filter(|_| proof.login() == login)
     }
 
-    fn fixed() -> Salted {
+    /// The same for everybody.
+    pub(crate) fn salted() -> Salted {
         let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap().try_into().unwrap();
         let nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".to_owned();
         Salted { salt, iterations: NonZeroU32::new(4096).unwrap(), nonce }
