@@ -12,6 +12,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use crate::accounts::AuthError;
 use crate::clock::SharedClock;
 use crate::mail::structure::Structure;
 use crate::mail::{Flags, Uid};
@@ -86,7 +87,9 @@ impl Desk {
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> io::Result<Answer> {
         Ok(match question {
-            Question::Login { .. } => Answer::Login(Err(crate::accounts::AuthError::Unavailable)),
+            Question::Login { .. } => Answer::Login(Err(AuthError::Unavailable)),
+            Question::Salt(_) => Answer::Salt(Err(AuthError::Unavailable)),
+            Question::Proof(_) => Answer::Proof(Err(AuthError::Unavailable)),
             Question::Mailboxes(account) => {
                 Answer::Mailboxes(self.look(move |store| store.mailboxes(account)).await)
             }

@@ -64,6 +64,7 @@ const ANNOUNCED: &[Announced] = &[
     user("REPLACE"),
     user("BINARY"),
     user("PREVIEW"),
+    user("COMPRESS=DEFLATE"),
 ];
 
 /// The capabilities for somebody who has logged in, or has not.

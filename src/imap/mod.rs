@@ -10,6 +10,7 @@ mod append;
 mod auth;
 mod binary;
 mod command;
+mod compress;
 mod copy_move;
 mod desk;
 mod extensions;

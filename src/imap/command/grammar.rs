@@ -76,11 +76,12 @@ fn without_arguments(name: &str) -> Option<Body> {
 
 /// Tells a known command without its arguments from an unknown one.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 24] = [
+    const KNOWN: [&str; 25] = [
         "AUTHENTICATE",
         "LOGIN",
         "ID",
         "ENABLE",
+        "COMPRESS",
         "SELECT",
         "EXAMINE",
         "CREATE",
@@ -126,6 +127,8 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             Body::Login { user, password: Password::new(cursor.text()?) }
         }
         "ENABLE" => Body::Enable(enable(cursor)?),
+        "COMPRESS" if cursor.word("DEFLATE") => Body::Compress,
+        "COMPRESS" => return Err(Reason::Syntax("only DEFLATE is offered")),
         "ID" => {
             id(cursor)?;
             Body::Id

@@ -127,6 +127,8 @@ pub(super) enum Body {
     Enable(Vec<String>),
     /// RFC 2177.
     Idle,
+    /// RFC 4978; there is one algorithm.
+    Compress,
 }
 
 /// An APPEND, or a REPLACE (RFC 8508), up to its first message.
