@@ -7,11 +7,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::accounts::{AuthError, Login, Password};
-use crate::mail::{Flags, MailboxName, ModSeq};
+use crate::mail::{Flags, MailboxName, ModSeq, Uid};
 use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, Overview, StoreError};
 
-use super::command::{FetchItem, SearchKey};
+use super::command::{FetchItem, Program, Ranges, SearchKey};
 use super::respond::Speech;
+use super::search::Match;
 use super::session::{Effect, Session};
 use super::view::Target;
 
@@ -35,11 +36,16 @@ pub(super) enum Question {
         size: u64,
     },
     BodyBytes(Bytes),
-    /// The message is complete: keep it. Answered as a commit.
-    Append {
-        mailbox: MailboxId,
+    /// The message is complete; another may follow.
+    BodyEnd {
         flags: Flags,
         date: Option<Timestamp>,
+    },
+    /// Keep all messages that are complete. Answered as a commit.
+    Append {
+        mailbox: MailboxId,
+        /// A message that goes away for them (RFC 8508).
+        instead_of: Option<(MailboxId, Uid)>,
     },
     Fetch(FetchJob),
     Search(SearchJob),
@@ -59,7 +65,7 @@ pub(super) enum Answer {
     Body(Result<(), StoreError>),
     /// The responses were sent already.
     Fetch(Fetched),
-    Search(Result<Vec<Target>, StoreError>),
+    Search(Result<Found, StoreError>),
 }
 
 /// FETCH responses to make and send.
@@ -86,10 +92,25 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) struct SearchJob {
     pub(super) mailbox: MailboxId,
-    pub(super) key: Arc<SearchKey>,
-    /// Something changed that the client was not told yet: some messages may be gone.
-    pub(super) stale: bool,
+    /// Of the command, for news on how far it is.
+    pub(super) tag: String,
+    /// Whether UIDs are answered.
+    pub(super) uid: bool,
+    pub(super) key: SearchKey,
+    pub(super) program: Program,
+    /// What `$` stands for, as UIDs.
+    pub(super) saved: Arc<Ranges>,
+    /// The messages the client knows of, by number.
     pub(super) targets: Vec<Target>,
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// In the order asked for.
+    Messages(Vec<Match>),
+    /// As the answer has them.
+    Threads(String),
 }
 
 /// What goes on with the answer to a question.
@@ -105,7 +126,7 @@ pub(super) enum Waiting {
     Commit(Then<Result<Vec<Outcome>, StoreError>>),
     Body(Then<Result<(), StoreError>>),
     Fetch(Then<Fetched>),
-    Search(Then<Result<Vec<Target>, StoreError>>),
+    Search(Then<Result<Found, StoreError>>),
 }
 
 impl Session {
@@ -176,7 +197,7 @@ impl Session {
         self.ask(Question::Commit(batch), Waiting::Commit(Box::new(then)));
     }
 
-    /// [`Question::BodyStart`] and [`Question::BodyBytes`].
+    /// [`Question::BodyStart`], [`Question::BodyBytes`] and [`Question::BodyEnd`].
     pub(super) fn ask_body(
         &mut self,
         question: Question,
@@ -204,7 +225,7 @@ impl Session {
     pub(super) fn ask_search(
         &mut self,
         job: SearchJob,
-        then: impl FnOnce(&mut Self, Result<Vec<Target>, StoreError>) + Send + 'static,
+        then: impl FnOnce(&mut Self, Result<Found, StoreError>) + Send + 'static,
     ) {
         self.ask(Question::Search(job), Waiting::Search(Box::new(then)));
     }

@@ -21,7 +21,9 @@ use crate::clock::{Clock, ClockTrust};
 use crate::mail::{Flags, MailboxName, SpecialUse};
 use crate::search::Index;
 use crate::store::{AccountId, Batch, Change, Options, Quota, Store, StoreError};
+use crate::summary::Summaries;
 
+mod items;
 mod news;
 mod resync;
 mod search;
@@ -300,7 +302,9 @@ struct House {
     runtime: Runtime,
     store: Store,
     search: Arc<Index>,
-    /// Whether the index is up to date at every search; otherwise it knows nothing.
+    summaries: Arc<Summaries>,
+    /// Whether index and summaries are up to date at every search and FETCH; otherwise they know
+    /// nothing.
     indexed: bool,
     folder: TempDir,
 }
@@ -336,7 +340,8 @@ impl House {
         }
         runtime.block_on(store.commit(batch)).unwrap();
         let search = Arc::new(Index::open(folder.path(), &store));
-        Self { runtime, store, search, indexed: false, folder }
+        let summaries = Arc::new(Summaries::open(folder.path(), &store));
+        Self { runtime, store, search, summaries, indexed: false, folder }
     }
 
     fn deliver(&self, message: &[u8]) {
@@ -368,7 +373,8 @@ impl House {
                 Arc::clone(&self.search),
                 Arc::new(Noon),
                 Arc::new(Semaphore::new(1)),
-            ),
+            )
+            .with_summaries(Some(Arc::clone(&self.summaries))),
             changes: self.store.changes(),
             out: Vec::new(),
             largest: 0,
@@ -422,6 +428,9 @@ impl Client<'_> {
                 Effect::Ask(question) => {
                     if self.house.indexed && matches!(question, Question::Search(_)) {
                         self.house.search.catch_up(&self.house.store).unwrap();
+                    }
+                    if self.house.indexed && matches!(question, Question::Fetch(_)) {
+                        self.house.summaries.catch_up(&self.house.store).unwrap();
                     }
                     let mut writer = Watched { out: &mut self.out, largest: &mut self.largest };
                     let answer = self.desk.answer(question, &mut writer);

@@ -4,11 +4,12 @@
 //! 200,000 messages costs a session some kilobytes; flags are looked up when they are needed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::mail::{Flag, Flags, Keyword, ModSeq, SystemFlag, Uid, UidSet};
 use crate::store::{Changes, Entry, MailboxId, Overview};
 
-use super::command::SequenceSet;
+use super::command::{Ranges, SequenceSet};
 use super::extensions::{Enabled, Resync};
 use super::respond::{Output, uid_ranges};
 
@@ -26,6 +27,9 @@ pub(super) struct View {
     unread: UidSet,
     /// Later changes that the client was told already: they are no news.
     told: Vec<(ModSeq, UidSet)>,
+    /// What `$` stands for, as UIDs: those of messages that go away are not given again, so that
+    /// they leave it by themselves (RFC 5182 §2.1).
+    pub(super) saved: Arc<Ranges>,
     /// What the client was told with FLAGS.
     keywords: BTreeSet<Keyword>,
 }
@@ -61,7 +65,8 @@ impl View {
         let (mailbox, seen) = (mailbox.id, mailbox.highest_modseq);
         let usual = USUAL.iter().filter_map(|keyword| keyword.parse().ok());
         let keywords = usual.chain(keywords).take(MOST_KEYWORDS).collect();
-        Self { mailbox, read_only, seen, uids, unread, told: Vec::new(), keywords }
+        let (told, saved) = (Vec::new(), Arc::default());
+        Self { mailbox, read_only, seen, uids, unread, told, saved, keywords }
     }
 
     /// The flags a message here may have, as FLAGS tells them.
@@ -103,6 +108,13 @@ impl View {
 
     /// The messages a set names; numbers of no message name nothing.
     pub(super) fn targets(&self, set: &SequenceSet, by_uid: bool) -> Vec<Target> {
+        match set {
+            SequenceSet::Given(ranges) => self.within(ranges, by_uid),
+            SequenceSet::Saved => self.within(&self.saved, true),
+        }
+    }
+
+    fn within(&self, set: &Ranges, by_uid: bool) -> Vec<Target> {
         let last = if by_uid { self.uids.last().map_or(0, Uid::get) } else { self.len() };
         let mut targets = Vec::new();
         for (from, to) in set.ranges(last) {

@@ -1,9 +1,7 @@
 //! From the bytes of a command to its type (RFC 3501 §9 `command`).
 
 use super::cursor::{Cursor, Parsed};
-use super::{
-    AppendHead, Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, resync, search,
-};
+use super::{Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, resync, search};
 use crate::accounts::Password;
 use crate::mail::{Flags, SpecialUse};
 use crate::store::FlagChange;
@@ -26,41 +24,7 @@ pub(in crate::imap) fn tag_of(bytes: &[u8]) -> Option<Tag> {
     tag(&mut Cursor::new(bytes)).ok()
 }
 
-/// What stands before the message of an APPEND. Nothing when this is another command, or when
-/// the literal that comes next is its mailbox name.
-pub(in crate::imap) fn append_head(bytes: &[u8]) -> Option<Result<AppendHead, Refused>> {
-    let mut cursor = Cursor::new(bytes);
-    let tag = tag(&mut cursor).ok()?;
-    if !cursor.word("APPEND ") || matches!(cursor.peek(), None | Some(b' ')) {
-        return None;
-    }
-    let arguments = append_arguments(&mut cursor);
-    Some(match arguments {
-        Ok((name, flags, date)) => Ok(AppendHead { tag, name, flags, date }),
-        Err(reason) => Err(Refused { tag: Some(tag), reason }),
-    })
-}
-
-type AppendArguments = (crate::mail::MailboxName, Flags, Option<jiff::Timestamp>);
-
-fn append_arguments(cursor: &mut Cursor<'_>) -> Parsed<AppendArguments> {
-    let name = cursor.mailbox()?;
-    cursor.space()?;
-    let mut flags = Flags::none();
-    if cursor.peek() == Some(b'(') {
-        flags = cursor.flags()?;
-        cursor.space()?;
-    }
-    let mut date = None;
-    if cursor.peek() == Some(b'"') {
-        date = Some(cursor.date_time()?);
-        cursor.space()?;
-    }
-    cursor.end()?;
-    Ok((name, flags, date))
-}
-
-fn tag(cursor: &mut Cursor<'_>) -> Parsed<Tag> {
+pub(super) fn tag(cursor: &mut Cursor<'_>) -> Parsed<Tag> {
     let tag = Tag(cursor.tag().map_err(|_| Reason::Tag)?.to_owned());
     cursor.space().map_err(|_| Reason::Tag)?;
     Ok(tag)
@@ -78,13 +42,18 @@ fn body(cursor: &mut Cursor<'_>) -> Parsed<Body> {
         "UID" => {
             cursor.space()?;
             let name = cursor.atom()?.to_ascii_uppercase();
+            if name == "REPLACE" {
+                return with_arguments(&name, cursor);
+            }
             if name == "EXPUNGE" {
                 cursor.space()?;
                 return Ok(Body::Expunge(Some(SequenceSet::parse(cursor)?)));
             }
             numbered(&name, true, cursor)
         }
-        "FETCH" | "STORE" | "SEARCH" | "COPY" | "MOVE" => numbered(&name, false, cursor),
+        "FETCH" | "STORE" | "SEARCH" | "SORT" | "THREAD" | "COPY" | "MOVE" => {
+            numbered(&name, false, cursor)
+        }
         _ => with_arguments(&name, cursor),
     }
 }
@@ -107,7 +76,7 @@ fn without_arguments(name: &str) -> Option<Body> {
 
 /// Tells a known command without its arguments from an unknown one.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 21] = [
+    const KNOWN: [&str; 24] = [
         "AUTHENTICATE",
         "LOGIN",
         "ID",
@@ -123,10 +92,13 @@ fn is_known(name: &str) -> bool {
         "LSUB",
         "STATUS",
         "APPEND",
+        "REPLACE",
         "UID",
         "FETCH",
         "STORE",
         "SEARCH",
+        "SORT",
+        "THREAD",
         "COPY",
         "MOVE",
     ];
@@ -183,7 +155,7 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             cursor.space()?;
             Body::Status { name, items: list::status_items(cursor)? }
         }
-        "APPEND" => return Err(Reason::Syntax("APPEND needs its message as a literal")),
+        "APPEND" | "REPLACE" => return Err(Reason::Syntax("a message has to be a literal")),
         _ => return Err(Reason::Unknown),
     })
 }
@@ -191,8 +163,11 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
 /// Commands that exist with message numbers and with UIDs.
 fn numbered(name: &str, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Body> {
     cursor.space()?;
-    if name == "SEARCH" {
-        return Ok(Body::Search { uid, key: search::search(cursor)? });
+    match name {
+        "SEARCH" => return search::search(uid, cursor).map(Body::Search),
+        "SORT" => return search::sort(uid, cursor).map(Body::Search),
+        "THREAD" => return search::thread(uid, cursor).map(Body::Search),
+        _ => {}
     }
     let set = SequenceSet::parse(cursor)?;
     cursor.space()?;
