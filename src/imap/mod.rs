@@ -18,6 +18,7 @@ mod idle;
 mod input;
 mod listing;
 mod mailboxes;
+mod partial;
 mod question;
 mod render;
 mod respond;
@@ -26,7 +27,9 @@ mod search;
 mod select;
 mod server;
 mod session;
+mod sort;
 mod store_flags;
+mod thread;
 mod view;
 
 pub use server::Server;

@@ -51,7 +51,9 @@ fn body(cursor: &mut Cursor<'_>) -> Parsed<Body> {
             }
             numbered(&name, true, cursor)
         }
-        "FETCH" | "STORE" | "SEARCH" | "COPY" | "MOVE" => numbered(&name, false, cursor),
+        "FETCH" | "STORE" | "SEARCH" | "SORT" | "THREAD" | "COPY" | "MOVE" => {
+            numbered(&name, false, cursor)
+        }
         _ => with_arguments(&name, cursor),
     }
 }
@@ -74,7 +76,7 @@ fn without_arguments(name: &str) -> Option<Body> {
 
 /// Tells a known command without its arguments from an unknown one.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 22] = [
+    const KNOWN: [&str; 24] = [
         "AUTHENTICATE",
         "LOGIN",
         "ID",
@@ -95,6 +97,8 @@ fn is_known(name: &str) -> bool {
         "FETCH",
         "STORE",
         "SEARCH",
+        "SORT",
+        "THREAD",
         "COPY",
         "MOVE",
     ];
@@ -159,8 +163,11 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
 /// Commands that exist with message numbers and with UIDs.
 fn numbered(name: &str, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Body> {
     cursor.space()?;
-    if name == "SEARCH" {
-        return Ok(Body::Search { uid, key: search::search(cursor)? });
+    match name {
+        "SEARCH" => return search::search(uid, cursor).map(Body::Search),
+        "SORT" => return search::sort(uid, cursor).map(Body::Search),
+        "THREAD" => return search::thread(uid, cursor).map(Body::Search),
+        _ => {}
     }
     let set = SequenceSet::parse(cursor)?;
     cursor.space()?;
