@@ -108,6 +108,17 @@ impl Content {
         self.prefix.is_empty() && self.skip == 0
     }
 
+    /// Bytes stored for its body, those that are left out of this message included.
+    pub fn stored_size(&self) -> u64 {
+        u64::from(self.skip).saturating_add(self.len)
+    }
+
+    /// How many of the body's bytes are left out at its beginning: header fields of another
+    /// recipient.
+    pub fn left_out(&self) -> u64 {
+        self.skip.into()
+    }
+
     /// Header fields before those of the body's stored bytes.
     pub fn own_prefix(&self) -> &[u8] {
         &self.prefix
