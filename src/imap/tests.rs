@@ -22,6 +22,7 @@ use crate::mail::{Flags, MailboxName, SpecialUse};
 use crate::search::Index;
 use crate::store::{AccountId, Batch, Change, Options, Quota, Store, StoreError};
 
+mod model;
 mod news;
 mod responses;
 mod search;

@@ -7,6 +7,9 @@
 //! gone only when QUIT was answered with `+OK`, and then durably.
 
 mod command;
+#[cfg(feature = "fuzzing")]
+#[allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
+pub mod fuzz;
 mod server;
 mod session;
 mod transfer;
