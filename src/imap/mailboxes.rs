@@ -142,11 +142,11 @@ impl Session {
                 Err(error) => return session.failed(&tag, &error),
             };
             session.ask_snapshot(inbox, move |session, answer| {
-                let entries = match answer {
-                    Ok(snapshot) => snapshot.map(|s| s.entries).unwrap_or_default(),
+                let held = match answer {
+                    Ok(snapshot) => snapshot.map(|s| s.uids).unwrap_or_default(),
                     Err(error) => return session.failed(&tag, &error),
                 };
-                let uids: Vec<Uid> = entries.iter().map(|entry| entry.uid).collect();
+                let uids: Vec<Uid> = held.iter().collect();
                 if uids.is_empty() {
                     return session.finish(&tag, "RENAME completed", Some(Expunges::Told));
                 }

@@ -22,6 +22,7 @@ mod listing;
 mod mailboxes;
 mod question;
 mod respond;
+mod resync;
 mod search;
 mod select;
 mod server;

@@ -25,6 +25,7 @@ use crate::store::{AccountId, Batch, Change, Options, Quota, Store, StoreError};
 mod model;
 mod news;
 mod responses;
+mod resync;
 mod search;
 mod socket;
 mod waiting;

@@ -58,8 +58,8 @@ pub use quota::{Quota, Usage};
 pub use reader::MessageReader;
 pub use threads::ThreadId;
 pub use types::{
-    AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
-    QueueId, QueueRecord, Stats, Verify,
+    AccountId, BodyId, Change, Content, Damage, FlagChange, Flagged, Mailbox, MailboxId, Message,
+    Outcome, QueueId, QueueRecord, Stats, Verify,
 };
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::record::Key;
 use super::shared::Shared;
 use super::threads::{self, IdHash, ThreadId};
 use super::types::{
-    AccountId, BodyId, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
+    AccountId, BodyId, Content, FlagChange, Flagged, Mailbox, MailboxId, Message, Outcome, QueueId,
     QueueRecord,
 };
 use crate::mail::{Flag, Flags, ModSeq, SystemFlag, Uid, UidSet, UidValidity};
@@ -100,7 +100,7 @@ impl Model {
                         modified.push(uid);
                         continue;
                     }
-                    let old = message.flags.clone();
+                    let (old, before) = (message.flags.clone(), message.modseq);
                     match change {
                         FlagChange::Replace(new) => message.flags = new.clone(),
                         FlagChange::Add(new) => new.iter().for_each(|f| message.flags.insert(f)),
@@ -112,7 +112,8 @@ impl Model {
                         message.modseq = modseq;
                         any = true;
                     }
-                    changed.push((uid, message.flags.clone(), message.modseq));
+                    let (flags, modseq) = (message.flags.clone(), message.modseq);
+                    changed.push(Flagged { uid, flags, modseq, before });
                 }
                 if any {
                     self.raise(*mailbox, modseq);

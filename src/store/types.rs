@@ -167,7 +167,7 @@ pub enum Outcome {
     /// Flags are changed.
     Flags {
         /// The messages and what they have now.
-        changed: Vec<(Uid, Flags, ModSeq)>,
+        changed: Vec<Flagged>,
         /// Left alone because of `unchanged_since`.
         modified: Vec<Uid>,
     },
@@ -184,6 +184,19 @@ pub enum Outcome {
     Created(MailboxId),
     /// A queue record exists.
     Queued(QueueId),
+}
+
+/// What STORE made of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flagged {
+    /// The message.
+    pub uid: Uid,
+    /// Its flags now.
+    pub flags: Flags,
+    /// When it last changed; now, unless it had these flags already.
+    pub modseq: ModSeq,
+    /// When it had last changed before.
+    pub before: ModSeq,
 }
 
 /// A message on its way out, with the queue's own state.

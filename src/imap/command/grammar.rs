@@ -1,7 +1,9 @@
 //! From the bytes of a command to its type (RFC 3501 §9 `command`).
 
 use super::cursor::{Cursor, Parsed};
-use super::{AppendHead, Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, search};
+use super::{
+    AppendHead, Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, resync, search,
+};
 use crate::accounts::Password;
 use crate::mail::{Flags, SpecialUse};
 use crate::store::FlagChange;
@@ -157,7 +159,9 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             Body::Id
         }
         "SELECT" | "EXAMINE" => {
-            Body::Select { name: cursor.mailbox()?, read_only: name == "EXAMINE" }
+            let read_only = name == "EXAMINE";
+            let name = cursor.mailbox()?;
+            Body::Select { name, read_only, params: resync::select_params(cursor)? }
         }
         "CREATE" => {
             let name = cursor.new_mailbox()?;
@@ -193,10 +197,14 @@ fn numbered(name: &str, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Body> {
     let set = SequenceSet::parse(cursor)?;
     cursor.space()?;
     Ok(match name {
-        "FETCH" => Body::Fetch { uid, set, items: fetch::items(cursor)? },
+        "FETCH" => {
+            let items = fetch::items(cursor)?;
+            Body::Fetch { uid, set, items, modifiers: fetch::modifiers(uid, cursor)? }
+        }
         "STORE" => {
+            let unchanged_since = resync::unchanged_since(cursor)?;
             let (change, silent) = flag_change(cursor)?;
-            Body::Store { uid, set, change, silent }
+            Body::Store { uid, set, change, silent, unchanged_since }
         }
         "COPY" | "MOVE" => Body::Copy { uid, set, to: cursor.mailbox()?, moving: name == "MOVE" },
         _ => return Err(Reason::Unknown),

@@ -7,18 +7,22 @@ mod cursor;
 mod fetch;
 mod grammar;
 mod list;
+mod resync;
 mod search;
 mod sequence;
 
 use jiff::Timestamp;
 
 use crate::accounts::Password;
-use crate::mail::{Flags, MailboxError, MailboxName, SpecialUse};
+use crate::mail::{Flags, MailboxError, MailboxName, ModSeq, SpecialUse};
 use crate::store::FlagChange;
 
-pub(super) use fetch::{FetchItem, HeaderFilter, Label, Partial, Section, SectionKind};
+pub(super) use fetch::{
+    FetchItem, FetchModifiers, HeaderFilter, Label, Partial, Section, SectionKind,
+};
 pub(super) use grammar::{append_head, parse, tag_of};
 pub(super) use list::{List, Matching};
+pub(super) use resync::{Known, SelectParams};
 pub(super) use search::SearchKey;
 pub(super) use sequence::SequenceSet;
 
@@ -60,6 +64,7 @@ pub(super) enum Body {
     Select {
         name: MailboxName,
         read_only: bool,
+        params: SelectParams,
     },
     Create {
         name: MailboxName,
@@ -97,12 +102,15 @@ pub(super) enum Body {
         uid: bool,
         set: SequenceSet,
         items: Vec<FetchItem>,
+        modifiers: FetchModifiers,
     },
     Store {
         uid: bool,
         set: SequenceSet,
         change: FlagChange,
         silent: bool,
+        /// RFC 7162 §3.1.3.
+        unchanged_since: Option<ModSeq>,
     },
     /// COPY, or MOVE (RFC 6851).
     Copy {
