@@ -21,6 +21,7 @@ mod input;
 mod listing;
 mod mailboxes;
 mod question;
+mod render;
 mod respond;
 mod resync;
 mod search;

@@ -11,6 +11,7 @@ use crate::mail::{Flags, MailboxName, ModSeq};
 use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, Overview, StoreError};
 
 use super::command::{FetchItem, SearchKey};
+use super::respond::Speech;
 use super::session::{Effect, Session};
 use super::view::Target;
 
@@ -67,6 +68,7 @@ pub(super) struct FetchJob {
     pub(super) mailbox: MailboxId,
     pub(super) items: Arc<[FetchItem]>,
     pub(super) targets: Vec<Target>,
+    pub(super) speech: Speech,
 }
 
 /// How a FETCH went.
@@ -76,6 +78,8 @@ pub(super) struct Fetched {
     pub(super) missing: bool,
     /// Some messages cannot be read.
     pub(super) damaged: bool,
+    /// Some parts are encoded in a way nobody here knows (RFC 3516 §4.3).
+    pub(super) unknown: bool,
 }
 
 /// Messages to look through.

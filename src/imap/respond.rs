@@ -14,24 +14,39 @@ use crate::store::StoreError;
 /// Longest text sent quoted; longer ones are literals.
 const MAX_QUOTED: usize = 1000;
 
+/// What a client has said it understands, as far as it changes how things are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Speech {
+    /// Texts and mailbox names go out as UTF-8, quoted (RFC 9755 §3).
+    pub(super) utf8: bool,
+}
+
 /// Bytes to send, in the order in which they were added.
 #[derive(Debug, Default)]
-pub(super) struct Output(Vec<u8>);
+pub(super) struct Output {
+    bytes: Vec<u8>,
+    speech: Speech,
+}
 
 impl Output {
+    /// For a client that understands this.
+    pub(super) fn speaking(speech: Speech) -> Self {
+        Self { bytes: Vec::new(), speech }
+    }
+
     pub(super) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.bytes)
     }
 
     /// Syntax of our own. What came from elsewhere goes through the other functions.
     pub(super) fn raw(&mut self, text: &str) -> &mut Self {
-        self.0.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(text.as_bytes());
         self
     }
 
     /// The bytes of a literal that was announced.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         self
     }
 
@@ -47,16 +62,19 @@ impl Output {
     /// A string: quoted when it can be, else a literal. Zero bytes cannot be sent at all
     /// (RFC 3501 §4.3) and are left out.
     pub(super) fn string(&mut self, text: &[u8]) -> &mut Self {
-        let plain = |b: &u8| matches!(b, b' '..=b'~' | b'\t');
-        if text.len() <= MAX_QUOTED && text.iter().all(plain) {
-            self.0.push(b'"');
+        let ascii = |b: &u8| matches!(b, b' '..=b'~' | b'\t');
+        let wide = |b: &u8| ascii(b) || !b.is_ascii();
+        let utf8 =
+            || self.speech.utf8 && text.iter().all(wide) && std::str::from_utf8(text).is_ok();
+        if text.len() <= MAX_QUOTED && (text.iter().all(ascii) || utf8()) {
+            self.bytes.push(b'"');
             for byte in text {
                 if matches!(byte, b'"' | b'\\') {
-                    self.0.push(b'\\');
+                    self.bytes.push(b'\\');
                 }
-                self.0.push(*byte);
+                self.bytes.push(*byte);
             }
-            self.0.push(b'"');
+            self.bytes.push(b'"');
             return self;
         }
         let text: Vec<u8> = text.iter().copied().filter(|b| *b != 0).collect();
@@ -71,6 +89,21 @@ impl Output {
     pub(super) fn nstring(&mut self, text: Option<&[u8]>) -> &mut Self {
         match text {
             Some(text) => self.string(text),
+            None => self.raw("NIL"),
+        }
+    }
+
+    /// A text out of a message's fields. Bytes beyond ASCII become encoded words (RFC 2047) for a
+    /// client that does not take UTF-8 (RFC 9755 §3), and so does what is no UTF-8.
+    pub(super) fn told(&mut self, text: &[u8]) -> &mut Self {
+        let plain = text.is_ascii() || self.speech.utf8 && std::str::from_utf8(text).is_ok();
+        if plain { self.string(text) } else { self.string(&encoded_words(text)) }
+    }
+
+    /// The same, or NIL.
+    pub(super) fn ntold(&mut self, text: Option<&[u8]>) -> &mut Self {
+        match text {
+            Some(text) => self.told(text),
             None => self.raw("NIL"),
         }
     }
@@ -122,8 +155,8 @@ impl Output {
     pub(super) fn envelope(&mut self, head: &Head) -> &mut Self {
         let or_from =
             |list: &'_ Vec<Person>| if list.is_empty() { head.from.clone() } else { list.clone() };
-        self.raw("(").nstring(head.date.as_deref());
-        self.raw(" ").nstring(head.subject.as_deref());
+        self.raw("(").ntold(head.date.as_deref());
+        self.raw(" ").ntold(head.subject.as_deref());
         self.raw(" ").people(&head.from);
         // Sender and Reply-To default to From.
         self.raw(" ").people(&or_from(&head.sender));
@@ -131,8 +164,8 @@ impl Output {
         self.raw(" ").people(&head.to);
         self.raw(" ").people(&head.cc);
         self.raw(" ").people(&head.bcc);
-        self.raw(" ").nstring(head.in_reply_to.as_deref());
-        self.raw(" ").nstring(head.message_id.as_deref()).raw(")")
+        self.raw(" ").ntold(head.in_reply_to.as_deref());
+        self.raw(" ").ntold(head.message_id.as_deref()).raw(")")
     }
 
     fn people(&mut self, people: &[Person]) -> &mut Self {
@@ -141,10 +174,10 @@ impl Output {
         }
         self.raw("(");
         for person in people {
-            self.raw("(").nstring(person.name.as_deref());
-            self.raw(" ").nstring(person.route.as_deref());
-            self.raw(" ").nstring(person.mailbox.as_deref());
-            self.raw(" ").nstring(person.host.as_deref()).raw(")");
+            self.raw("(").ntold(person.name.as_deref());
+            self.raw(" ").ntold(person.route.as_deref());
+            self.raw(" ").ntold(person.mailbox.as_deref());
+            self.raw(" ").ntold(person.host.as_deref()).raw(")");
         }
         self.raw(")")
     }
@@ -161,7 +194,7 @@ impl Output {
             for child in children {
                 self.part(structure, structure.part(*child), extended);
             }
-            self.raw(" ").string(&part.media.subtype);
+            self.raw(" ").told(&part.media.subtype);
             if extended {
                 self.raw(" ").parameters(&part.media.parameters);
                 self.extension(part);
@@ -173,12 +206,12 @@ impl Output {
         if message && part.inside == Inside::Leaf {
             self.raw("\"application\" \"octet-stream\" NIL");
         } else {
-            self.string(&part.media.kind).raw(" ").string(&part.media.subtype);
+            self.told(&part.media.kind).raw(" ").told(&part.media.subtype);
             self.raw(" ").parameters(&part.media.parameters);
         }
-        self.raw(" ").nstring(part.id.as_deref());
-        self.raw(" ").nstring(part.description.as_deref());
-        self.raw(" ").string(part.encoding.as_deref().unwrap_or(b"7bit"));
+        self.raw(" ").ntold(part.id.as_deref());
+        self.raw(" ").ntold(part.description.as_deref());
+        self.raw(" ").told(part.encoding.as_deref().unwrap_or(b"7bit"));
         self.raw(" ").number(part.body.end - part.body.start);
         if let Inside::Message(inner) = part.inside {
             let inner = structure.part(inner);
@@ -189,7 +222,7 @@ impl Output {
             self.raw(" ").number(part.lines);
         }
         if extended {
-            self.raw(" ").nstring(part.md5.as_deref());
+            self.raw(" ").ntold(part.md5.as_deref());
             self.extension(part);
         }
         self.raw(")")
@@ -199,7 +232,7 @@ impl Output {
     fn extension(&mut self, part: &Part) {
         match &part.disposition {
             Some(Disposition { kind, parameters }) => {
-                self.raw(" (").string(kind).raw(" ").parameters(parameters).raw(")");
+                self.raw(" (").told(kind).raw(" ").parameters(parameters).raw(")");
             }
             None => {
                 self.raw(" NIL");
@@ -210,17 +243,17 @@ impl Output {
                 self.raw(" NIL");
             }
             [only] => {
-                self.raw(" ").string(only);
+                self.raw(" ").told(only);
             }
             several => {
                 self.raw(" (");
                 for (i, tag) in several.iter().enumerate() {
-                    self.raw(if i == 0 { "" } else { " " }).string(tag);
+                    self.raw(if i == 0 { "" } else { " " }).told(tag);
                 }
                 self.raw(")");
             }
         }
-        self.raw(" ").nstring(part.location.as_deref());
+        self.raw(" ").ntold(part.location.as_deref());
     }
 
     fn parameters(&mut self, parameters: &[Parameter]) -> &mut Self {
@@ -228,11 +261,40 @@ impl Output {
             return self.raw("NIL");
         }
         for (i, parameter) in parameters.iter().enumerate() {
-            self.raw(if i == 0 { "(" } else { " " }).string(&parameter.name);
-            self.raw(" ").string(&parameter.value);
+            self.raw(if i == 0 { "(" } else { " " }).told(&parameter.name);
+            self.raw(" ").told(&parameter.value);
         }
         self.raw(")")
     }
+}
+
+/// A text in encoded words of at most 75 characters (RFC 2047 §2, §4.2): of UTF-8, or of what most
+/// programs wrote before there was any.
+fn encoded_words(text: &[u8]) -> Vec<u8> {
+    let text: Vec<u8> = text.iter().copied().filter(|b| *b != 0).collect();
+    let (charset, ends): (_, fn(u8) -> bool) = match std::str::from_utf8(&text) {
+        Ok(_) => ("utf-8", |next| next & 0xc0 != 0x80),
+        Err(_) => ("windows-1252", |_| true),
+    };
+    let mut words = String::new();
+    let mut room = 0_usize;
+    for (i, byte) in text.iter().enumerate() {
+        // A character of UTF-8 takes up to twelve letters and stays whole.
+        if room < 12 && ends(*byte) {
+            let end = if i == 0 { "" } else { "?= " };
+            let _ = write!(words, "{end}=?{charset}?q?");
+            room = 75 - 2 - 5 - charset.len();
+        }
+        let plain = byte.is_ascii_alphanumeric() || b"!*+-/".contains(byte);
+        let _ = match byte {
+            b' ' => write!(words, "_"),
+            byte if plain => write!(words, "{}", char::from(*byte)),
+            byte => write!(words, "={byte:02X}"),
+        };
+        room = room.saturating_sub(if plain || *byte == b' ' { 1 } else { 3 });
+    }
+    words.push_str("?=");
+    words.into_bytes()
 }
 
 /// UIDs as a set, such as `3:5,9`, in the order given: COPYUID pairs them by place.

@@ -5,6 +5,7 @@ use crate::store::{Batch, FlagChange, Flagged, Outcome};
 
 use super::command::{FetchItem, SequenceSet, Tag};
 use super::question::FetchJob;
+use super::respond::Speech;
 use super::respond::{number_set, uid_set};
 use super::session::{Session, State};
 use super::view::{Expunges, Target};
@@ -94,7 +95,9 @@ impl Session {
         };
         let news = store.news();
         let items = [FetchItem::Uid, FetchItem::Flags, FetchItem::ModSeq];
-        let job = FetchJob { mailbox: view.mailbox, items: items.into(), targets: modified };
+        let speech = Speech { utf8: self.enabled.utf8 };
+        let job =
+            FetchJob { mailbox: view.mailbox, items: items.into(), targets: modified, speech };
         self.ask_fetch(job, move |session, _| {
             let text = format!("[MODIFIED {set}] Others changed these meanwhile");
             session.finish(&tag, &text, Some(news));
