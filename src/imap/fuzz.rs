@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
-use super::command::{append_head, parse, tag_of};
+use super::command::{Tag, append_head, parse, tag_of};
 use super::desk::Desk;
 use super::input::{Event, Input, Limits};
 use super::question::{Answer, Question};
@@ -28,7 +28,7 @@ const STORE_RUNS: u64 = 500;
 pub fn command(bytes: &[u8]) {
     let tag = tag_of(bytes);
     match parse(bytes) {
-        Ok(command) => assert_eq!(Some(command.tag.as_str()), tag.as_ref().map(|t| t.as_str())),
+        Ok(command) => assert_eq!(Some(command.tag.as_str()), tag.as_ref().map(Tag::as_str)),
         Err(refused) => assert!(refused.tag.is_none() || refused.tag == tag, "another's tag"),
     }
     if let Some(Ok(head)) = append_head(bytes) {
@@ -123,6 +123,9 @@ pub fn search(bytes: &[u8]) {
         client.send(format!("d APPEND Box {{{}+}}\r\n", message.len()).as_bytes());
         client.send(message);
         client.send(b"\r\ne SELECT Box\r\n");
+        if !client.out.windows(10).any(|ten| ten == b"* 1 EXISTS") {
+            return;
+        }
         client.out.clear();
         client.send(&[b"f UID SEARCH ", keys, b"\r\n"].concat());
         let found = client.found();

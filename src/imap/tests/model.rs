@@ -76,6 +76,10 @@ fn run(seed: u64, steps: u64, without: &BTreeSet<u64>) -> Result<(), String> {
             seats[0].say(&format!("CREATE {name}"));
         }
     }
+    // One knows nothing of modification sequences, one of them, one of VANISHED.
+    for (seat, what) in seats.iter_mut().skip(1).zip(["ENABLE CONDSTORE", "ENABLE QRESYNC"]) {
+        seat.command(what, &mut Dice::new(seed, 0), &mut world).1?;
+    }
     let mut log = Vec::new();
     for step in (0..steps).filter(|step| !without.contains(step)) {
         let mut dice = Dice::new(seed, step);

@@ -27,7 +27,7 @@ impl Seat<'_> {
         (self.view, self.news) = (mailbox.uids(), mailbox.next);
         self.selected = Some((name.to_owned(), word == "EXAMINE"));
         self.say(&line);
-        let told = self.selected_well(mark, mailbox, world.step);
+        let told = self.selected_well(mailbox, world.step);
         let told = told.and_then(|()| self.believe(world, true));
         let told = told.and_then(|()| match mark {
             Some((_, since)) if line.contains("QRESYNC") => self.caught_up(since, world),
@@ -36,7 +36,7 @@ impl Seat<'_> {
         (line, told)
     }
 
-    fn selected_well(&mut self, _: Option<(u64, u64)>, mailbox: &mut Mailbox, step: u64) -> Told {
+    fn selected_well(&mut self, mailbox: &mut Mailbox, step: u64) -> Told {
         self.ends_with("OK")?;
         let number = |code: &str| {
             self.code(code).and_then(|words| words.first()?.parse::<u64>().ok()).unwrap_or_default()
@@ -53,7 +53,7 @@ impl Seat<'_> {
             return Err(format!("no {exists}"));
         }
         let highest = number("HIGHESTMODSEQ");
-        if self.resync != Resync::Unknown {
+        if highest > 0 {
             if highest < mailbox.highest {
                 return Err(format!("HIGHESTMODSEQ {highest} after {}", mailbox.highest));
             }
@@ -222,7 +222,7 @@ impl Seat<'_> {
                 let (uid, text) = pair.split_once('|').unwrap_or_default();
                 let whole = |line: &&String| {
                     (line.contains(&format!("{uid} ")) || line.contains(&format!("{uid})")))
-                        && line.contains(&format!("}}{text}"))
+                        && line.contains(text)
                 };
                 !self.last.iter().any(|line| whole(&line))
             });
