@@ -278,3 +278,61 @@ impl Client<'_> {
         Some(!line.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The fuzz targets' own beginnings: what clients say in the dialogues and the letters in them, as
+    /// they are and with bytes of them changed.
+    #[test]
+    fn what_clients_say_holds_even_when_it_is_broken() {
+        let dialogs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs");
+        let mut seed = 1_u64;
+        for entry in fs::read_dir(&dialogs).expect("dialogues") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_none_or(|extension| extension != "imap") {
+                continue;
+            }
+            let script = fs::read_to_string(&path).expect("a script");
+            let said = script.lines().filter_map(|line| line.strip_prefix("C: "));
+            let said: Vec<String> = said.map(|line| format!("{line}\r\n")).collect();
+            let whole = [&[255], said.concat().as_bytes()].concat();
+            for bytes in [whole.clone(), damaged(&whole, &mut seed)] {
+                session(&bytes);
+                stranger(&bytes);
+                literals(&bytes);
+            }
+            for line in &said {
+                command(line.trim_end().as_bytes());
+                command(&damaged(line.as_bytes(), &mut seed));
+            }
+        }
+        for entry in fs::read_dir(dialogs.join("messages")).expect("letters") {
+            let letter = fs::read(entry.expect("an entry").path()).expect("a letter");
+            for _ in 0..20 {
+                let letter = damaged(&letter, &mut seed);
+                structure(&letter);
+                let keys = b"OR SUBJECT \"tea\" NOT (BODY e HEADER To \"\")\n";
+                search(&[keys.as_slice(), &letter].concat());
+            }
+        }
+        let _ = fs::remove_dir_all(folder());
+    }
+
+    /// Some bytes changed.
+    fn damaged(bytes: &[u8], seed: &mut u64) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        for _ in 0..3 {
+            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = usize::try_from(*seed >> 33).unwrap_or(0) % bytes.len().max(1);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = b"\r\n {}()\"\\*%\0\xffa1="[usize::try_from(*seed >> 60).unwrap_or(0)];
+            }
+        }
+        bytes
+    }
+}

@@ -93,3 +93,28 @@ pub fn transfer(bytes: &[u8]) {
     let end = whole.windows(5).position(|five| five == b"\r\n.\r\n");
     assert!(end.is_none_or(|at| at + 5 == whole.len()), "it ends before its end");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// The fuzz targets' own beginnings: what clients say in the dialogues.
+    #[test]
+    fn what_clients_say_is_answered_in_every_mode() {
+        let dialogs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs");
+        for entry in fs::read_dir(dialogs).expect("dialogues") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_none_or(|extension| extension != "pop3") {
+                continue;
+            }
+            let script = fs::read_to_string(&path).expect("a script");
+            let said = script.lines().filter_map(|line| line.strip_prefix("C: "));
+            let said = said.map(|line| format!("{line}\r\n")).collect::<Vec<_>>().concat();
+            for mode in [0, 1, 2, 3, 252, 253, 254, 255] {
+                super::session(&[&[mode], said.as_bytes()].concat());
+                super::transfer(&[&[mode], said.as_bytes()].concat());
+            }
+        }
+    }
+}

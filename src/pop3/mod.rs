@@ -7,8 +7,8 @@
 //! gone only when QUIT was answered with `+OK`, and then durably.
 
 mod command;
-#[cfg(feature = "fuzzing")]
-#[allow(clippy::missing_panics_doc, reason = "a panic is what is looked for")]
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::missing_panics_doc, clippy::expect_used, reason = "a panic is what is looked for")]
 pub mod fuzz;
 mod server;
 mod session;

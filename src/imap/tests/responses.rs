@@ -81,8 +81,7 @@ fn is_beyond(one: &[u8]) -> bool {
         return true;
     }
     let list = match (word(0), word(1)) {
-        ("STATUS", _) => values.get(2),
-        (_, "FETCH") => values.get(2),
+        ("STATUS", _) | (_, "FETCH") => values.get(2),
         _ => None,
     };
     let inside = list.and_then(|raw| raw.strip_prefix(b"(")?.strip_suffix(b")"));

@@ -156,14 +156,14 @@ impl<'a> Seat<'a> {
     }
 
     fn run(&mut self, kind: &str, dice: &mut Dice, world: &mut World) -> (String, Told) {
-        let (word, argument) = kind.rsplit_once(' ').unwrap_or((kind, ""));
+        let (verb, argument) = kind.rsplit_once(' ').unwrap_or((kind, ""));
         let read_only = self.selected.as_ref().is_some_and(|(_, read_only)| *read_only);
-        match word {
-            "SELECT" | "EXAMINE" => return self.select(word, argument, dice, world),
+        match verb {
+            "SELECT" | "EXAMINE" => return self.select(verb, argument, dice, world),
             "APPEND" => return self.append(argument, dice, world),
             "STATUS" => return self.status(argument, world),
             "COPY" | "UID COPY" | "MOVE" | "UID MOVE" => {
-                return self.copy(word, argument, dice, world);
+                return self.copy(verb, argument, dice, world);
             }
             "ENABLE" if self.resync == Resync::Unknown => return ("nothing".into(), Ok(())),
             "ENABLE" => {

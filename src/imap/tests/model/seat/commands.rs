@@ -9,7 +9,7 @@ use super::{Resync, Seat, Told, expand};
 impl Seat<'_> {
     pub(super) fn select(
         &mut self,
-        word: &str,
+        verb: &str,
         name: &str,
         dice: &mut Dice,
         world: &mut World,
@@ -20,12 +20,12 @@ impl Seat<'_> {
         let mark = mark.filter(|_| dice.below(2) == 0);
         let line = match (mark, mailbox.validity) {
             (Some((modseq, _)), Some(validity)) => {
-                format!("{word} {name} (QRESYNC ({validity} {modseq}))")
+                format!("{verb} {name} (QRESYNC ({validity} {modseq}))")
             }
-            _ => format!("{word} {name}"),
+            _ => format!("{verb} {name}"),
         };
         (self.view, self.news) = (mailbox.uids(), mailbox.next);
-        self.selected = Some((name.to_owned(), word == "EXAMINE"));
+        self.selected = Some((name.to_owned(), verb == "EXAMINE"));
         self.say(&line);
         let told = self.selected_well(mailbox, world.step);
         let told = told.and_then(|()| self.believe(world, true));
@@ -211,7 +211,9 @@ impl Seat<'_> {
             uids.into_iter().filter(|uid| mailbox.messages.contains_key(uid)).collect();
         if items.contains(" BODY[TEXT]") && !read_only {
             let seen = [FLAGS[0].to_owned()].into();
-            there.iter().for_each(|uid| mailbox.store(step, *uid, Change::Add, &seen));
+            for uid in &there {
+                mailbox.store(step, *uid, Change::Add, &seen);
+            }
         }
         self.say(&line);
         let told = self.ends_with("OK").and_then(|()| self.believe(world, kind.starts_with("UID")));
@@ -254,7 +256,7 @@ impl Seat<'_> {
             3 => {
                 let key = format!("FLAGGED NOT (UID {set} UNDELETED)");
                 let good =
-                    |u: &u32| seen(u, "\\Flagged") && !(uids.contains(u) && !seen(u, "\\Deleted"));
+                    |u: &u32| seen(u, "\\Flagged") && (!uids.contains(u) || seen(u, "\\Deleted"));
                 (key, there.into_iter().filter(good).collect())
             }
             _ => {
