@@ -14,22 +14,18 @@ use tokio::task::spawn_blocking;
 use crate::clock::SharedClock;
 use crate::mail::Uid;
 use crate::mail::structure::Structure;
-use crate::search::{Index, Verdict};
+use crate::search::Index;
 use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, StoreError};
 use crate::summary::{Summaries, Summary};
 
-use super::question::{Answer, FetchJob, Fetched, Question, SearchJob};
+use super::question::{Answer, FetchJob, Fetched, Question};
 use super::render::{Chunk, Source, Stream, Stretch, Unrendered, render};
-use super::search::{Body, Plan, matches};
-use super::view::Target;
+use super::search::read_header;
 
 /// A client that takes no bytes for so long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_mins(2);
 /// Responses are sent when there are so many bytes of them.
 const BATCH: usize = 64 << 10;
-/// Messages read in one step of a search, and messages looked up.
-const READ_STEP: usize = 64;
-const LOOK_STEP: usize = 4096;
 /// Messages looked up at once for FETCH.
 const FETCH_STEP: usize = 256;
 /// Structures kept of the messages read last: a phone reads one message part by part.
@@ -39,7 +35,9 @@ const STRUCTURES: usize = 8;
 pub(super) struct Desk {
     store: Store,
     search: Arc<Index>,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
+    /// Time between two words on how far a search is; nothing for the usual.
+    pub(super) progress_after: Option<Duration>,
     /// Shared by all connections: how many may read messages at once.
     readers: Arc<Semaphore>,
     structures: Arc<Structures>,
@@ -57,8 +55,16 @@ impl Desk {
         clock: SharedClock,
         readers: Arc<Semaphore>,
     ) -> Self {
-        let (structures, summaries, body) = (Arc::default(), None, None);
-        Self { store, search, clock, readers, structures, summaries, body }
+        Self {
+            store,
+            search,
+            clock,
+            progress_after: None,
+            readers,
+            structures: Arc::default(),
+            summaries: None,
+            body: None,
+        }
     }
 
     /// Answers out of summaries what they can tell.
@@ -105,7 +111,7 @@ impl Desk {
                 Answer::Commit(self.append(mailbox, flags, date).await)
             }
             Question::Fetch(job) => Answer::Fetch(self.fetch(job, writer).await?),
-            Question::Search(job) => Answer::Search(self.search(job).await),
+            Question::Search(job) => Answer::Search(self.search(job, writer).await?),
         })
     }
 
@@ -136,7 +142,7 @@ impl Desk {
     }
 
     /// A step that reads messages, when it is this connection's turn.
-    async fn reading<T: Send + 'static>(
+    pub(super) async fn reading<T: Send + 'static>(
         &self,
         step: impl FnOnce(&Library) -> T + Send + 'static,
     ) -> io::Result<T> {
@@ -198,23 +204,6 @@ impl Desk {
             }
         }
     }
-
-    async fn search(&self, job: SearchJob) -> Result<Vec<Target>, StoreError> {
-        let lost = |_| StoreError::Closed;
-        let sorted = self.reading(move |library| library.sort_out(job)).await.map_err(lost)??;
-        let Sorted { mut found, open } = sorted;
-        let open = Arc::new(open);
-        let mut next = 0;
-        while next < open.job.targets.len() {
-            let step = Arc::clone(&open);
-            let read = self.reading(move |library| library.matching(&step, next)).await;
-            let (some, end) = read.map_err(lost)??;
-            found.extend(some);
-            next = end;
-        }
-        found.sort_unstable_by_key(|target| target.number);
-        Ok(found)
-    }
 }
 
 /// Sends bytes to a client that takes them.
@@ -230,23 +219,11 @@ pub(super) async fn patiently(step: impl Future<Output = io::Result<()>>) -> io:
 }
 
 /// What a step off the async threads works with.
-struct Library {
-    store: Store,
-    search: Arc<Index>,
+pub(super) struct Library {
+    pub(super) store: Store,
+    pub(super) search: Arc<Index>,
     structures: Arc<Structures>,
     summaries: Option<Arc<Summaries>>,
-}
-
-/// What the search index made of a search.
-struct Sorted {
-    found: Vec<Target>,
-    open: Open,
-}
-
-/// Messages the index could not decide on.
-struct Open {
-    plan: Plan,
-    job: SearchJob,
 }
 
 /// Some responses of a FETCH.
@@ -310,60 +287,33 @@ impl Library {
         made
     }
 
-    /// Asks the index, which reads no message.
-    fn sort_out(&self, mut job: SearchJob) -> Result<Sorted, StoreError> {
-        let plan = Plan::new(&job.key, &self.search);
-        let mut found = Vec::new();
-        let mut held = self.store.held(job.mailbox)?.into_iter().peekable();
-        job.targets.retain(|target| {
-            while held.next_if(|held| held.uid < target.uid).is_some() {}
-            // Gone meanwhile, when there is none.
-            let Some(body) = held.next_if(|held| held.uid == target.uid) else { return false };
-            match plan.judge(*target, body.into(), None) {
-                // Whether it is still there, its row has to tell.
-                Verdict::Yes if job.stale => true,
-                Verdict::Yes => {
-                    found.push(*target);
-                    false
-                }
-                Verdict::No => false,
-                Verdict::Maybe => true,
+    /// A message's header, or those fields of it that lists are sorted by; none when it is gone or
+    /// cannot be read.
+    pub(super) fn header(&self, mailbox: MailboxId, uid: Uid) -> Vec<u8> {
+        let read = || {
+            let Some(message) = self.store.message(mailbox, uid).map_err(io::Error::other)? else {
+                return Ok(Vec::new());
+            };
+            let source = Shelved { library: self, mailbox, message: &message };
+            match source.summary() {
+                Some(summary) => Ok(summary.fields().to_vec()),
+                None => read_header(&mut source.open()?),
             }
-        });
-        Ok(Sorted { found, open: Open { plan, job } })
+        };
+        read().unwrap_or_else(|error| {
+            self.unread(mailbox, uid, &error);
+            Vec::new()
+        })
     }
 
-    /// Goes on with the messages that are open, and tells which one is next.
-    fn matching(&self, open: &Open, first: usize) -> Result<(Vec<Target>, usize), StoreError> {
-        let Open { plan, job } = open;
-        let mut found = Vec::new();
-        let mut reads = 0;
-        let mut next = first;
-        for target in job.targets.iter().skip(first).take(LOOK_STEP) {
-            next += 1;
-            let Some(message) = self.store.message(job.mailbox, target.uid)? else { continue };
-            match plan.judge(*target, Body::from(&message), Some(&message)) {
-                Verdict::Yes => found.push(*target),
-                Verdict::No => {}
-                Verdict::Maybe => {
-                    let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
-                    match matches(&job.key, *target, &message, &source) {
-                        Ok(true) => found.push(*target),
-                        Ok(false) => {}
-                        // One damaged message must not hide all others.
-                        Err(error) => tracing::error!(
-                            mailbox = job.mailbox.0, uid = target.uid.get(), %error,
-                            "a message cannot be searched"
-                        ),
-                    }
-                    reads += 1;
-                    if reads == READ_STEP {
-                        break;
-                    }
-                }
-            }
+    /// Says that a message could not be read for a search, unless it was expunged meanwhile.
+    pub(super) fn unread(&self, mailbox: MailboxId, uid: Uid, error: &io::Error) {
+        if !matches!(self.store.message(mailbox, uid), Ok(None)) {
+            tracing::error!(
+                mailbox = mailbox.0, uid = uid.get(), %error,
+                "a message cannot be searched or sorted"
+            );
         }
-        Ok((found, next))
     }
 }
 
@@ -377,10 +327,10 @@ impl Chunk {
 }
 
 /// One message of the library.
-struct Shelved<'a> {
-    library: &'a Library,
-    mailbox: MailboxId,
-    message: &'a Message,
+pub(super) struct Shelved<'a> {
+    pub(super) library: &'a Library,
+    pub(super) mailbox: MailboxId,
+    pub(super) message: &'a Message,
 }
 
 impl Source for Shelved<'_> {

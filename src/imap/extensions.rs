@@ -50,6 +50,16 @@ const ANNOUNCED: &[Announced] = &[
     user("CREATE-SPECIAL-USE"),
     user("LIST-EXTENDED"),
     user("LIST-STATUS"),
+    user("ESEARCH"),
+    user("SEARCHRES"),
+    user("WITHIN"),
+    user("SORT"),
+    user("SORT=DISPLAY"),
+    user("ESORT"),
+    user("THREAD=ORDEREDSUBJECT"),
+    user("THREAD=REFERENCES"),
+    user("PARTIAL"),
+    user("INPROGRESS"),
 ];
 
 /// The capabilities for somebody who has logged in, or has not.

@@ -20,6 +20,7 @@ mod idle;
 mod input;
 mod listing;
 mod mailboxes;
+mod partial;
 mod question;
 mod render;
 mod respond;
@@ -28,7 +29,9 @@ mod search;
 mod select;
 mod server;
 mod session;
+mod sort;
 mod store_flags;
+mod thread;
 mod view;
 
 pub use server::Server;

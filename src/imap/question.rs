@@ -10,8 +10,9 @@ use crate::accounts::{AuthError, Login, Password};
 use crate::mail::{Flags, MailboxName, ModSeq};
 use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, Overview, StoreError};
 
-use super::command::{FetchItem, SearchKey};
+use super::command::{FetchItem, Program, Ranges, SearchKey};
 use super::respond::Speech;
+use super::search::Match;
 use super::session::{Effect, Session};
 use super::view::Target;
 
@@ -59,7 +60,7 @@ pub(super) enum Answer {
     Body(Result<(), StoreError>),
     /// The responses were sent already.
     Fetch(Fetched),
-    Search(Result<Vec<Target>, StoreError>),
+    Search(Result<Found, StoreError>),
 }
 
 /// FETCH responses to make and send.
@@ -86,10 +87,25 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) struct SearchJob {
     pub(super) mailbox: MailboxId,
-    pub(super) key: Arc<SearchKey>,
-    /// Something changed that the client was not told yet: some messages may be gone.
-    pub(super) stale: bool,
+    /// Of the command, for news on how far it is.
+    pub(super) tag: String,
+    /// Whether UIDs are answered.
+    pub(super) uid: bool,
+    pub(super) key: SearchKey,
+    pub(super) program: Program,
+    /// What `$` stands for, as UIDs.
+    pub(super) saved: Arc<Ranges>,
+    /// The messages the client knows of, by number.
     pub(super) targets: Vec<Target>,
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// In the order asked for.
+    Messages(Vec<Match>),
+    /// As the answer has them.
+    Threads(String),
 }
 
 /// What goes on with the answer to a question.
@@ -105,7 +121,7 @@ pub(super) enum Waiting {
     Commit(Then<Result<Vec<Outcome>, StoreError>>),
     Body(Then<Result<(), StoreError>>),
     Fetch(Then<Fetched>),
-    Search(Then<Result<Vec<Target>, StoreError>>),
+    Search(Then<Result<Found, StoreError>>),
 }
 
 impl Session {
@@ -204,7 +220,7 @@ impl Session {
     pub(super) fn ask_search(
         &mut self,
         job: SearchJob,
-        then: impl FnOnce(&mut Self, Result<Vec<Target>, StoreError>) + Send + 'static,
+        then: impl FnOnce(&mut Self, Result<Found, StoreError>) + Send + 'static,
     ) {
         self.ask(Question::Search(job), Waiting::Search(Box::new(then)));
     }

@@ -1,7 +1,7 @@
 //! Opening and closing a mailbox: SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE
 //! (RFC 3501 §6.3.1, §6.4.2, §6.4.3; RFC 3691; RFC 4315).
 
-use crate::mail::{MailboxName, SystemFlag, Uid};
+use crate::mail::{MailboxName, Uid};
 use crate::store::{AccountId, Batch, MailboxId, Outcome, Overview};
 
 use super::command::{Known, SelectParams, SequenceSet, Tag};
@@ -59,16 +59,15 @@ impl Session {
         read_only: bool,
         known: Option<Known>,
     ) {
-        let Overview { mailbox, uids, unseen, keywords, .. } = &snapshot;
-        let system = SystemFlag::ALL.map(|flag| flag.name().to_owned());
-        let keywords = keywords.iter().map(|keyword| keyword.as_str().to_owned());
-        let flags = system.into_iter().chain(keywords).collect::<Vec<_>>().join(" ");
+        let (mailbox, unseen) = (snapshot.mailbox.clone(), snapshot.unseen.first());
+        let view = View::new(snapshot, read_only);
+        let flags = view.flags();
         self.out.line(&format!("FLAGS ({flags})"));
         let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
         self.out.line(&format!("OK [PERMANENTFLAGS ({permanent})] Kept for ever"));
-        self.out.line(&format!("{} EXISTS", uids.len()));
+        self.out.line(&format!("{} EXISTS", view.len()));
         self.out.line("0 RECENT");
-        if let Some(number) = unseen.first().and_then(|uid| uids.number(uid)) {
+        if let Some(number) = unseen.and_then(|uid| view.uids().number(uid)) {
             self.out.line(&format!("OK [UNSEEN {number}] First unread message"));
         }
         self.out.line(&format!("OK [UIDVALIDITY {}] UIDs are valid", mailbox.uid_validity.0));
@@ -78,7 +77,7 @@ impl Session {
             self.out.line(&format!("OK [HIGHESTMODSEQ {}] Last change", highest.0));
         }
         let validity = mailbox.uid_validity;
-        self.state = State::Selected(account, View::new(snapshot, read_only));
+        self.state = State::Selected(account, view);
         let done = if read_only { "[READ-ONLY] EXAMINE" } else { "[READ-WRITE] SELECT" };
         // RFC 7162 §3.2.5: of a mailbox with another validity the client knows nothing.
         match known.filter(|known| known.uid_validity == validity.0.get()) {

@@ -9,7 +9,7 @@ use crate::store::{AccountId, Change, StoreError};
 
 use super::append::Append;
 use super::auth::Failures;
-use super::command::{self, Body, Command, Reason, Refused, Tag};
+use super::command::{self, Body, Command, Ranges, Reason, Refused, Tag};
 use super::extensions::{Enabled, Resync, Switch, announced};
 use super::input::{Event, Input, Limits, Marker};
 use super::question::{Question, Waiting};
@@ -240,9 +240,11 @@ impl Session {
         };
         match refused.reason {
             Reason::Name(error) => self.no(tag, &format!("[CANNOT] {error}")),
-            Reason::Charset => {
-                let text = format!("[BADCHARSET (US-ASCII UTF-8)] {}", Reason::Charset);
-                self.no(tag, &text);
+            reason @ Reason::Charset { save } => {
+                if save {
+                    self.save(Ranges::default());
+                }
+                self.no(tag, &format!("[BADCHARSET (US-ASCII UTF-8)] {reason}"));
             }
             reason => self.bad(tag, &reason.to_string()),
         }
@@ -354,7 +356,7 @@ impl Session {
             Body::Close => self.close_mailbox(tag, account),
             Body::Unselect => self.unselect(&tag, account),
             Body::Expunge(set) => self.expunge(tag, set),
-            Body::Search { uid, key } => self.search(tag, uid, key),
+            Body::Search(search) => self.search(tag, search),
             Body::Fetch { uid, set, items, modifiers } => {
                 self.fetch(tag, uid, &set, items, &modifiers);
             }

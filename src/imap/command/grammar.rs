@@ -84,7 +84,9 @@ fn body(cursor: &mut Cursor<'_>) -> Parsed<Body> {
             }
             numbered(&name, true, cursor)
         }
-        "FETCH" | "STORE" | "SEARCH" | "COPY" | "MOVE" => numbered(&name, false, cursor),
+        "FETCH" | "STORE" | "SEARCH" | "SORT" | "THREAD" | "COPY" | "MOVE" => {
+            numbered(&name, false, cursor)
+        }
         _ => with_arguments(&name, cursor),
     }
 }
@@ -107,7 +109,7 @@ fn without_arguments(name: &str) -> Option<Body> {
 
 /// Tells a known command without its arguments from an unknown one.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 21] = [
+    const KNOWN: [&str; 23] = [
         "AUTHENTICATE",
         "LOGIN",
         "ID",
@@ -127,6 +129,8 @@ fn is_known(name: &str) -> bool {
         "FETCH",
         "STORE",
         "SEARCH",
+        "SORT",
+        "THREAD",
         "COPY",
         "MOVE",
     ];
@@ -191,8 +195,11 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
 /// Commands that exist with message numbers and with UIDs.
 fn numbered(name: &str, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Body> {
     cursor.space()?;
-    if name == "SEARCH" {
-        return Ok(Body::Search { uid, key: search::search(cursor)? });
+    match name {
+        "SEARCH" => return search::search(uid, cursor).map(Body::Search),
+        "SORT" => return search::sort(uid, cursor).map(Body::Search),
+        "THREAD" => return search::thread(uid, cursor).map(Body::Search),
+        _ => {}
     }
     let set = SequenceSet::parse(cursor)?;
     cursor.space()?;

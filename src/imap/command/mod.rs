@@ -7,9 +7,11 @@ mod cursor;
 mod fetch;
 mod grammar;
 mod list;
+mod results;
 mod resync;
 mod search;
 mod sequence;
+mod sort;
 
 use jiff::Timestamp;
 
@@ -22,9 +24,11 @@ pub(super) use fetch::{
 };
 pub(super) use grammar::{append_head, parse, tag_of};
 pub(super) use list::{List, Matching};
+pub(super) use results::{PartialRange, ResultItem, Results};
 pub(super) use resync::{Known, SelectParams};
-pub(super) use search::SearchKey;
-pub(super) use sequence::SequenceSet;
+pub(super) use search::{Search, SearchKey};
+pub(super) use sequence::{Ranges, SequenceSet};
+pub(super) use sort::{Algorithm, Criterion, Program, SortKey};
 
 /// What the client calls a command; repeated in the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,10 +98,8 @@ pub(super) enum Body {
     Unselect,
     /// With UIDs: RFC 4315 §2.1.
     Expunge(Option<SequenceSet>),
-    Search {
-        uid: bool,
-        key: SearchKey,
-    },
+    /// And SORT and THREAD (RFC 5256).
+    Search(Search),
     Fetch {
         uid: bool,
         set: SequenceSet,
@@ -169,7 +171,10 @@ pub(super) enum Reason {
     #[error("{0}")]
     Name(MailboxError),
     #[error("only US-ASCII and UTF-8 can be searched for")]
-    Charset,
+    Charset {
+        /// Nothing is saved of this search, nor of one before it (RFC 5182 §2.1).
+        save: bool,
+    },
 }
 
 #[cfg(test)]
