@@ -15,6 +15,9 @@ mod copy_move;
 mod desk;
 mod extensions;
 mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::missing_panics_doc, clippy::expect_used, reason = "a panic is what is looked for")]
+pub mod fuzz;
 mod idle;
 mod input;
 mod listing;
