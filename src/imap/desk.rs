@@ -7,15 +7,19 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use crate::accounts::AuthError;
 use crate::clock::SharedClock;
-use crate::mail::Uid;
 use crate::mail::structure::Structure;
+use crate::mail::{Flags, Uid};
 use crate::search::Index;
-use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, StoreError};
+use crate::store::{
+    Batch, BodyWriter, MailboxId, Message, MessageReader, Outcome, Store, StoreError,
+};
 use crate::summary::{Summaries, Summary};
 
 use super::question::{Answer, FetchJob, Fetched, Question};
@@ -44,6 +48,8 @@ pub(super) struct Desk {
     /// Nothing: messages are read instead.
     summaries: Option<Arc<Summaries>>,
     body: Option<BodyWriter>,
+    /// Messages of one APPEND that are complete.
+    taken: Vec<(crate::store::Body, Flags, Timestamp)>,
 }
 
 type Structures = Mutex<VecDeque<((MailboxId, Uid), Arc<Structure>)>>;
@@ -64,6 +70,7 @@ impl Desk {
             structures: Arc::default(),
             summaries: None,
             body: None,
+            taken: Vec::new(),
         }
     }
 
@@ -80,7 +87,9 @@ impl Desk {
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> io::Result<Answer> {
         Ok(match question {
-            Question::Login { .. } => Answer::Login(Err(crate::accounts::AuthError::Unavailable)),
+            Question::Login { .. } => Answer::Login(Err(AuthError::Unavailable)),
+            Question::Salt(_) => Answer::Salt(Err(AuthError::Unavailable)),
+            Question::Proof(_) => Answer::Proof(Err(AuthError::Unavailable)),
             Question::Mailboxes(account) => {
                 Answer::Mailboxes(self.look(move |store| store.mailboxes(account)).await)
             }
@@ -106,29 +115,41 @@ impl Desk {
                 Some(body) => body.write(&bytes).await,
                 None => Err(StoreError::Closed),
             }),
-            Question::Append { mailbox, flags, date } => {
-                let date = date.unwrap_or_else(|| self.clock.now());
-                Answer::Commit(self.append(mailbox, flags, date).await)
+            Question::BodyEnd { flags, date } => Answer::Body(self.take_body(flags, date).await),
+            Question::Append { mailbox, instead_of } => {
+                Answer::Commit(self.append(mailbox, instead_of).await)
             }
             Question::Fetch(job) => Answer::Fetch(self.fetch(job, writer).await?),
             Question::Search(job) => Answer::Search(self.search(job, writer).await?),
         })
     }
 
-    /// Forgets the message being taken in.
+    /// Forgets the messages being taken in.
     pub(super) fn drop_body(&mut self) {
         self.body = None;
+        self.taken.clear();
     }
 
+    async fn take_body(&mut self, flags: Flags, date: Option<Timestamp>) -> Result<(), StoreError> {
+        let body = self.body.take().ok_or(StoreError::Closed)?.finish().await?;
+        self.taken.push((body, flags, date.unwrap_or_else(|| self.clock.now())));
+        Ok(())
+    }
+
+    /// Keeps the messages taken in, all of them or none.
     async fn append(
         &mut self,
         mailbox: MailboxId,
-        flags: crate::mail::Flags,
-        date: jiff::Timestamp,
-    ) -> Result<Vec<crate::store::Outcome>, StoreError> {
-        let body = self.body.take().ok_or(StoreError::Closed)?.finish().await?;
+        instead_of: Option<(MailboxId, Uid)>,
+    ) -> Result<Vec<Outcome>, StoreError> {
         let mut batch = Batch::new();
-        batch.add_message(mailbox, &[], &body, flags, date);
+        // First, so that there is room for what replaces it (RFC 8508 §3.4).
+        if let Some((mailbox, uid)) = instead_of {
+            batch.expunge(mailbox, vec![uid]);
+        }
+        for (body, flags, date) in std::mem::take(&mut self.taken) {
+            batch.add_message(mailbox, &[], &body, flags, date);
+        }
         self.store.commit(batch).await
     }
 
@@ -275,6 +296,8 @@ impl Library {
                     }
                 }
                 Err(Unrendered::Encoding) => made.fetched.unknown = true,
+                // Expunged since its row was looked at.
+                Err(_) if self.is_gone(job.mailbox, target.uid) => made.fetched.missing = true,
                 Err(Unrendered::Unread(error)) => {
                     tracing::error!(
                         mailbox = job.mailbox.0, uid = target.uid.get(), %error,
@@ -285,6 +308,10 @@ impl Library {
             }
         }
         made
+    }
+
+    fn is_gone(&self, mailbox: MailboxId, uid: Uid) -> bool {
+        matches!(self.store.message(mailbox, uid), Ok(None))
     }
 
     /// A message's header, or those fields of it that lists are sorted by; none when it is gone or
@@ -308,7 +335,7 @@ impl Library {
 
     /// Says that a message could not be read for a search, unless it was expunged meanwhile.
     pub(super) fn unread(&self, mailbox: MailboxId, uid: Uid, error: &io::Error) {
-        if !matches!(self.store.message(mailbox, uid), Ok(None)) {
+        if !self.is_gone(mailbox, uid) {
             tracing::error!(
                 mailbox = mailbox.0, uid = uid.get(), %error,
                 "a message cannot be searched or sorted"

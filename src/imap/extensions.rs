@@ -60,6 +60,11 @@ const ANNOUNCED: &[Announced] = &[
     user("THREAD=REFERENCES"),
     user("PARTIAL"),
     user("INPROGRESS"),
+    user("MULTIAPPEND"),
+    user("REPLACE"),
+    user("BINARY"),
+    user("PREVIEW"),
+    user("COMPRESS=DEFLATE"),
 ];
 
 /// The capabilities for somebody who has logged in, or has not.

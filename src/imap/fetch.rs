@@ -70,7 +70,8 @@ impl Session {
         targets: Vec<Target>,
     ) {
         let State::Selected(_, view) = &self.state else { return };
-        let (mailbox, speech) = (view.mailbox, Speech { utf8: self.enabled.utf8 });
+        let mailbox = view.mailbox;
+        let speech = Speech { utf8: self.enabled.utf8 };
         let reads = FetchItem::marks_as_read;
         let mut unread = Vec::new();
         if !view.read_only && items.iter().any(reads) {

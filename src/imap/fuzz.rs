@@ -18,6 +18,7 @@ use crate::accounts::{AuthError, Login};
 use crate::clock::{Clock, ClockTrust};
 use crate::mail::structure::Structure;
 use crate::mail::{MailboxName, SpecialUse};
+use crate::net::Bindings;
 use crate::search::Index;
 use crate::store::{AccountId, Batch, Options, Store};
 
@@ -225,7 +226,7 @@ impl House {
         let search = Arc::clone(&self.search);
         let readers = Arc::new(Semaphore::new(1));
         let desk = Desk::new(self.store.clone(), search, Arc::new(Noon), readers);
-        let session = Session::new(&hostname, true, 1 << 20);
+        let session = Session::new(&hostname, Some(Bindings::default()), 1 << 20);
         Client { house: self, session, desk, out: Vec::new(), closed: false }
     }
 }
@@ -256,13 +257,20 @@ impl Client<'_> {
                     let answer = if right { Ok(login) } else { Err(AuthError::Wrong) };
                     self.session.answer(Answer::Login(answer));
                 }
+                Effect::Ask(Question::Salt(_)) => {
+                    self.session.answer(Answer::Salt(Err(AuthError::Wrong)));
+                }
+                Effect::Ask(Question::Proof(_)) => {
+                    self.session.answer(Answer::Proof(Err(AuthError::Wrong)));
+                }
                 Effect::Ask(question) => {
                     let answer = self.desk.answer(question, &mut self.out);
                     let answer = self.house.runtime.block_on(answer).expect("memory takes bytes");
                     self.session.answer(answer);
                 }
                 Effect::DropBody => self.desk.drop_body(),
-                Effect::StartTls => self.session.tls_started(),
+                Effect::Compress(early) => self.session.receive(&early),
+                Effect::StartTls => self.session.tls_started(Bindings::default()),
                 Effect::Close => {
                     self.closed = true;
                     return;

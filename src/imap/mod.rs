@@ -8,7 +8,9 @@
 
 mod append;
 mod auth;
+mod binary;
 mod command;
+mod compress;
 mod copy_move;
 mod desk;
 mod extensions;

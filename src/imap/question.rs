@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::accounts::sasl::scram::{Proof, Salted, Signature};
 use crate::accounts::{AuthError, Login, Password};
-use crate::mail::{Flags, MailboxName, ModSeq};
+use crate::mail::{Flags, MailboxName, ModSeq, Uid};
 use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, Overview, StoreError};
 
 use super::command::{FetchItem, Program, Ranges, SearchKey};
@@ -23,6 +24,10 @@ pub(super) enum Question {
         user: String,
         password: Password,
     },
+    /// The salt for a login by proof.
+    Salt(String),
+    /// Whether the proof is right.
+    Proof(Proof),
     Mailboxes(AccountId),
     Mailbox(AccountId, MailboxName),
     /// The mailbox as a whole.
@@ -36,11 +41,16 @@ pub(super) enum Question {
         size: u64,
     },
     BodyBytes(Bytes),
-    /// The message is complete: keep it. Answered as a commit.
-    Append {
-        mailbox: MailboxId,
+    /// The message is complete; another may follow.
+    BodyEnd {
         flags: Flags,
         date: Option<Timestamp>,
+    },
+    /// Keep all messages that are complete. Answered as a commit.
+    Append {
+        mailbox: MailboxId,
+        /// A message that goes away for them (RFC 8508).
+        instead_of: Option<(MailboxId, Uid)>,
     },
     Fetch(FetchJob),
     Search(SearchJob),
@@ -50,6 +60,8 @@ pub(super) enum Question {
 #[derive(Debug)]
 pub(super) enum Answer {
     Login(Result<Login, AuthError>),
+    Salt(Result<Salted, AuthError>),
+    Proof(Result<(Login, Signature), AuthError>),
     Mailboxes(Result<Vec<Mailbox>, StoreError>),
     Mailbox(Result<Option<Mailbox>, StoreError>),
     /// Nothing when the mailbox is gone.
@@ -114,6 +126,8 @@ pub(super) type Then<T> = Box<dyn FnOnce(&mut Session, T) + Send>;
 /// Which answer is waited for.
 pub(super) enum Waiting {
     Login(Then<Result<Login, AuthError>>),
+    Salt(Then<Result<Salted, AuthError>>),
+    Proof(Then<Result<(Login, Signature), AuthError>>),
     Mailboxes(Then<Result<Vec<Mailbox>, StoreError>>),
     Mailbox(Then<Result<Option<Mailbox>, StoreError>>),
     Snapshot(Then<Result<Option<Overview>, StoreError>>),
@@ -129,6 +143,8 @@ impl Session {
     pub(super) fn answer(&mut self, answer: Answer) {
         match (self.waiting.take(), answer) {
             (Some(Waiting::Login(then)), Answer::Login(answer)) => then(self, answer),
+            (Some(Waiting::Salt(then)), Answer::Salt(answer)) => then(self, answer),
+            (Some(Waiting::Proof(then)), Answer::Proof(answer)) => then(self, answer),
             (Some(Waiting::Mailboxes(then)), Answer::Mailboxes(answer)) => then(self, answer),
             (Some(Waiting::Mailbox(then)), Answer::Mailbox(answer)) => then(self, answer),
             (Some(Waiting::Snapshot(then)), Answer::Snapshot(answer)) => then(self, answer),
@@ -148,6 +164,22 @@ impl Session {
         then: impl FnOnce(&mut Self, Result<Login, AuthError>) + Send + 'static,
     ) {
         self.ask(Question::Login { user, password }, Waiting::Login(Box::new(then)));
+    }
+
+    pub(super) fn ask_salt(
+        &mut self,
+        login: String,
+        then: impl FnOnce(&mut Self, Result<Salted, AuthError>) + Send + 'static,
+    ) {
+        self.ask(Question::Salt(login), Waiting::Salt(Box::new(then)));
+    }
+
+    pub(super) fn ask_proof(
+        &mut self,
+        proof: Proof,
+        then: impl FnOnce(&mut Self, Result<(Login, Signature), AuthError>) + Send + 'static,
+    ) {
+        self.ask(Question::Proof(proof), Waiting::Proof(Box::new(then)));
     }
 
     pub(super) fn ask_mailboxes(
@@ -192,7 +224,7 @@ impl Session {
         self.ask(Question::Commit(batch), Waiting::Commit(Box::new(then)));
     }
 
-    /// [`Question::BodyStart`] and [`Question::BodyBytes`].
+    /// [`Question::BodyStart`], [`Question::BodyBytes`] and [`Question::BodyEnd`].
     pub(super) fn ask_body(
         &mut self,
         question: Question,

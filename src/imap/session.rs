@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 
-use crate::accounts::sasl::Exchange;
+use bytes::Bytes;
+
 use crate::mail::Domain;
+use crate::net::Bindings;
 use crate::store::{AccountId, Change, StoreError};
 
 use super::append::Append;
-use super::auth::Failures;
+use super::auth::{self, Failures, Pending};
 use super::command::{self, Body, Command, Ranges, Reason, Refused, Tag};
 use super::extensions::{Enabled, Resync, Switch, announced};
 use super::input::{Event, Input, Limits, Marker};
@@ -26,6 +28,9 @@ pub(super) enum Effect {
     Ask(Question),
     /// The message being taken in will not be used.
     DropBody,
+    /// Everything after what was sent so far is compressed, in both directions (RFC 4978). These
+    /// bytes came already, and are the client's first compressed ones.
+    Compress(Bytes),
     /// Begin TLS, then call [`Session::tls_started`].
     StartTls,
     /// Send what is left and end the connection.
@@ -46,7 +51,7 @@ pub(super) enum State {
 pub(super) enum Mode {
     Commands,
     /// The answer to a challenge of AUTHENTICATE.
-    Sasl(Tag, Exchange),
+    Sasl(Tag, Pending),
     /// DONE.
     Idle(Tag),
     /// Part of a message.
@@ -59,7 +64,10 @@ pub(super) struct Session {
     pub(super) mode: Mode,
     pub(super) input: Input,
     pub(super) out: Output,
-    pub(super) tls: bool,
+    /// What a login may be bound to; nothing in the clear.
+    pub(super) tls: Option<Bindings>,
+    /// COMPRESS was said.
+    pub(super) compressing: bool,
     pub(super) message_size: u64,
     pub(super) enabled: Enabled,
     /// The mailbox may have changed since the client was last told.
@@ -70,13 +78,14 @@ pub(super) struct Session {
 
 impl Session {
     /// A new connection; the greeting is the first effect.
-    pub(super) fn new(hostname: &Domain, tls: bool, message_size: u64) -> Self {
+    pub(super) fn new(hostname: &Domain, tls: Option<Bindings>, message_size: u64) -> Self {
         let mut session = Self {
             state: State::Guest(Failures::default()),
             mode: Mode::Commands,
             input: Input::default(),
             out: Output::default(),
             tls,
+            compressing: false,
             message_size,
             enabled: Enabled::default(),
             stale: false,
@@ -91,6 +100,12 @@ impl Session {
     /// Bytes came from the client.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
         self.input.feed(bytes);
+    }
+
+    /// Gives back what is held for no command: the client may say nothing for half an hour.
+    pub(super) fn rest(&mut self) {
+        self.input.rest();
+        self.effects.shrink_to_fit();
     }
 
     /// What to do next; nothing when more bytes or news are needed.
@@ -121,8 +136,8 @@ impl Session {
     }
 
     /// TLS is there. Whatever was said before is forgotten (RFC 3501 §6.2.1).
-    pub(super) fn tls_started(&mut self) {
-        self.tls = true;
+    pub(super) fn tls_started(&mut self, bindings: Bindings) {
+        self.tls = Some(bindings);
         self.input.clear();
         self.enabled = Enabled::default();
         self.state = State::Guest(Failures::default());
@@ -152,9 +167,9 @@ impl Session {
 
     pub(super) fn capability(&self) -> String {
         let names = announced(!self.is_guest());
-        match (&self.state, self.tls) {
-            (State::Guest(_), true) => format!("{names} AUTH=PLAIN"),
-            (State::Guest(_), false) => format!("{names} STARTTLS LOGINDISABLED"),
+        match (&self.state, &self.tls) {
+            (State::Guest(_), Some(bindings)) => format!("{names}{}", auth::offered(bindings)),
+            (State::Guest(_), None) => format!("{names} STARTTLS LOGINDISABLED"),
             _ => names,
         }
     }
@@ -178,7 +193,7 @@ impl Session {
     fn advance(&mut self) -> bool {
         match std::mem::replace(&mut self.mode, Mode::Commands) {
             Mode::Commands => self.next_command(),
-            Mode::Sasl(tag, exchange) => self.sasl_line(tag, exchange),
+            Mode::Sasl(tag, pending) => self.sasl_line(tag, pending),
             Mode::Idle(tag) => self.idle_step(tag),
             Mode::Append(append) => self.append_step(append),
         }
@@ -310,6 +325,7 @@ impl Session {
             }
             Body::Enable(names) => self.enable(&tag, &names),
             Body::Idle => self.idle(tag),
+            Body::Compress => self.compress(&tag),
             body if matches!(self.state, State::Selected(..)) => {
                 self.with_mailbox(tag, account, body);
             }

@@ -3,17 +3,18 @@
 
 use std::num::NonZeroU32;
 
+use super::remove::Removed;
 use super::session::{Item, Maildrop, Session, Step};
 use super::transfer::Transfer;
 use crate::accounts::AuthError;
 use crate::mail::{Uid, UidValidity};
-use crate::net::LineBuffer;
+use crate::net::{Bindings, LineBuffer};
 
 /// Any lines of a client: half of them may log in.
 pub fn session(bytes: &[u8]) {
     let Some((mode, bytes)) = bytes.split_first() else { return };
     let Ok(hostname) = "mail.example.org".parse() else { return };
-    let mut session = Session::new(hostname, mode & 2 == 0);
+    let mut session = Session::new(hostname, (mode & 2 == 0).then(Bindings::default));
     let mut buffer = LineBuffer::default();
     let mut out = session.greeting();
     for piece in bytes.chunks(usize::from(*mode).max(1)) {
@@ -48,8 +49,10 @@ fn answered(session: &mut Session, mut step: Step, good: bool, out: &mut Vec<u8>
                 }
                 return true;
             }
-            Step::Check(_) if good => session.checked(Ok(Ok(maildrop()))),
-            Step::Check(_) => session.checked(Err(AuthError::Wrong)),
+            Step::Check(_) | Step::Open if good => session.checked(Ok(Ok(maildrop()))),
+            Step::Check(_) | Step::Open => session.checked(Err(AuthError::Wrong)),
+            Step::Salt(_) => session.salted(Err(AuthError::Wrong)),
+            Step::Prove(_) => session.proved(Err(AuthError::Wrong)),
             Step::Send { reply, lines, .. } => {
                 out.extend(reply);
                 let mut transfer = Transfer::new(lines);
@@ -57,10 +60,10 @@ fn answered(session: &mut Session, mut step: Step, good: bool, out: &mut Vec<u8>
                 transfer.finish(out);
                 return true;
             }
-            Step::Remove(uids) => session.removed(Some(uids.len())),
+            Step::Remove(uids) => session.removed(Some(Removed::Deleted(uids.len()))),
             Step::StartTls(reply) => {
                 out.extend(reply);
-                session.secured();
+                session.secured(Bindings::default());
                 return true;
             }
             Step::Close(reply) => {

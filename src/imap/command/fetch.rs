@@ -23,8 +23,6 @@ pub(in crate::imap) enum FetchItem {
     /// BODY: the structure without extension data.
     Body,
     BodyStructure,
-    /// RFC 7162 §3.1.4.2.
-    ModSeq,
     /// RFC 8514 §4.2.
     SaveDate,
     /// RFC 8474 §5.
@@ -34,6 +32,8 @@ pub(in crate::imap) enum FetchItem {
     Preview {
         lazy: bool,
     },
+    /// RFC 7162 §3.1.4.2.
+    ModSeq,
     Section(Section),
     Binary(Binary),
 }

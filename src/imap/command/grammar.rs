@@ -1,9 +1,7 @@
 //! From the bytes of a command to its type (RFC 3501 §9 `command`).
 
 use super::cursor::{Cursor, Parsed};
-use super::{
-    AppendHead, Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, resync, search,
-};
+use super::{Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, resync, search};
 use crate::accounts::Password;
 use crate::mail::{Flags, SpecialUse};
 use crate::store::FlagChange;
@@ -26,41 +24,7 @@ pub(in crate::imap) fn tag_of(bytes: &[u8]) -> Option<Tag> {
     tag(&mut Cursor::new(bytes)).ok()
 }
 
-/// What stands before the message of an APPEND. Nothing when this is another command, or when
-/// the literal that comes next is its mailbox name.
-pub(in crate::imap) fn append_head(bytes: &[u8]) -> Option<Result<AppendHead, Refused>> {
-    let mut cursor = Cursor::new(bytes);
-    let tag = tag(&mut cursor).ok()?;
-    if !cursor.word("APPEND ") || matches!(cursor.peek(), None | Some(b' ')) {
-        return None;
-    }
-    let arguments = append_arguments(&mut cursor);
-    Some(match arguments {
-        Ok((name, flags, date)) => Ok(AppendHead { tag, name, flags, date }),
-        Err(reason) => Err(Refused { tag: Some(tag), reason }),
-    })
-}
-
-type AppendArguments = (crate::mail::MailboxName, Flags, Option<jiff::Timestamp>);
-
-fn append_arguments(cursor: &mut Cursor<'_>) -> Parsed<AppendArguments> {
-    let name = cursor.mailbox()?;
-    cursor.space()?;
-    let mut flags = Flags::none();
-    if cursor.peek() == Some(b'(') {
-        flags = cursor.flags()?;
-        cursor.space()?;
-    }
-    let mut date = None;
-    if cursor.peek() == Some(b'"') {
-        date = Some(cursor.date_time()?);
-        cursor.space()?;
-    }
-    cursor.end()?;
-    Ok((name, flags, date))
-}
-
-fn tag(cursor: &mut Cursor<'_>) -> Parsed<Tag> {
+pub(super) fn tag(cursor: &mut Cursor<'_>) -> Parsed<Tag> {
     let tag = Tag(cursor.tag().map_err(|_| Reason::Tag)?.to_owned());
     cursor.space().map_err(|_| Reason::Tag)?;
     Ok(tag)
@@ -78,6 +42,9 @@ fn body(cursor: &mut Cursor<'_>) -> Parsed<Body> {
         "UID" => {
             cursor.space()?;
             let name = cursor.atom()?.to_ascii_uppercase();
+            if name == "REPLACE" {
+                return with_arguments(&name, cursor);
+            }
             if name == "EXPUNGE" {
                 cursor.space()?;
                 return Ok(Body::Expunge(Some(SequenceSet::parse(cursor)?)));
@@ -109,11 +76,12 @@ fn without_arguments(name: &str) -> Option<Body> {
 
 /// Tells a known command without its arguments from an unknown one.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 23] = [
+    const KNOWN: [&str; 25] = [
         "AUTHENTICATE",
         "LOGIN",
         "ID",
         "ENABLE",
+        "COMPRESS",
         "SELECT",
         "EXAMINE",
         "CREATE",
@@ -125,6 +93,7 @@ fn is_known(name: &str) -> bool {
         "LSUB",
         "STATUS",
         "APPEND",
+        "REPLACE",
         "UID",
         "FETCH",
         "STORE",
@@ -158,6 +127,8 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             Body::Login { user, password: Password::new(cursor.text()?) }
         }
         "ENABLE" => Body::Enable(enable(cursor)?),
+        "COMPRESS" if cursor.word("DEFLATE") => Body::Compress,
+        "COMPRESS" => return Err(Reason::Syntax("only DEFLATE is offered")),
         "ID" => {
             id(cursor)?;
             Body::Id
@@ -187,7 +158,7 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             cursor.space()?;
             Body::Status { name, items: list::status_items(cursor)? }
         }
-        "APPEND" => return Err(Reason::Syntax("APPEND needs its message as a literal")),
+        "APPEND" | "REPLACE" => return Err(Reason::Syntax("a message has to be a literal")),
         _ => return Err(Reason::Unknown),
     })
 }

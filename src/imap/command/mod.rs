@@ -3,6 +3,7 @@
 //! RFC 3501 §9 for the commands offered, taken a little leniently where clients are known to
 //! stray, never where it could change the meaning.
 
+mod append;
 mod cursor;
 mod fetch;
 mod grammar;
@@ -19,10 +20,11 @@ use crate::accounts::Password;
 use crate::mail::{Flags, MailboxError, MailboxName, ModSeq, SpecialUse};
 use crate::store::FlagChange;
 
+pub(super) use append::{append_head, next_message};
 pub(super) use fetch::{
     Binary, FetchItem, FetchModifiers, HeaderFilter, Label, Partial, Section, SectionKind,
 };
-pub(super) use grammar::{append_head, parse, tag_of};
+pub(super) use grammar::{parse, tag_of};
 pub(super) use list::{List, Matching};
 pub(super) use results::{PartialRange, ResultItem, Results};
 pub(super) use resync::{Known, SelectParams};
@@ -125,15 +127,42 @@ pub(super) enum Body {
     Enable(Vec<String>),
     /// RFC 2177.
     Idle,
+    /// RFC 4978; there is one algorithm.
+    Compress,
 }
 
-/// All of an APPEND but the message itself.
+/// An APPEND, or a REPLACE (RFC 8508), up to its first message.
 #[derive(Debug, Clone)]
 pub(super) struct AppendHead {
     pub(super) tag: Tag,
     pub(super) name: MailboxName,
+    pub(super) replaces: Option<Replaced>,
+    pub(super) message: MessageHead,
+}
+
+/// What stands before each message of an APPEND (RFC 3502).
+#[derive(Debug, Clone)]
+pub(super) struct MessageHead {
     pub(super) flags: Flags,
     pub(super) date: Option<Timestamp>,
+    pub(super) form: Form,
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Literal,
+    /// It may have zero bytes (RFC 3516 §4.4).
+    Literal8,
+    /// `UTF8 (~{…} …)` (RFC 9755 §4).
+    Utf8,
+}
+
+/// The message to replace; the set has to name one.
+#[derive(Debug, Clone)]
+pub(super) struct Replaced {
+    pub(super) uid: bool,
+    pub(super) set: SequenceSet,
 }
 
 /// What STATUS can tell.

@@ -293,7 +293,9 @@ fn our_reading(text: &[u8]) -> Result<String, Reason> {
     let text = text.strip_suffix(b"\r\n").unwrap_or(text);
     if let Some(head) = append_prefix(text).and_then(append_head) {
         return head
-            .map(|h| format!("{} {} {:?} {:?}", h.tag.as_str(), h.name, h.flags, h.date))
+            .map(|h| {
+                format!("{} {} {:?} {:?}", h.tag.as_str(), h.name, h.message.flags, h.message.date)
+            })
             .map_err(|refused| refused.reason);
     }
     match parse(text) {

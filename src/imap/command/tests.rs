@@ -246,8 +246,8 @@ fn sorts_and_threads_have_an_order_a_charset_and_keys() {
 fn the_message_of_an_append_is_found() {
     let head = |text: &str| append_head(text.as_bytes());
     let full = head("t APPEND x (\\Seen $a) \"17-Jul-1996 02:44:25 -0700\" ").unwrap().unwrap();
-    assert_eq!(full.date.unwrap().to_string(), "1996-07-17T09:44:25Z");
-    assert_eq!(full.flags.iter().count(), 2);
+    assert_eq!(full.message.date.unwrap().to_string(), "1996-07-17T09:44:25Z");
+    assert_eq!(full.message.flags.iter().count(), 2);
     assert!(head("t append {1+}\r\nx ").unwrap().is_ok());
     // The mailbox name is a literal, too: the message comes later.
     assert!(head("t APPEND ").is_none());

@@ -98,6 +98,7 @@ fn ask_unindexed(house: &House, key: &str) -> String {
         runtime: Builder::new_current_thread().enable_all().build().unwrap(),
         store: house.store.clone(),
         search,
+        summaries: Arc::clone(&house.summaries),
         indexed: false,
         folder: empty,
     };
