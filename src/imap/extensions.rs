@@ -65,6 +65,7 @@ const ANNOUNCED: &[Announced] = &[
     user("BINARY"),
     user("PREVIEW"),
     user("COMPRESS=DEFLATE"),
+    user("SAVEDATE"),
 ];
 
 /// The capabilities for somebody who has logged in, or has not.

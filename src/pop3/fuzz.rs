@@ -49,10 +49,11 @@ fn answered(session: &mut Session, mut step: Step, good: bool, out: &mut Vec<u8>
                 }
                 return true;
             }
-            Step::Check(_) | Step::Open if good => session.checked(Ok(Ok(maildrop()))),
-            Step::Check(_) | Step::Open => session.checked(Err(AuthError::Wrong)),
-            Step::Salt(_) => session.salted(Err(AuthError::Wrong)),
-            Step::Prove(_) => session.proved(Err(AuthError::Wrong)),
+            Step::Check(_) if good => session.checked(Ok(Ok(maildrop()))),
+            Step::Check(_) => session.checked(Err(AuthError::Wrong)),
+            Step::Salt(_) => session.salted(Err(AuthError::Unavailable)),
+            Step::Prove(_) => session.proved(Err(AuthError::Unavailable)),
+            Step::Open => session.checked(Ok(Ok(maildrop()))),
             Step::Send { reply, lines, .. } => {
                 out.extend(reply);
                 let mut transfer = Transfer::new(lines);
@@ -60,7 +61,7 @@ fn answered(session: &mut Session, mut step: Step, good: bool, out: &mut Vec<u8>
                 transfer.finish(out);
                 return true;
             }
-            Step::Remove(uids) => session.removed(Some(Removed::Deleted(uids.len()))),
+            Step::Remove(uids) => session.removed(Some(Removed::Trashed(uids.len()))),
             Step::StartTls(reply) => {
                 out.extend(reply);
                 session.secured(Bindings::default());
