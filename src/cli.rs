@@ -22,6 +22,7 @@ use crate::store::{OpenError, StoreError};
 
 mod archive;
 mod dns;
+mod extensions;
 mod junk;
 mod quota;
 mod show;
@@ -204,6 +205,9 @@ enum AccountArgs {
     /// Show or set how much an account may hold
     #[command(after_help = quota::EXAMPLE)]
     Quota(quota::QuotaArgs),
+    /// Show or set which IMAP extensions an account's programs are not told of
+    #[command(after_help = extensions::EXAMPLE)]
+    Extensions(extensions::ExtensionsArgs),
     /// Passwords for single devices
     #[command(subcommand)]
     Device(DeviceArgs),
@@ -434,6 +438,7 @@ fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {
             AccountCommand::Remove { address }
         }
         AccountArgs::Quota(args) => args.into(),
+        AccountArgs::Extensions(args) => args.into(),
         AccountArgs::Device(DeviceArgs::Add { address, name }) => {
             AccountCommand::AddDevice { address, name }
         }

@@ -49,6 +49,9 @@ pub(super) struct Entry {
     /// Where its person decided; the box's otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) junk_marks: Option<JunkMarks>,
+    /// IMAP extensions its programs do not see, by their capabilities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) without: Vec<String>,
 }
 
 /// A device's password as stored.
@@ -323,6 +326,7 @@ mod tests {
                 scram_spelt: Vec::new(),
                 devices: Vec::new(),
                 junk_marks: None,
+                without: Vec::new(),
             };
             directory.apply(Edit::Account(AccountId(id), entry));
         }

@@ -77,6 +77,7 @@ pub(super) fn answer(request: &Request, value: &Value) {
         Request::Account(AccountCommand::Quota { .. }) => {
             println!("{}  {}", field(value, "address"), held(value));
         }
+        Request::Account(AccountCommand::Extensions { .. }) => super::extensions::shown(value),
         Request::Account(AccountCommand::ListDevices { address }) => {
             none(value, &format!("No device of {address} has a password of its own."));
             items(value).filter_map(Value::as_str).for_each(|name| println!("{name}"));

@@ -17,6 +17,7 @@ use crate::mail::structure::Structure;
 use crate::search::{Index, Verdict};
 use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, StoreError};
 
+use super::facts::{find_mailbox, find_out};
 use super::fetch::{Chunk, Source, read, render};
 use super::question::{Answer, FetchJob, Fetched, Question, SearchJob, Snapshot};
 use super::search::{Plan, matches};
@@ -64,11 +65,8 @@ impl Desk {
     ) -> io::Result<Answer> {
         Ok(match question {
             Question::Login { .. } => Answer::Login(Err(crate::accounts::AuthError::Unavailable)),
-            Question::Mailboxes(account) => {
-                Answer::Mailboxes(self.look(move |store| store.mailboxes(account)).await)
-            }
             Question::Mailbox(account, name) => {
-                Answer::Mailbox(self.look(move |store| store.find_mailbox(account, &name)).await)
+                Answer::Mailbox(self.look(move |store| find_mailbox(store, account, &name)).await)
             }
             Question::Snapshot(mailbox) => {
                 Answer::Snapshot(self.look(move |store| snapshot(store, mailbox)).await)
@@ -95,6 +93,9 @@ impl Desk {
             }
             Question::Fetch(job) => Answer::Fetch(self.fetch(job, writer).await?),
             Question::Search(job) => Answer::Search(self.search(job).await),
+            Question::About(about) => {
+                Answer::About(self.look(move |store| find_out(store, about)).await)
+            }
         })
     }
 
@@ -262,7 +263,7 @@ impl Library {
             let rendered = match self.store.message(job.mailbox, target.uid) {
                 Ok(Some(message)) => {
                     let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
-                    render(*target, &message, &job.items, &source)
+                    render(*target, &message, job, &source)
                 }
                 Ok(None) => {
                     made.fetched.missing = true;

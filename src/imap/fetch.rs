@@ -38,7 +38,7 @@ impl Session {
             // RFC 3501 §6.4.8: told whether asked for or not.
             items.insert(0, FetchItem::Uid);
         }
-        let mailbox = view.mailbox;
+        let (mailbox, speech) = (view.mailbox, self.out.speech());
         let targets = view.targets(set, uid);
         let reads = |item: &FetchItem| matches!(item, FetchItem::Section(s) if !s.peek);
         let mut unread = Vec::new();
@@ -49,7 +49,7 @@ impl Session {
             unread.extend(targets.iter().map(|target| target.uid).filter(|uid| !seen(*uid)));
         }
         if unread.is_empty() {
-            let job = FetchJob { mailbox, items: items.into(), targets };
+            let job = FetchJob { mailbox, items: items.into(), speech, targets };
             return self.fetch_now(tag, uid, job);
         }
         // RFC 3501 §6.4.5: the change is told with the text, in one response: some clients take
@@ -57,7 +57,7 @@ impl Session {
         if !items.contains(&FetchItem::Flags) {
             items.push(FetchItem::Flags);
         }
-        let job = FetchJob { mailbox, items: items.into(), targets };
+        let job = FetchJob { mailbox, items: items.into(), speech, targets };
         let seen = Flags::from_iter([Flag::System(SystemFlag::Seen)]);
         let mut batch = Batch::new();
         batch.set_flags(mailbox, unread, FlagChange::Add(seen), None);
@@ -135,9 +135,10 @@ pub(super) type Rendered<R> = (Vec<Chunk>, Option<R>);
 pub(super) fn render<S: Source>(
     target: Target,
     message: &Message,
-    items: &[FetchItem],
+    job: &FetchJob,
     source: &S,
 ) -> io::Result<Rendered<S::Reader>> {
+    let items = &job.items;
     let depth = items.iter().map(depth).max().unwrap_or(Depth::None);
     let length = message.content.size();
     let mut reader = if depth == Depth::None { None } else { Some(source.open()?) };
@@ -149,7 +150,7 @@ pub(super) fn render<S: Source>(
         }
         _ => None,
     };
-    let mut response = Response { out: Output::default(), chunks: Vec::new() };
+    let mut response = Response { out: Output::speaking(job.speech), chunks: Vec::new() };
     response.out.raw("* ").number(target.number).raw(" FETCH (");
     for (i, item) in items.iter().enumerate() {
         let out = response.out.raw(if i == 0 { "" } else { " " });

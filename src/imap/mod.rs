@@ -12,12 +12,17 @@ mod command;
 mod copy_move;
 mod desk;
 mod extensions;
+mod facts;
 mod fetch;
+mod id;
 mod idle;
 mod input;
 mod listing;
 mod mailboxes;
+mod metadata;
+mod notify;
 mod question;
+mod quota;
 mod respond;
 mod search;
 mod select;
@@ -26,6 +31,7 @@ mod session;
 mod store_flags;
 mod view;
 
+pub use extensions::switchable;
 pub use server::Server;
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use crate::mail::{Flags, MailboxName, ModSeq};
 use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, StoreError};
 
 use super::command::{FetchItem, SearchKey};
+use super::facts::{About, Fact};
+use super::respond::Speech;
 use super::session::{Effect, Session};
 use super::view::{Entry, Target};
 
@@ -21,7 +23,6 @@ pub(super) enum Question {
         user: String,
         password: Password,
     },
-    Mailboxes(AccountId),
     Mailbox(AccountId, MailboxName),
     Snapshot(MailboxId),
     /// What changed in a mailbox since then.
@@ -41,13 +42,13 @@ pub(super) enum Question {
     },
     Fetch(FetchJob),
     Search(SearchJob),
+    About(About),
 }
 
 /// The answer to a question.
 #[derive(Debug)]
 pub(super) enum Answer {
     Login(Result<Login, AuthError>),
-    Mailboxes(Result<Vec<Mailbox>, StoreError>),
     Mailbox(Result<Option<Mailbox>, StoreError>),
     /// Nothing when the mailbox is gone.
     Snapshot(Result<Option<Snapshot>, StoreError>),
@@ -58,6 +59,7 @@ pub(super) enum Answer {
     /// The responses were sent already.
     Fetch(Fetched),
     Search(Result<Vec<Target>, StoreError>),
+    About(Result<Fact, StoreError>),
 }
 
 /// A mailbox with all its messages.
@@ -72,6 +74,7 @@ pub(super) struct Snapshot {
 pub(super) struct FetchJob {
     pub(super) mailbox: MailboxId,
     pub(super) items: Arc<[FetchItem]>,
+    pub(super) speech: Speech,
     pub(super) targets: Vec<Target>,
 }
 
@@ -100,7 +103,6 @@ pub(super) type Then<T> = Box<dyn FnOnce(&mut Session, T) + Send>;
 /// Which answer is waited for.
 pub(super) enum Waiting {
     Login(Then<Result<Login, AuthError>>),
-    Mailboxes(Then<Result<Vec<Mailbox>, StoreError>>),
     Mailbox(Then<Result<Option<Mailbox>, StoreError>>),
     Snapshot(Then<Result<Option<Snapshot>, StoreError>>),
     Changes(Then<Result<Option<Changes>, StoreError>>),
@@ -108,14 +110,19 @@ pub(super) enum Waiting {
     Body(Then<Result<(), StoreError>>),
     Fetch(Then<Fetched>),
     Search(Then<Result<Vec<Target>, StoreError>>),
+    About(Then<Result<Fact, StoreError>>),
 }
 
 impl Session {
     /// The answer to the question asked last.
     pub(super) fn answer(&mut self, answer: Answer) {
+        match &answer {
+            Answer::Login(Ok(login)) => self.known_as(login),
+            Answer::Commit(Ok(outcomes)) => self.watch.did(outcomes),
+            _ => {}
+        }
         match (self.waiting.take(), answer) {
             (Some(Waiting::Login(then)), Answer::Login(answer)) => then(self, answer),
-            (Some(Waiting::Mailboxes(then)), Answer::Mailboxes(answer)) => then(self, answer),
             (Some(Waiting::Mailbox(then)), Answer::Mailbox(answer)) => then(self, answer),
             (Some(Waiting::Snapshot(then)), Answer::Snapshot(answer)) => then(self, answer),
             (Some(Waiting::Changes(then)), Answer::Changes(answer)) => then(self, answer),
@@ -123,8 +130,14 @@ impl Session {
             (Some(Waiting::Body(then)), Answer::Body(answer)) => then(self, answer),
             (Some(Waiting::Fetch(then)), Answer::Fetch(answer)) => then(self, answer),
             (Some(Waiting::Search(then)), Answer::Search(answer)) => then(self, answer),
-            _ => self.bye("[SERVERBUG] The box lost its thread: connect again"),
+            (Some(Waiting::About(then)), Answer::About(answer)) => then(self, answer),
+            _ => self.lost(),
         }
+    }
+
+    /// An answer is not of the question.
+    pub(super) fn lost(&mut self) {
+        self.bye("[SERVERBUG] The box lost its thread: connect again");
     }
 
     pub(super) fn ask_login(
@@ -134,14 +147,6 @@ impl Session {
         then: impl FnOnce(&mut Self, Result<Login, AuthError>) + Send + 'static,
     ) {
         self.ask(Question::Login { user, password }, Waiting::Login(Box::new(then)));
-    }
-
-    pub(super) fn ask_mailboxes(
-        &mut self,
-        account: AccountId,
-        then: impl FnOnce(&mut Self, Result<Vec<Mailbox>, StoreError>) + Send + 'static,
-    ) {
-        self.ask(Question::Mailboxes(account), Waiting::Mailboxes(Box::new(then)));
     }
 
     pub(super) fn ask_mailbox(
@@ -209,6 +214,14 @@ impl Session {
         then: impl FnOnce(&mut Self, Result<Vec<Target>, StoreError>) + Send + 'static,
     ) {
         self.ask(Question::Search(job), Waiting::Search(Box::new(then)));
+    }
+
+    pub(super) fn ask_fact(
+        &mut self,
+        question: Question,
+        then: impl FnOnce(&mut Self, Result<Fact, StoreError>) + Send + 'static,
+    ) {
+        self.ask(question, Waiting::About(Box::new(then)));
     }
 
     fn ask(&mut self, question: Question, waiting: Waiting) {

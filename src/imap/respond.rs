@@ -14,24 +14,50 @@ use crate::store::StoreError;
 /// Longest text sent quoted; longer ones are literals.
 const MAX_QUOTED: usize = 1000;
 
+/// What a client has said it understands, as far as it changes how things are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Speech {
+    /// Texts and mailbox names go out as UTF-8, quoted (RFC 9755 §3).
+    pub(super) utf8: bool,
+    /// RFC 9051: no message is ever recent.
+    pub(super) rev2: bool,
+}
+
 /// Bytes to send, in the order in which they were added.
 #[derive(Debug, Default)]
-pub(super) struct Output(Vec<u8>);
+pub(super) struct Output {
+    bytes: Vec<u8>,
+    speech: Speech,
+}
 
 impl Output {
+    /// For a client that understands this.
+    pub(super) fn speaking(speech: Speech) -> Self {
+        Self { bytes: Vec::new(), speech }
+    }
+
+    /// From now on the client understands this.
+    pub(super) fn speak(&mut self, speech: Speech) {
+        self.speech = speech;
+    }
+
+    pub(super) fn speech(&self) -> Speech {
+        self.speech
+    }
+
     pub(super) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.bytes)
     }
 
     /// Syntax of our own. What came from elsewhere goes through the other functions.
     pub(super) fn raw(&mut self, text: &str) -> &mut Self {
-        self.0.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(text.as_bytes());
         self
     }
 
     /// The bytes of a literal that was announced.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         self
     }
 
@@ -47,16 +73,19 @@ impl Output {
     /// A string: quoted when it can be, else a literal. Zero bytes cannot be sent at all
     /// (RFC 3501 §4.3) and are left out.
     pub(super) fn string(&mut self, text: &[u8]) -> &mut Self {
-        let plain = |b: &u8| matches!(b, b' '..=b'~' | b'\t');
-        if text.len() <= MAX_QUOTED && text.iter().all(plain) {
-            self.0.push(b'"');
+        let ascii = |b: &u8| matches!(b, b' '..=b'~' | b'\t');
+        let wide = |b: &u8| ascii(b) || !b.is_ascii();
+        let utf8 =
+            || self.speech.utf8 && text.iter().all(wide) && std::str::from_utf8(text).is_ok();
+        if text.len() <= MAX_QUOTED && (text.iter().all(ascii) || utf8()) {
+            self.bytes.push(b'"');
             for byte in text {
                 if matches!(byte, b'"' | b'\\') {
-                    self.0.push(b'\\');
+                    self.bytes.push(b'\\');
                 }
-                self.0.push(*byte);
+                self.bytes.push(*byte);
             }
-            self.0.push(b'"');
+            self.bytes.push(b'"');
             return self;
         }
         let text: Vec<u8> = text.iter().copied().filter(|b| *b != 0).collect();
@@ -75,9 +104,17 @@ impl Output {
         }
     }
 
-    /// A mailbox name, which modified UTF-7 makes printable ASCII.
+    /// A mailbox name; modified UTF-7 makes it printable ASCII for who has not switched UTF-8 on.
     pub(super) fn mailbox(&mut self, name: &str) -> &mut Self {
+        if self.speech.utf8 {
+            return self.string(name.as_bytes());
+        }
         self.string(utf7::encode(name).as_bytes())
+    }
+
+    /// RFC 3501 §7.3.2, which RFC 9051 has no more.
+    pub(super) fn recent(&mut self) -> &mut Self {
+        if self.speech.rev2 { self } else { self.line("0 RECENT") }
     }
 
     /// Flags in parentheses.
@@ -263,7 +300,6 @@ pub(super) fn refusal(error: &StoreError) -> &'static str {
 }
 
 /// The parents of a name, nearest first.
-pub(super) fn parents(name: &MailboxName) -> impl Iterator<Item = &str> {
-    let text = name.as_str();
-    text.rmatch_indices(MailboxName::SEPARATOR).filter_map(move |(at, _)| text.get(..at))
+pub(super) fn parents(name: &str) -> impl Iterator<Item = &str> {
+    name.rmatch_indices(MailboxName::SEPARATOR).filter_map(move |(at, _)| name.get(..at))
 }

@@ -11,6 +11,9 @@ use super::question::Snapshot;
 use super::session::{Session, State};
 use super::view::{Expunges, View};
 
+/// Keywords that mail programs agree on (RFC 9051 §2.3.2): offered before a message has them.
+const USUAL: [&str; 5] = ["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing"];
+
 impl Session {
     pub(super) fn select(
         &mut self,
@@ -19,47 +22,74 @@ impl Session {
         name: MailboxName,
         read_only: bool,
     ) {
+        if matches!(self.state, State::Selected(..)) {
+            // RFC 7162 §3.2.11, RFC 9051 §6.3.2: what follows is of the new one.
+            self.out.line("OK [CLOSED] The mailbox before is closed");
+        }
         // Even when it fails, no mailbox is selected afterwards (RFC 3501 §6.3.1).
         self.state = State::Authenticated(account);
         self.stale = false;
-        self.ask_mailbox(account, name, move |session, answer| match answer {
-            Ok(Some(mailbox)) => session.open(tag, account, mailbox.id, read_only),
+        self.ask_mailbox(account, name.clone(), move |session, answer| match answer {
+            Ok(Some(mailbox)) => session.open(tag, account, mailbox.id, name, read_only),
             Ok(None) => session.no(&tag, "[NONEXISTENT] There is no such mailbox"),
             Err(error) => session.failed(&tag, &error),
         });
     }
 
-    fn open(&mut self, tag: Tag, account: AccountId, mailbox: MailboxId, read_only: bool) {
+    fn open(
+        &mut self,
+        tag: Tag,
+        account: AccountId,
+        mailbox: MailboxId,
+        asked: MailboxName,
+        read_only: bool,
+    ) {
         self.ask_snapshot(mailbox, move |session, answer| match answer {
-            Ok(Some(snapshot)) => session.opened(&tag, account, snapshot, read_only),
+            Ok(Some(snapshot)) => session.opened(tag, account, snapshot, asked, read_only),
             Ok(None) => session.no(&tag, "[NONEXISTENT] The mailbox was deleted just now"),
             Err(error) => session.failed(&tag, &error),
         });
     }
 
-    fn opened(&mut self, tag: &Tag, account: AccountId, snapshot: Snapshot, read_only: bool) {
+    fn opened(
+        &mut self,
+        tag: Tag,
+        account: AccountId,
+        snapshot: Snapshot,
+        asked: MailboxName,
+        read_only: bool,
+    ) {
         let Snapshot { mailbox, entries } = snapshot;
         let system = SystemFlag::ALL.map(|flag| flag.name().to_owned());
-        let keywords: BTreeSet<String> = entries
+        let mut keywords: BTreeSet<String> = entries
             .iter()
             .flat_map(|entry| entry.flags.iter())
             .filter(|flag| matches!(flag, Flag::Keyword(_)))
             .map(|flag| flag.to_string())
             .collect();
+        let known =
+            |name: &&&str| !keywords.iter().any(|keyword| keyword.eq_ignore_ascii_case(name));
+        let usual: Vec<String> =
+            USUAL.iter().filter(known).map(|name| (*name).to_owned()).collect();
+        keywords.extend(usual);
         let flags = system.into_iter().chain(keywords).collect::<Vec<_>>().join(" ");
         self.out.line(&format!("FLAGS ({flags})"));
         let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
         self.out.line(&format!("OK [PERMANENTFLAGS ({permanent})] Kept for ever"));
         self.out.line(&format!("{} EXISTS", entries.len()));
-        self.out.line("0 RECENT");
-        if let Some(at) = entries.iter().position(|entry| !entry.flags.has(SystemFlag::Seen)) {
+        self.out.recent();
+        let unseen = || entries.iter().position(|entry| !entry.flags.has(SystemFlag::Seen));
+        // RFC 9051 Appendix E 11.
+        if let Some(at) = (!self.enabled.rev2).then(unseen).flatten() {
             self.out.line(&format!("OK [UNSEEN {}] First unread message", at + 1));
         }
         self.out.line(&format!("OK [UIDVALIDITY {}] UIDs are valid", mailbox.uid_validity.0));
         self.out.line(&format!("OK [UIDNEXT {}] Next UID", mailbox.uid_next.get()));
         self.state = State::Selected(account, View::new(&mailbox, read_only, entries));
         let done = if read_only { "[READ-ONLY] EXAMINE" } else { "[READ-WRITE] SELECT" };
-        self.ok(tag, &format!("{done} completed"));
+        self.introduce(account, &mailbox, asked, move |session| {
+            session.ok(&tag, &format!("{done} completed"));
+        });
     }
 
     pub(super) fn unselect(&mut self, tag: &Tag, account: AccountId) {

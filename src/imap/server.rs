@@ -125,6 +125,9 @@ impl Server {
                         session.answer(answer);
                     }
                     Effect::DropBody => desk.drop_body(),
+                    Effect::Client(name) => {
+                        tracing::info!(peer = %peer.address, client = name, "an IMAP client");
+                    }
                     Effect::StartTls => {
                         patiently(stream.flush()).await?;
                         let begun = stream.start_tls(&self.tls);

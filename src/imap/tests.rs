@@ -302,6 +302,8 @@ struct House {
     /// Whether the index is up to date at every search; otherwise it knows nothing.
     indexed: bool,
     folder: TempDir,
+    /// Extensions the account is kept from.
+    without: Arc<[String]>,
 }
 
 struct Noon;
@@ -335,7 +337,7 @@ impl House {
         }
         runtime.block_on(store.commit(batch)).unwrap();
         let search = Arc::new(Index::open(folder.path(), &store));
-        Self { runtime, store, search, indexed: false, folder }
+        Self { runtime, store, search, indexed: false, folder, without: Arc::default() }
     }
 
     fn deliver(&self, message: &[u8]) {
@@ -373,6 +375,7 @@ impl House {
             largest: 0,
             handshake: false,
             closed: false,
+            introduced: Vec::new(),
         };
         client.pump();
         client
@@ -389,6 +392,8 @@ struct Client<'a> {
     largest: usize,
     handshake: bool,
     closed: bool,
+    /// Who it said it is.
+    introduced: Vec<String>,
 }
 
 impl Client<'_> {
@@ -413,6 +418,7 @@ impl Client<'_> {
                         account: ALICE,
                         address: "alice@example.org".parse().unwrap(),
                         device: None,
+                        without: self.house.without.clone(),
                         proof: [0; 16],
                     };
                     let answer = if right { Ok(login) } else { Err(AuthError::Wrong) };
@@ -429,6 +435,7 @@ impl Client<'_> {
                     self.session.answer(answer);
                 }
                 Effect::DropBody => self.desk.drop_body(),
+                Effect::Client(name) => self.introduced.push(name),
                 Effect::StartTls => self.handshake = true,
                 Effect::Close => self.closed = true,
             }

@@ -75,6 +75,11 @@ impl View {
         &self.entries
     }
 
+    /// The highest UID there is.
+    pub(super) fn last(&self) -> Option<Uid> {
+        self.entries.last().map(|entry| entry.uid)
+    }
+
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
     }
@@ -160,7 +165,7 @@ impl View {
         if grown {
             out.raw("* ").number(self.len()).raw(" EXISTS\r\n");
             // RFC 3501 §7.3.2: told with EXISTS. No message is recent here.
-            out.line("0 RECENT");
+            out.recent();
         }
         for entry in changed {
             if let Some((number, old)) = self.by_uid(entry.uid)

@@ -1,7 +1,10 @@
 //! From the bytes of a command to its type (RFC 3501 §9 `command`).
 
 use super::cursor::{Cursor, Parsed};
-use super::{AppendHead, Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, search};
+use super::{
+    AppendHead, Body, Command, Names, Reason, Refused, SequenceSet, Tag, fetch, list, metadata,
+    notify, quota, search,
+};
 use crate::accounts::Password;
 use crate::mail::{Flags, SpecialUse};
 use crate::store::FlagChange;
@@ -10,8 +13,8 @@ use crate::store::FlagChange;
 const MAX_ID_PAIRS: usize = 30;
 
 /// Parses a whole command, literals in place, without its last CRLF.
-pub(in crate::imap) fn parse(bytes: &[u8]) -> Result<Command, Refused> {
-    let mut cursor = Cursor::new(bytes);
+pub(in crate::imap) fn parse(bytes: &[u8], names: Names) -> Result<Command, Refused> {
+    let mut cursor = Cursor::new(bytes, names);
     let tag = tag(&mut cursor).map_err(|reason| Refused { tag: None, reason })?;
     match body(&mut cursor).and_then(|body| cursor.end().map(|()| body)) {
         Ok(body) => Ok(Command { tag, body }),
@@ -21,13 +24,16 @@ pub(in crate::imap) fn parse(bytes: &[u8]) -> Result<Command, Refused> {
 
 /// The tag of what may be no command at all, for the answer.
 pub(in crate::imap) fn tag_of(bytes: &[u8]) -> Option<Tag> {
-    tag(&mut Cursor::new(bytes)).ok()
+    tag(&mut Cursor::new(bytes, Names::default())).ok()
 }
 
 /// What stands before the message of an APPEND. Nothing when this is another command, or when
 /// the literal that comes next is its mailbox name.
-pub(in crate::imap) fn append_head(bytes: &[u8]) -> Option<Result<AppendHead, Refused>> {
-    let mut cursor = Cursor::new(bytes);
+pub(in crate::imap) fn append_head(
+    bytes: &[u8],
+    names: Names,
+) -> Option<Result<AppendHead, Refused>> {
+    let mut cursor = Cursor::new(bytes, names);
     let tag = tag(&mut cursor).ok()?;
     if !cursor.word("APPEND ") || matches!(cursor.peek(), None | Some(b' ')) {
         return None;
@@ -105,7 +111,13 @@ fn without_arguments(name: &str) -> Option<Body> {
 
 /// Tells a known command without its arguments from an unknown one.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 21] = [
+    const KNOWN: [&str; 27] = [
+        "GETQUOTA",
+        "GETQUOTAROOT",
+        "SETQUOTA",
+        "GETMETADATA",
+        "SETMETADATA",
+        "NOTIFY",
         "AUTHENTICATE",
         "LOGIN",
         "ID",
@@ -152,10 +164,11 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             Body::Login { user, password: Password::new(cursor.text()?) }
         }
         "ENABLE" => Body::Enable(enable(cursor)?),
-        "ID" => {
-            id(cursor)?;
-            Body::Id
-        }
+        "ID" => Body::Id(id(cursor)?),
+        "GETQUOTA" | "GETQUOTAROOT" | "SETQUOTA" => Body::Quota(quota::asked(name, cursor)?),
+        "GETMETADATA" => Body::GetMetadata(metadata::get(cursor)?),
+        "SETMETADATA" => Body::SetMetadata(metadata::set(cursor)?),
+        "NOTIFY" => Body::Notify(notify::wish(cursor)?),
         "SELECT" | "EXAMINE" => {
             Body::Select { name: cursor.mailbox()?, read_only: name == "EXAMINE" }
         }
@@ -247,13 +260,14 @@ fn create_use(cursor: &mut Cursor<'_>) -> Parsed<Option<SpecialUse>> {
         let known = SpecialUse::ALL
             .into_iter()
             .find(|u| u.attribute().get(1..).is_some_and(|name| name.eq_ignore_ascii_case(word)));
-        known.ok_or(Reason::Syntax("this special use is not offered"))
+        Ok(known)
     })?;
     cursor.expect(b')', "a list has no end")?;
     match *uses {
         [] => Ok(None),
-        [only] => Ok(Some(only)),
-        _ => Err(Reason::Syntax("a mailbox has one special use at most")),
+        [Some(only)] => Ok(Some(only)),
+        // RFC 6154 §3: no mistake in syntax, but nothing that can be had.
+        _ => Err(Reason::Use),
     }
 }
 
@@ -266,18 +280,19 @@ fn enable(cursor: &mut Cursor<'_>) -> Parsed<Vec<String>> {
     Ok(names)
 }
 
-fn id(cursor: &mut Cursor<'_>) -> Parsed<()> {
+/// Names and values; what a client tells of itself need not be UTF-8.
+fn id(cursor: &mut Cursor<'_>) -> Parsed<Vec<(String, Option<String>)>> {
     if cursor.word("NIL") {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let mut name_comes = true;
-    let values = cursor.list(0, |cursor| {
-        let is_name = name_comes;
-        name_comes = !name_comes;
-        if is_name { cursor.string().map(drop) } else { cursor.nstring().map(drop) }
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let fields = cursor.list(0, |cursor| {
+        let name = text(cursor.string()?);
+        cursor.space()?;
+        Ok((name, cursor.nstring()?.map(text)))
     })?;
-    if values.len() > 2 * MAX_ID_PAIRS {
+    if fields.len() > MAX_ID_PAIRS {
         return Err(Reason::Syntax("too many ID fields"));
     }
-    Ok(())
+    Ok(fields)
 }

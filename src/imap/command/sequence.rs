@@ -2,6 +2,7 @@
 
 use super::Reason;
 use super::cursor::{Cursor, Parsed};
+use crate::mail::Uid;
 
 /// A set as the client wrote it: what `*` means depends on the mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,12 @@ impl SequenceSet {
                 return Ok(Self(ranges));
             }
         }
+    }
+
+    /// Just these.
+    pub(in crate::imap) fn of(uids: &[Uid]) -> Self {
+        let number = |uid: &Uid| (Number::Given(uid.get()), Number::Given(uid.get()));
+        Self(uids.iter().map(number).collect())
     }
 
     /// The set as ascending ranges that do not touch, given what `*` stands for.

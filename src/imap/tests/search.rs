@@ -93,6 +93,7 @@ fn ask_unindexed(house: &House, key: &str) -> String {
         search,
         indexed: false,
         folder: empty,
+        without: Arc::default(),
     };
     ask(&house, key)
 }
