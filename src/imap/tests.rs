@@ -2,6 +2,7 @@
 //! script can say. A script is read as a conversation; see `tests/dialogs/README.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here is the failed test")]
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -258,6 +259,17 @@ fn play(name: &str, script: &str, piece: usize, indexed: bool) {
                 assert!(other.text().contains("2 OK"), "{place}: {}", other.text());
                 client.pump();
             }
+            "quota" => {
+                let (bytes, messages) = rest.split_once(' ').unwrap();
+                let quota = Quota { bytes: bytes.parse().ok(), messages: messages.parse().ok() };
+                let mut batch = Batch::new();
+                batch.set_quota(ALICE, quota);
+                house.runtime.block_on(house.store.commit(batch)).unwrap();
+            }
+            "without" => {
+                *house.without.borrow_mut() = rest.split(' ').map(str::to_owned).collect();
+            }
+            "introduced" => assert_eq!(client.introduced, [rest], "{place}"),
             "closed" => assert!(client.closed, "{place}: the connection is open"),
             _ => panic!("{place}: unknown word {word}"),
         }
@@ -303,7 +315,7 @@ struct House {
     indexed: bool,
     folder: TempDir,
     /// Extensions the account is kept from.
-    without: Arc<[String]>,
+    without: RefCell<Arc<[String]>>,
 }
 
 struct Noon;
@@ -337,7 +349,7 @@ impl House {
         }
         runtime.block_on(store.commit(batch)).unwrap();
         let search = Arc::new(Index::open(folder.path(), &store));
-        Self { runtime, store, search, indexed: false, folder, without: Arc::default() }
+        Self { runtime, store, search, indexed: false, folder, without: RefCell::default() }
     }
 
     fn deliver(&self, message: &[u8]) {
@@ -418,7 +430,7 @@ impl Client<'_> {
                         account: ALICE,
                         address: "alice@example.org".parse().unwrap(),
                         device: None,
-                        without: self.house.without.clone(),
+                        without: self.house.without.borrow().clone(),
                         proof: [0; 16],
                     };
                     let answer = if right { Ok(login) } else { Err(AuthError::Wrong) };

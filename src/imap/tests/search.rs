@@ -93,7 +93,7 @@ fn ask_unindexed(house: &House, key: &str) -> String {
         search,
         indexed: false,
         folder: empty,
-        without: Arc::default(),
+        without: RefCell::default(),
     };
     ask(&house, key)
 }
