@@ -179,7 +179,8 @@ impl Appliance {
         }
         tasks.spawn(keep_house(office.store().clone(), Arc::clone(&recheck), stop.clone()));
         let (index, mail) = (Arc::clone(office.search()), office.store().clone());
-        tasks.spawn(search::follow(index, mail, stop.clone()));
+        let summaries = Arc::clone(office.summaries());
+        tasks.spawn(search::follow(index, summaries, mail, stop.clone()));
         tasks.spawn(junk::follow(office.learning(), stop.clone()));
         tasks.spawn(office.mail_reports().clone().follow(stop.clone()));
         tasks.spawn(check_regularly(Arc::clone(&office), Arc::clone(&recheck), stop.clone()));

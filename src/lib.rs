@@ -11,7 +11,7 @@
 //! 7. [`imap`] and [`pop3`] hand it to the phone, which is told at once when it waits in IDLE.
 //!
 //! Beside that path: [`config`] and [`setup`] (what the owner decided), [`accounts`] (who lives
-//! here), [`search`] (which messages hold a text), [`archive`] (old mail in, all mail out), [`files`] (kept whole and private), [`reports`] (what mail hosts tell each other),
+//! here), [`search`] (which messages hold a text), [`summary`] (what lists of messages show), [`archive`] (old mail in, all mail out), [`files`] (kept whole and private), [`reports`] (what mail hosts tell each other),
 //! [`selfcheck`] and [`panel`] (is all well, and the light that says so), [`web`] (wizard and
 //! status), [`office`], [`control`] and [`appliance`] (all of it opened, commanded and run).
 //!
@@ -19,7 +19,7 @@
 //!
 //! - Imports point downwards only; `tests/house.rs` holds the floors.
 //! - A session knows no socket and no clock. Only [`dns`] knows hickory, only [`mail`] mail-parser,
-//!   only [`policy`] mail-auth, only [`store`] and [`search`] zstd, and they and [`policy`] redb.
+//!   only [`policy`] mail-auth, only [`store`], [`summary`] and [`search`] zstd, and [`store`], [`search`] and [`policy`] redb.
 //! - What was acknowledged is in the store, synced.
 
 pub mod accounts;
@@ -48,4 +48,5 @@ pub mod selfcheck;
 pub mod setup;
 pub mod smtp;
 pub mod store;
+pub mod summary;
 pub mod web;

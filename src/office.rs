@@ -27,6 +27,7 @@ use crate::selfcheck::records::{Record, records};
 use crate::selfcheck::{Checks, Holding, Inputs, Report};
 use crate::setup::{self, SetupError};
 use crate::store::{OpenError, Options, Quota, Store, StoreError};
+use crate::summary::Summaries;
 
 /// A data folder, opened. There is one per folder: the store's lock sees to that.
 pub struct Office {
@@ -34,6 +35,7 @@ pub struct Office {
     config_file: PathBuf,
     store: Store,
     search: Arc<Index>,
+    summaries: Arc<Summaries>,
     junk: Arc<Junk>,
     greylist: Arc<Greylist>,
     accounts: Accounts,
@@ -78,6 +80,7 @@ impl Office {
         let config = config::load(&config_file)?;
         let store = Store::open(data, store_options(&config))?;
         let search = Arc::new(Index::open(data, &store));
+        let summaries = Arc::new(Summaries::open(data, &store));
         let notes = Arc::new(Notes::open(data));
         let junk = Arc::new(Junk::open(Arc::clone(&notes)));
         let greylist = Arc::new(Greylist::open(notes));
@@ -89,6 +92,7 @@ impl Office {
             config_file,
             store,
             search,
+            summaries,
             junk,
             greylist,
             accounts,
@@ -116,6 +120,11 @@ impl Office {
     /// The full-text index over the mail.
     pub fn search(&self) -> &Arc<Index> {
         &self.search
+    }
+
+    /// What lists of messages show of each.
+    pub fn summaries(&self) -> &Arc<Summaries> {
+        &self.summaries
     }
 
     /// Tells junk from mail, and learns to.

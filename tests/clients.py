@@ -446,26 +446,29 @@ def test_a_second_start_finds_everything(demo):
     assert (sorted(subjects()), sorted(subjects(mailbox="Archive"))) == before
 
 
-def main():
-    pillarbox = os.path.abspath(sys.argv[1])
-    work = tempfile.mkdtemp(prefix="pillarbox-clients-")
-    demo = Demo(pillarbox, work)
+def play(demo, tests):
+    """Runs the tests in order against one demo."""
     passed = 0
     try:
         demo.start()
-        for name, test in list(globals().items()):
-            if name.startswith("test_"):
-                test(demo)
-                passed += 1
-                print(f"  ok  {name.removeprefix('test_').replace('_', ' ')}", flush=True)
+        for name, test in tests:
+            test(demo)
+            passed += 1
+            print(f"  ok  {name.removeprefix('test_').replace('_', ' ')}", flush=True)
         demo.stop()
     except BaseException:
-        print("--- demo.log", open(f"{work}/demo.log").read()[-4000:], sep="\n")
+        print("--- demo.log", open(f"{demo.work}/demo.log").read()[-4000:], sep="\n")
         if demo.process.poll() is None:
             demo.process.kill()
         raise
-    shutil.rmtree(work)
+    shutil.rmtree(demo.work)
     print(f"clients: {passed} passed")
+
+
+def main():
+    work = tempfile.mkdtemp(prefix="pillarbox-clients-")
+    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
+    play(Demo(os.path.abspath(sys.argv[1]), work), tests)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["mail", "clock", "files"],
     &["net", "dns", "store"],
+    &["summary"],
     &["search"],
     &["accounts"],
     &["config", "deliver", "archive", "smtp::client"],
@@ -34,7 +35,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("redb", &["store", "search", "policy"]),
     ("flate2", &["reports"]),
     ("quick_xml", &["reports"]),
-    ("zstd", &["store", "search"]),
+    ("zstd", &["store", "search", "summary"]),
     ("maud", &["web"]),
     ("axum", &["web"]),
     ("board", &["panel", "appliance", "demo", "cli"]),

@@ -69,10 +69,8 @@ impl Session {
             // Before the messages vanish (RFC 6851 §4.3).
             session.out.line(&format!("OK {code} Moved"));
             let gone: Vec<Uid> = uids.into_iter().map(|(old, _)| old).collect();
-            if let State::Selected(_, view) = &mut session.state {
-                view.expunge(&gone, &mut session.out);
-            }
-            session.finish(&tag, "MOVE completed", Some(Expunges::Told));
+            session.tell_gone(&gone);
+            session.finish_expunge(tag, "MOVE completed");
         });
     }
 }

@@ -19,9 +19,9 @@ use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, 
 
 use super::facts::{find_mailbox, find_out};
 use super::fetch::{Chunk, Source, read, render};
-use super::question::{Answer, FetchJob, Fetched, Question, SearchJob, Snapshot};
-use super::search::{Plan, matches};
-use super::view::{Entry, Target};
+use super::question::{Answer, FetchJob, Fetched, Question, SearchJob};
+use super::search::{Body, Plan, matches};
+use super::view::Target;
 
 /// A client that takes no bytes for so long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_mins(2);
@@ -69,7 +69,7 @@ impl Desk {
                 Answer::Mailbox(self.look(move |store| find_mailbox(store, account, &name)).await)
             }
             Question::Snapshot(mailbox) => {
-                Answer::Snapshot(self.look(move |store| snapshot(store, mailbox)).await)
+                Answer::Snapshot(self.look(move |store| store.overview(mailbox)).await)
             }
             Question::Changes(mailbox, since) => {
                 let changes = self.look(move |store| store.changed_since(mailbox, since)).await;
@@ -187,7 +187,7 @@ impl Desk {
 
     async fn search(&self, job: SearchJob) -> Result<Vec<Target>, StoreError> {
         let lost = |_| StoreError::Closed;
-        let sorted = self.reading(move |library| library.sort_out(job)).await.map_err(lost)?;
+        let sorted = self.reading(move |library| library.sort_out(job)).await.map_err(lost)??;
         let Sorted { mut found, open } = sorted;
         let open = Arc::new(open);
         let mut next = 0;
@@ -213,11 +213,6 @@ pub(super) async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -
 pub(super) async fn patiently(step: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     let taken = tokio::time::timeout(WRITE_PATIENCE, step).await;
     taken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-fn snapshot(store: &Store, id: MailboxId) -> Result<Option<Snapshot>, StoreError> {
-    let Some((mailbox, entries)) = store.entries(id)? else { return Ok(None) };
-    Ok(Some(Snapshot { mailbox, entries: entries.into_iter().map(Entry::from).collect() }))
 }
 
 /// What a step off the async threads works with.
@@ -294,11 +289,15 @@ impl Library {
     }
 
     /// Asks the index, which reads no message.
-    fn sort_out(&self, mut job: SearchJob) -> Sorted {
+    fn sort_out(&self, mut job: SearchJob) -> Result<Sorted, StoreError> {
         let plan = Plan::new(&job.key, &self.search);
         let mut found = Vec::new();
+        let mut held = self.store.held(job.mailbox)?.into_iter().peekable();
         job.targets.retain(|target| {
-            match plan.judge(*target, None) {
+            while held.next_if(|held| held.uid < target.uid).is_some() {}
+            // Gone meanwhile, when there is none.
+            let Some(body) = held.next_if(|held| held.uid == target.uid) else { return false };
+            match plan.judge(*target, body.into(), None) {
                 // Whether it is still there, its row has to tell.
                 Verdict::Yes if job.stale => true,
                 Verdict::Yes => {
@@ -309,7 +308,7 @@ impl Library {
                 Verdict::Maybe => true,
             }
         });
-        Sorted { found, open: Open { plan, job } }
+        Ok(Sorted { found, open: Open { plan, job } })
     }
 
     /// Goes on with the messages that are open, and tells which one is next.
@@ -321,7 +320,7 @@ impl Library {
         for target in job.targets.iter().skip(first).take(LOOK_STEP) {
             next += 1;
             let Some(message) = self.store.message(job.mailbox, target.uid)? else { continue };
-            match plan.judge(*target, Some(&message)) {
+            match plan.judge(*target, Body::from(&message), Some(&message)) {
                 Verdict::Yes => found.push(*target),
                 Verdict::No => {}
                 Verdict::Maybe => {

@@ -5,6 +5,8 @@
 use super::command::{Body, StatusItem};
 use super::respond::Speech;
 
+use crate::mail::ModSeq;
+
 /// A capability (RFC 3501 §7.2.1) and when it is told.
 struct Announced {
     name: &'static str,
@@ -46,6 +48,8 @@ const ANNOUNCED: &[Announced] = &[
     user("UNSELECT"),
     user("UIDPLUS"),
     user("MOVE"),
+    user("CONDSTORE"),
+    user("QRESYNC"),
     user("SPECIAL-USE"),
     user("CREATE-SPECIAL-USE"),
     user("LIST-EXTENDED"),
@@ -227,6 +231,11 @@ pub(super) struct Enabled {
 }
 
 impl Enabled {
+    /// A modification sequence for a client that wants to know (RFC 7162 §3.1).
+    pub(super) fn modseq(self, modseq: ModSeq) -> Option<ModSeq> {
+        (self.resync > Resync::None).then_some(modseq)
+    }
+
     /// Switches one on; whether that is new.
     pub(super) fn add(&mut self, switch: Switch) -> bool {
         let before = *self;

@@ -6,12 +6,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::mail::structure::{self, Piece, Structure};
-use crate::mail::{Flag, Flags, ModSeq, SystemFlag, Uid};
-use crate::store::{Batch, FlagChange, Message, Outcome};
+use crate::mail::{Flag, Flags, SystemFlag};
+use crate::store::{Batch, FlagChange, Flagged, Message, Outcome};
 
 use super::command::{
-    FetchItem, HeaderFilter, Label, Partial, Section, SectionKind, SequenceSet, Tag,
+    FetchItem, FetchModifiers, HeaderFilter, Label, Partial, Section, SectionKind, SequenceSet, Tag,
 };
+use super::extensions::Resync;
 use super::question::{FetchJob, Fetched};
 use super::respond::Output;
 use super::session::{Session, State};
@@ -32,21 +33,56 @@ impl Session {
         uid: bool,
         set: &SequenceSet,
         mut items: Vec<FetchItem>,
+        modifiers: &FetchModifiers,
     ) {
-        let State::Selected(_, view) = &self.state else { return };
+        if modifiers.vanished && self.enabled.resync != Resync::Qresync {
+            // RFC 7162 §3.2.6.
+            return self.bad(&tag, "ENABLE QRESYNC comes first");
+        }
+        if modifiers.changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
+            items.push(FetchItem::ModSeq);
+        }
+        if items.contains(&FetchItem::ModSeq) {
+            self.enable_condstore();
+        }
         if uid && !items.contains(&FetchItem::Uid) {
             // RFC 3501 §6.4.8: told whether asked for or not.
             items.insert(0, FetchItem::Uid);
         }
-        let (mailbox, speech) = (view.mailbox, self.out.speech());
+        let State::Selected(_, view) = &self.state else { return };
         let targets = view.targets(set, uid);
+        match modifiers.changed_since {
+            Some(since) => {
+                let set = set.clone();
+                self.changed_since(
+                    tag,
+                    set,
+                    modifiers,
+                    since,
+                    targets,
+                    move |session, tag, left| {
+                        session.fetch_targets(tag, uid, items, left);
+                    },
+                );
+            }
+            None => self.fetch_targets(tag, uid, items, targets),
+        }
+    }
+
+    fn fetch_targets(
+        &mut self,
+        tag: Tag,
+        uid: bool,
+        mut items: Vec<FetchItem>,
+        targets: Vec<Target>,
+    ) {
+        let State::Selected(_, view) = &self.state else { return };
+        let (mailbox, speech) = (view.mailbox, self.out.speech());
         let reads = |item: &FetchItem| matches!(item, FetchItem::Section(s) if !s.peek);
         let mut unread = Vec::new();
         if !view.read_only && items.iter().any(reads) {
-            let seen = |uid: Uid| {
-                view.by_uid(uid).is_some_and(|(_, entry)| entry.flags.has(SystemFlag::Seen))
-            };
-            unread.extend(targets.iter().map(|target| target.uid).filter(|uid| !seen(*uid)));
+            let uids = targets.iter().map(|target| target.uid);
+            unread.extend(uids.filter(|uid| view.is_unread(*uid)));
         }
         if unread.is_empty() {
             let job = FetchJob { mailbox, items: items.into(), speech, targets };
@@ -54,9 +90,13 @@ impl Session {
         }
         // RFC 3501 §6.4.5: the change is told with the text, in one response: some clients take
         // the first response for a message as the one they asked for.
-        if !items.contains(&FetchItem::Flags) {
-            items.push(FetchItem::Flags);
+        let mut told = vec![FetchItem::Flags];
+        if self.enabled.resync > Resync::None {
+            // RFC 7162 §3.2.4.
+            told.extend([FetchItem::Uid, FetchItem::ModSeq]);
         }
+        told.retain(|item| !items.contains(item));
+        items.extend(told);
         let job = FetchJob { mailbox, items: items.into(), speech, targets };
         let seen = Flags::from_iter([Flag::System(SystemFlag::Seen)]);
         let mut batch = Batch::new();
@@ -73,10 +113,14 @@ impl Session {
     }
 
     /// Notes what the responses will tell: that messages are read now.
-    fn seen(&mut self, changed: Vec<(Uid, Flags, ModSeq)>) {
+    fn seen(&mut self, changed: Vec<Flagged>) {
         let State::Selected(_, view) = &mut self.state else { return };
-        for (uid, flags, modseq) in changed {
-            view.told(uid, flags, modseq);
+        let newest = changed.iter().map(|message| message.modseq).max();
+        for Flagged { uid, flags, modseq, .. } in changed {
+            view.told(uid, &flags, modseq);
+        }
+        if let Some(newest) = newest {
+            view.told_all(newest);
         }
     }
 
@@ -157,6 +201,7 @@ pub(super) fn render<S: Source>(
         match (item, &structure) {
             (FetchItem::Uid, _) => out.raw("UID ").number(message.uid.get()),
             (FetchItem::Flags, _) => out.raw("FLAGS ").flags(&message.flags),
+            (FetchItem::ModSeq, _) => out.raw("MODSEQ (").number(message.modseq.0).raw(")"),
             (FetchItem::InternalDate, _) => {
                 out.raw("INTERNALDATE ").date_time(message.internal_date)
             }
@@ -187,9 +232,11 @@ pub(super) fn render<S: Source>(
 
 fn depth(item: &FetchItem) -> Depth {
     match item {
-        FetchItem::Uid | FetchItem::Flags | FetchItem::InternalDate | FetchItem::Size => {
-            Depth::None
-        }
+        FetchItem::Uid
+        | FetchItem::Flags
+        | FetchItem::ModSeq
+        | FetchItem::InternalDate
+        | FetchItem::Size => Depth::None,
         FetchItem::Envelope => Depth::Head,
         FetchItem::Body | FetchItem::BodyStructure => Depth::Parts,
         FetchItem::Section(Section { path, kind, .. }) => match kind {

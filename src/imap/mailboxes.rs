@@ -7,7 +7,6 @@ use crate::mail::{MailboxName, SpecialUse, Uid};
 use crate::store::{AccountId, Batch, Mailbox, MailboxId, Outcome, StoreError};
 
 use super::command::{StatusItem, Tag};
-use super::extensions::Switch;
 use super::facts::{Folders, Marked, annotations_of, subscription};
 use super::respond::{Output, parents};
 use super::session::{Session, State};
@@ -200,11 +199,11 @@ impl Session {
     /// Moves all messages, and finishes RENAME.
     fn empty_into(&mut self, tag: Tag, from: MailboxId, to: MailboxId, mut batch: Batch) {
         self.ask_snapshot(from, move |session, answer| {
-            let entries = match answer {
-                Ok(snapshot) => snapshot.map(|s| s.entries).unwrap_or_default(),
+            let held = match answer {
+                Ok(snapshot) => snapshot.map(|s| s.uids).unwrap_or_default(),
                 Err(error) => return session.failed(&tag, &error),
             };
-            let uids: Vec<Uid> = entries.iter().map(|entry| entry.uid).collect();
+            let uids: Vec<Uid> = held.iter().collect();
             if !uids.is_empty() {
                 batch.move_to(from, uids, to);
             }
@@ -267,7 +266,7 @@ impl Session {
     /// Who asks for HIGHESTMODSEQ knows of modification sequences (RFC 7162 §3.1).
     pub(super) fn noted(&mut self, items: &[StatusItem]) {
         if items.contains(&StatusItem::HighestModSeq) {
-            self.enabled.add(Switch::Condstore);
+            self.enable_condstore();
         }
     }
 

@@ -24,6 +24,7 @@ mod notify;
 mod question;
 mod quota;
 mod respond;
+mod resync;
 mod search;
 mod select;
 mod server;

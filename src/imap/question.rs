@@ -8,13 +8,13 @@ use jiff::Timestamp;
 
 use crate::accounts::{AuthError, Login, Password};
 use crate::mail::{Flags, MailboxName, ModSeq};
-use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, StoreError};
+use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, Overview, StoreError};
 
 use super::command::{FetchItem, SearchKey};
 use super::facts::{About, Fact};
 use super::respond::Speech;
 use super::session::{Effect, Session};
-use super::view::{Entry, Target};
+use super::view::Target;
 
 /// What the session has to know or have done. One at a time; the answer has the same name.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(super) enum Question {
         password: Password,
     },
     Mailbox(AccountId, MailboxName),
+    /// The mailbox as a whole.
     Snapshot(MailboxId),
     /// What changed in a mailbox since then.
     Changes(MailboxId, ModSeq),
@@ -51,7 +52,7 @@ pub(super) enum Answer {
     Login(Result<Login, AuthError>),
     Mailbox(Result<Option<Mailbox>, StoreError>),
     /// Nothing when the mailbox is gone.
-    Snapshot(Result<Option<Snapshot>, StoreError>),
+    Snapshot(Result<Option<Overview>, StoreError>),
     /// Nothing when the mailbox is gone.
     Changes(Result<Option<Changes>, StoreError>),
     Commit(Result<Vec<Outcome>, StoreError>),
@@ -60,13 +61,6 @@ pub(super) enum Answer {
     Fetch(Fetched),
     Search(Result<Vec<Target>, StoreError>),
     About(Result<Fact, StoreError>),
-}
-
-/// A mailbox with all its messages.
-#[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) mailbox: Mailbox,
-    pub(super) entries: Vec<Entry>,
 }
 
 /// FETCH responses to make and send.
@@ -104,7 +98,7 @@ pub(super) type Then<T> = Box<dyn FnOnce(&mut Session, T) + Send>;
 pub(super) enum Waiting {
     Login(Then<Result<Login, AuthError>>),
     Mailbox(Then<Result<Option<Mailbox>, StoreError>>),
-    Snapshot(Then<Result<Option<Snapshot>, StoreError>>),
+    Snapshot(Then<Result<Option<Overview>, StoreError>>),
     Changes(Then<Result<Option<Changes>, StoreError>>),
     Commit(Then<Result<Vec<Outcome>, StoreError>>),
     Body(Then<Result<(), StoreError>>),
@@ -161,7 +155,7 @@ impl Session {
     pub(super) fn ask_snapshot(
         &mut self,
         mailbox: MailboxId,
-        then: impl FnOnce(&mut Self, Result<Option<Snapshot>, StoreError>) + Send + 'static,
+        then: impl FnOnce(&mut Self, Result<Option<Overview>, StoreError>) + Send + 'static,
     ) {
         self.ask(Question::Snapshot(mailbox), Waiting::Snapshot(Box::new(then)));
     }

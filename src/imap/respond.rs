@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::mail::structure::{
     Disposition, Head, Inside, Mailbox as Person, Parameter, Part, Structure,
 };
-use crate::mail::{Flags, MailboxName, Uid, utf7};
+use crate::mail::{Flags, MailboxName, ModSeq, Uid, utf7};
 use crate::store::StoreError;
 
 /// Longest text sent quoted; longer ones are literals.
@@ -129,13 +129,30 @@ impl Output {
         self.raw("\"").raw(&text).raw("\"")
     }
 
-    /// `FETCH` with the flags a message has now, and its UID when the command was one with UIDs.
-    pub(super) fn fetch_flags(&mut self, number: u32, uid: Option<Uid>, flags: &Flags) {
+    /// `FETCH` with the flags a message has now, and its UID when the command was one with UIDs. Who
+    /// is told modification sequences is told the UID as well (RFC 7162 §3.2.4).
+    pub(super) fn fetch_flags(
+        &mut self,
+        number: u32,
+        uid: Option<Uid>,
+        flags: &Flags,
+        modseq: Option<ModSeq>,
+    ) {
         self.raw("* ").number(number).raw(" FETCH (");
         if let Some(uid) = uid {
             self.raw("UID ").number(uid.get()).raw(" ");
         }
-        self.raw("FLAGS ").flags(flags).raw(")\r\n");
+        self.raw("FLAGS ").flags(flags);
+        if let Some(modseq) = modseq {
+            self.raw(" MODSEQ (").number(modseq.0).raw(")");
+        }
+        self.raw(")\r\n");
+    }
+
+    /// `FETCH` that tells only when a message changed (RFC 7162 §3.1.3).
+    pub(super) fn fetch_modseq(&mut self, number: u32, uid: Uid, modseq: ModSeq) {
+        self.raw("* ").number(number).raw(" FETCH (UID ").number(uid.get());
+        self.raw(" MODSEQ (").number(modseq.0).raw("))\r\n");
     }
 
     /// ENVELOPE (RFC 3501 §7.4.2).
@@ -257,13 +274,23 @@ impl Output {
 
 /// UIDs as a set, such as `3:5,9`, in the order given: COPYUID pairs them by place.
 pub(super) fn uid_set(uids: impl IntoIterator<Item = Uid>) -> String {
+    number_set(uids.into_iter().map(Uid::get))
+}
+
+/// Message numbers likewise.
+pub(super) fn number_set(numbers: impl IntoIterator<Item = u32>) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for uid in uids.into_iter().map(Uid::get) {
+    for number in numbers {
         match ranges.last_mut() {
-            Some((_, end)) if uid == end.wrapping_add(1) => *end = uid,
-            _ => ranges.push((uid, uid)),
+            Some((_, end)) if number == end.wrapping_add(1) => *end = number,
+            _ => ranges.push((number, number)),
         }
     }
+    uid_ranges(ranges)
+}
+
+/// Ranges as a set.
+pub(super) fn uid_ranges(ranges: impl IntoIterator<Item = (u32, u32)>) -> String {
     let mut text = String::new();
     for (from, to) in ranges {
         let comma = if text.is_empty() { "" } else { "," };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::mail::Uid;
 use crate::mail::structure::{self, Structure};
 use crate::search::texts::{self, MAX_HEADER, Wish, texts};
 use crate::store::Message;
@@ -19,12 +20,12 @@ use super::view::{Expunges, Target};
 
 mod plan;
 
-pub(super) use plan::Plan;
+pub(super) use plan::{Body, Plan};
 
 impl Session {
     pub(super) fn search(&mut self, tag: Tag, uid: bool, mut key: SearchKey) {
         let State::Selected(_, view) = &self.state else { return };
-        let last_uid = view.entries().last().map_or(0, |entry| entry.uid.get());
+        let last_uid = view.uids().last().map_or(0, Uid::get);
         resolve(&mut key, view.len(), last_uid);
         let (mailbox, targets, stale) = (view.mailbox, view.all(), self.stale);
         let job = SearchJob { mailbox, key: Arc::new(key), stale, targets };

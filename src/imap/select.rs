@@ -1,18 +1,25 @@
 //! Opening and closing a mailbox: SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE
 //! (RFC 3501 §6.3.1, §6.4.2, §6.4.3; RFC 3691; RFC 4315).
 
-use std::collections::BTreeSet;
+use crate::mail::{MailboxName, SystemFlag, Uid};
+use crate::store::{AccountId, Batch, MailboxId, Outcome, Overview};
 
-use crate::mail::{Flag, MailboxName, SystemFlag, Uid};
-use crate::store::{AccountId, Batch, Changes, MailboxId, Outcome};
-
-use super::command::{SequenceSet, Tag};
-use super::question::Snapshot;
+use super::command::{Known, SelectParams, SequenceSet, Tag};
+use super::extensions::Resync;
 use super::session::{Session, State};
 use super::view::{Expunges, View};
 
 /// Keywords that mail programs agree on (RFC 9051 §2.3.2): offered before a message has them.
 const USUAL: [&str; 5] = ["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing"];
+
+/// How a mailbox is opened.
+struct Opening {
+    /// The name as it was asked for.
+    asked: MailboxName,
+    read_only: bool,
+    /// What the client knows from before.
+    known: Option<Known>,
+}
 
 impl Session {
     pub(super) fn select(
@@ -21,7 +28,12 @@ impl Session {
         account: AccountId,
         name: MailboxName,
         read_only: bool,
+        params: SelectParams,
     ) {
+        if params.qresync.is_some() && self.enabled.resync != Resync::Qresync {
+            // RFC 7162 §3.2.5.
+            return self.bad(&tag, "ENABLE QRESYNC comes first");
+        }
         if matches!(self.state, State::Selected(..)) {
             // RFC 7162 §3.2.11, RFC 9051 §6.3.2: what follows is of the new one.
             self.out.line("OK [CLOSED] The mailbox before is closed");
@@ -29,8 +41,12 @@ impl Session {
         // Even when it fails, no mailbox is selected afterwards (RFC 3501 §6.3.1).
         self.state = State::Authenticated(account);
         self.stale = false;
-        self.ask_mailbox(account, name.clone(), move |session, answer| match answer {
-            Ok(Some(mailbox)) => session.open(tag, account, mailbox.id, name, read_only),
+        if params.condstore {
+            self.enable_condstore();
+        }
+        let how = Opening { asked: name.clone(), read_only, known: params.qresync };
+        self.ask_mailbox(account, name, move |session, answer| match answer {
+            Ok(Some(mailbox)) => session.open(tag, account, mailbox.id, how),
             Ok(None) => session.no(&tag, "[NONEXISTENT] There is no such mailbox"),
             Err(error) => session.failed(&tag, &error),
         });
@@ -41,11 +57,10 @@ impl Session {
         tag: Tag,
         account: AccountId,
         mailbox: MailboxId,
-        asked: MailboxName,
-        read_only: bool,
+        how: Opening,
     ) {
         self.ask_snapshot(mailbox, move |session, answer| match answer {
-            Ok(Some(snapshot)) => session.opened(tag, account, snapshot, asked, read_only),
+            Ok(Some(snapshot)) => session.opened(tag, account, snapshot, how),
             Ok(None) => session.no(&tag, "[NONEXISTENT] The mailbox was deleted just now"),
             Err(error) => session.failed(&tag, &error),
         });
@@ -55,40 +70,41 @@ impl Session {
         &mut self,
         tag: Tag,
         account: AccountId,
-        snapshot: Snapshot,
-        asked: MailboxName,
-        read_only: bool,
+        snapshot: Overview,
+        how: Opening,
     ) {
-        let Snapshot { mailbox, entries } = snapshot;
+        let Opening { asked, read_only, known } = how;
+        let Overview { mailbox, uids, unseen, keywords, .. } = &snapshot;
         let system = SystemFlag::ALL.map(|flag| flag.name().to_owned());
-        let mut keywords: BTreeSet<String> = entries
-            .iter()
-            .flat_map(|entry| entry.flags.iter())
-            .filter(|flag| matches!(flag, Flag::Keyword(_)))
-            .map(|flag| flag.to_string())
-            .collect();
-        let known =
-            |name: &&&str| !keywords.iter().any(|keyword| keyword.eq_ignore_ascii_case(name));
-        let usual: Vec<String> =
-            USUAL.iter().filter(known).map(|name| (*name).to_owned()).collect();
-        keywords.extend(usual);
+        let there = |name: &&str| !keywords.iter().any(|k| k.as_str().eq_ignore_ascii_case(name));
+        let usual = USUAL.iter().copied().filter(there).map(str::to_owned);
+        let keywords = keywords.iter().map(|keyword| keyword.as_str().to_owned()).chain(usual);
         let flags = system.into_iter().chain(keywords).collect::<Vec<_>>().join(" ");
         self.out.line(&format!("FLAGS ({flags})"));
         let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
         self.out.line(&format!("OK [PERMANENTFLAGS ({permanent})] Kept for ever"));
-        self.out.line(&format!("{} EXISTS", entries.len()));
+        self.out.line(&format!("{} EXISTS", uids.len()));
         self.out.recent();
-        let unseen = || entries.iter().position(|entry| !entry.flags.has(SystemFlag::Seen));
         // RFC 9051 Appendix E 11.
-        if let Some(at) = (!self.enabled.rev2).then(unseen).flatten() {
-            self.out.line(&format!("OK [UNSEEN {}] First unread message", at + 1));
+        let first = unseen.first().filter(|_| !self.enabled.rev2);
+        if let Some(number) = first.and_then(|uid| uids.number(uid)) {
+            self.out.line(&format!("OK [UNSEEN {number}] First unread message"));
         }
         self.out.line(&format!("OK [UIDVALIDITY {}] UIDs are valid", mailbox.uid_validity.0));
         self.out.line(&format!("OK [UIDNEXT {}] Next UID", mailbox.uid_next.get()));
-        self.state = State::Selected(account, View::new(&mailbox, read_only, entries));
+        if let Some(highest) = self.enabled.modseq(mailbox.highest_modseq) {
+            // RFC 7162 §3.1.2.1.
+            self.out.line(&format!("OK [HIGHESTMODSEQ {}] Last change", highest.0));
+        }
+        let mailbox = mailbox.clone();
+        self.state = State::Selected(account, View::new(snapshot, read_only));
         let done = if read_only { "[READ-ONLY] EXAMINE" } else { "[READ-WRITE] SELECT" };
         self.introduce(account, &mailbox, asked, move |session| {
-            session.ok(&tag, &format!("{done} completed"));
+            // RFC 7162 §3.2.5: of a mailbox with another validity the client knows nothing.
+            match known.filter(|known| known.uid_validity == mailbox.uid_validity.0.get()) {
+                Some(known) => session.resync(tag, known, done),
+                None => session.ok(&tag, &format!("{done} completed")),
+            }
         });
     }
 
@@ -106,7 +122,7 @@ impl Session {
         }
         self.remove_deleted(tag, None, move |session, tag, _| {
             session.state = State::Authenticated(account);
-            session.ok(tag, "CLOSE completed");
+            session.ok(&tag, "CLOSE completed");
         });
     }
 
@@ -116,10 +132,34 @@ impl Session {
             return self.no(&tag, "[READ-ONLY] The mailbox is open for reading only");
         }
         self.remove_deleted(tag, set, |session, tag, gone| {
-            if let State::Selected(_, view) = &mut session.state {
-                view.expunge(gone, &mut session.out);
+            if gone.is_empty() {
+                return session.finish(&tag, "EXPUNGE completed", Some(Expunges::Told));
             }
-            session.finish(tag, "EXPUNGE completed", Some(Expunges::Told));
+            session.tell_gone(gone);
+            session.finish_expunge(tag, "EXPUNGE completed");
+        });
+    }
+
+    /// Messages went away by the client's own command.
+    pub(super) fn tell_gone(&mut self, gone: &[Uid]) {
+        if let State::Selected(_, view) = &mut self.state {
+            view.expunge(gone, self.enabled, &mut self.out);
+        }
+    }
+
+    /// Ends a command that removed messages; a client that resynchronises is told how far it has come
+    /// (RFC 7162 §3.2.7, §3.2.9; RFC 6851 §4.4).
+    pub(super) fn finish_expunge(&mut self, tag: Tag, text: &'static str) {
+        self.stale = true;
+        self.try_news(Expunges::Told, move |session, told| {
+            let seen = match &session.state {
+                State::Selected(_, view) if told.is_ok() => Some(view.seen().0),
+                _ => None,
+            };
+            match seen.filter(|_| session.enabled.resync == Resync::Qresync) {
+                Some(seen) => session.ok(&tag, &format!("[HIGHESTMODSEQ {seen}] {text}")),
+                None => session.ok(&tag, text),
+            }
         });
     }
 
@@ -129,19 +169,26 @@ impl Session {
         &mut self,
         tag: Tag,
         set: Option<SequenceSet>,
-        then: impl FnOnce(&mut Self, &Tag, &[Uid]) + Send + 'static,
+        then: impl FnOnce(&mut Self, Tag, &[Uid]) + Send + 'static,
     ) {
         let State::Selected(_, view) = &self.state else { return };
-        let (mailbox, since) = (view.mailbox, view.seen());
-        self.ask_changes(mailbox, since, move |session, answer| {
-            let changes = match answer {
-                Ok(Some(changes)) => changes,
+        let mailbox = view.mailbox;
+        self.ask_snapshot(mailbox, move |session, answer| {
+            let deleted = match answer {
+                Ok(Some(overview)) => overview.deleted,
                 Ok(None) => return session.bye("The selected mailbox was deleted"),
                 Err(error) => return session.failed(&tag, &error),
             };
-            let uids = session.deleted(&changes, set.as_ref());
+            let State::Selected(_, view) = &session.state else { return };
+            let uids: Vec<Uid> = match &set {
+                Some(set) => {
+                    let chosen = view.targets(set, true).into_iter().map(|target| target.uid);
+                    chosen.filter(|uid| deleted.contains(*uid)).collect()
+                }
+                None => deleted.and(view.uids()).iter().collect(),
+            };
             if uids.is_empty() {
-                return then(session, &tag, &[]);
+                return then(session, tag, &[]);
             }
             let mut batch = Batch::new();
             batch.expunge(mailbox, uids);
@@ -152,25 +199,10 @@ impl Session {
                         _ => Vec::new(),
                     });
                     let gone: Vec<Uid> = gone.collect();
-                    then(session, &tag, &gone);
+                    then(session, tag, &gone);
                 }
                 Err(error) => session.failed(&tag, &error),
             });
         });
-    }
-
-    fn deleted(&self, changes: &Changes, set: Option<&SequenceSet>) -> Vec<Uid> {
-        let State::Selected(_, view) = &self.state else { return Vec::new() };
-        let chosen = match set {
-            Some(set) => view.targets(set, true),
-            None => view.all(),
-        };
-        let is_deleted = |uid: &Uid| {
-            let found = changes.changed.binary_search_by_key(uid, |entry| entry.uid).ok();
-            let now = found.and_then(|index| changes.changed.get(index)).map(|now| &now.flags);
-            let flags = now.or_else(|| view.by_uid(*uid).map(|(_, known)| &known.flags));
-            flags.is_some_and(|flags| flags.has(SystemFlag::Deleted))
-        };
-        chosen.into_iter().map(|target| target.uid).filter(is_deleted).collect()
     }
 }

@@ -10,12 +10,13 @@ use crate::store::{AccountId, Change, StoreError};
 use super::append::Append;
 use super::auth::Failures;
 use super::command::{self, Body, Command, Names, Reason, Refused, Tag};
-use super::extensions::{Enabled, Off, Switch};
+use super::extensions::{Enabled, Off, Resync, Switch};
 use super::id::Identity;
 use super::input::{Event, Input, Limits, Marker};
 use super::notify::{EVENTS, Watch};
 use super::question::{Question, Waiting};
 use super::respond::{Output, refusal};
+use super::store_flags::FlagStore;
 use super::view::{Expunges, View};
 
 /// What the world has to do for the session.
@@ -317,7 +318,9 @@ impl Session {
     /// RFC 3501 §6.3.
     fn with_account(&mut self, tag: Tag, account: AccountId, body: Body) {
         match body {
-            Body::Select { name, read_only } => self.select(tag, account, name, read_only),
+            Body::Select { name, read_only, params } => {
+                self.select(tag, account, name, read_only, params);
+            }
             Body::Create { name, special_use } => self.create(tag, account, &name, special_use),
             Body::Delete(name) => self.delete(tag, account, name),
             Body::Rename { from, to } => self.rename(tag, account, from, to),
@@ -345,6 +348,7 @@ impl Session {
 
     /// RFC 5161 §3.1; with a mailbox open too: clients do it, and nothing speaks against it.
     fn enable(&mut self, tag: Tag, account: AccountId, names: &[String]) {
+        let before = self.enabled.resync;
         let known = names.iter().filter_map(|name| Switch::named(name));
         let mut new: Vec<&str> = Vec::new();
         for (name, switch) in known.filter(|(name, _)| self.off.offers(name)) {
@@ -354,10 +358,28 @@ impl Session {
         }
         let blank = if new.is_empty() { "" } else { " " };
         self.out.line(&format!("ENABLED{blank}{}", new.join(" ")));
+        self.tell_highest(before);
         self.out.speak(self.enabled.speech());
         self.watch_metadata(account, move |session| {
             session.finish(&tag, "ENABLE completed", Some(Expunges::Told));
         });
+    }
+
+    /// A command that only a client aware of modification sequences uses was given (RFC 7162 §3.1):
+    /// from now on it is told them. With a mailbox open, where it stands is told at once.
+    pub(super) fn enable_condstore(&mut self) {
+        let before = self.enabled.resync;
+        self.enabled.add(Switch::Condstore);
+        self.tell_highest(before);
+    }
+
+    fn tell_highest(&mut self, before: Resync) {
+        if let State::Selected(_, view) = &self.state
+            && before == Resync::None
+            && self.enabled.resync > before
+        {
+            self.out.line(&format!("OK [HIGHESTMODSEQ {}] Up to here you know", view.seen().0));
+        }
     }
 
     /// RFC 3501 §6.4.
@@ -371,9 +393,12 @@ impl Session {
             Body::Unselect => self.unselect(&tag, account),
             Body::Expunge(set) => self.expunge(tag, set),
             Body::Search { uid, key } => self.search(tag, uid, key),
-            Body::Fetch { uid, set, items } => self.fetch(tag, uid, &set, items),
-            Body::Store { uid, set, change, silent } => {
-                self.store_flags(tag, uid, &set, change, silent);
+            Body::Fetch { uid, set, items, modifiers } => {
+                self.fetch(tag, uid, &set, items, &modifiers);
+            }
+            Body::Store { uid, set, change, silent, unchanged_since } => {
+                let store = FlagStore { uid, change, silent, unchanged_since };
+                self.store_flags(tag, &set, store);
             }
             Body::Copy { uid, set, to, moving } => {
                 self.copy(tag, account, uid, &set, to, moving);
@@ -422,7 +447,8 @@ impl Session {
             let result = match (answer, &mut session.state) {
                 (Ok(Some(mut changes)), State::Selected(_, view)) => {
                     new = session.watch.filter(&mut changes, last);
-                    let held = view.update(changes, expunges, &mut session.out);
+                    let enabled = session.enabled;
+                    let held = view.update(changes, expunges, enabled, &mut session.out);
                     session.stale |= held;
                     Ok(())
                 }

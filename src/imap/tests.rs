@@ -24,6 +24,7 @@ use crate::search::Index;
 use crate::store::{AccountId, Batch, Change, Options, Quota, Store, StoreError};
 
 mod news;
+mod resync;
 mod search;
 mod socket;
 mod waiting;

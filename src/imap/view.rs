@@ -1,12 +1,14 @@
-//! What a client believes its selected mailbox to be: which number is which message, and which
-//! flags it was told. Others may change the mailbox at any time; the client learns it when the
-//! protocol allows, and until then its numbers keep their meaning (RFC 3501 §7.4.1).
+//! What a client believes its selected mailbox to be: which number is which message. Others may
+//! change the mailbox at any time; the client learns it when the protocol allows, and until then
+//! its numbers keep their meaning (RFC 3501 §7.4.1). A view holds runs of UIDs, so that a mailbox of
+//! 200,000 messages costs a session some kilobytes; flags are looked up when they are needed.
 
-use crate::mail::{Flags, ModSeq, Uid};
-use crate::store::{self, BodyId, Changes, Mailbox, MailboxId};
+use crate::mail::{Flags, ModSeq, SystemFlag, Uid, UidSet};
+use crate::store::{Changes, Entry, MailboxId, Overview};
 
 use super::command::SequenceSet;
-use super::respond::Output;
+use super::extensions::{Enabled, Resync};
+use super::respond::{Output, uid_ranges};
 
 /// A selected mailbox as its client sees it.
 #[derive(Debug)]
@@ -16,54 +18,38 @@ pub(super) struct View {
     pub(super) read_only: bool,
     /// Everything up to this change of the mailbox is in it.
     seen: ModSeq,
-    /// By number, beginning with 1; UIDs ascend.
-    entries: Vec<Entry>,
+    /// By number, beginning with 1.
+    uids: UidSet,
+    /// Those without `\Seen`, as far as the client was told.
+    unread: UidSet,
+    /// Later changes that the client was told already: they are no news.
+    told: Vec<(ModSeq, UidSet)>,
 }
 
-/// One message as far as a view needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) uid: Uid,
-    pub(super) modseq: ModSeq,
-    pub(super) flags: Flags,
-    pub(super) body: Body,
-}
-
-/// Where a message's bytes are, as far as the search index needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Body {
-    pub(super) id: BodyId,
-    /// Whether the message is its body's bytes and nothing else.
-    pub(super) is_all: bool,
-}
-
-impl From<store::Entry> for Entry {
-    fn from(entry: store::Entry) -> Self {
-        let store::Entry { uid, modseq, flags, body, is_body, .. } = entry;
-        Self { uid, modseq, flags, body: Body { id: body, is_all: is_body } }
-    }
-}
+/// Changes of which it is kept that they were told; of more, some are told twice.
+const MOST_TOLD: usize = 64;
 
 /// A message by both its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) number: u32,
     pub(super) uid: Uid,
-    pub(super) body: Body,
 }
 
 /// Whether messages may vanish from the numbering now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expunges {
     Told,
-    /// During FETCH, STORE and SEARCH by number (RFC 3501 §7.4.1).
+    /// During FETCH, STORE and SEARCH by number (RFC 3501 §7.4.1, RFC 7162 §3.2.10.2).
     Held,
 }
 
 impl View {
     /// Of a mailbox as it was at one moment.
-    pub(super) fn new(mailbox: &Mailbox, read_only: bool, entries: Vec<Entry>) -> Self {
-        Self { mailbox: mailbox.id, read_only, seen: mailbox.highest_modseq, entries }
+    pub(super) fn new(overview: Overview, read_only: bool) -> Self {
+        let Overview { mailbox, uids, unseen: unread, .. } = overview;
+        let (mailbox, seen) = (mailbox.id, mailbox.highest_modseq);
+        Self { mailbox, read_only, seen, uids, unread, told: Vec::new() }
     }
 
     /// What changed after this is news.
@@ -71,125 +57,160 @@ impl View {
         self.seen
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// The messages the client knows of.
+    pub(super) fn uids(&self) -> &UidSet {
+        &self.uids
     }
 
     /// The highest UID there is.
     pub(super) fn last(&self) -> Option<Uid> {
-        self.entries.last().map(|entry| entry.uid)
+        self.uids.last()
     }
 
     pub(super) fn len(&self) -> u32 {
-        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+        self.uids.len()
     }
 
     /// The messages a set names; numbers of no message name nothing.
     pub(super) fn targets(&self, set: &SequenceSet, by_uid: bool) -> Vec<Target> {
+        let last = if by_uid { self.uids.last().map_or(0, Uid::get) } else { self.len() };
         let mut targets = Vec::new();
-        if by_uid {
-            let last = self.entries.last().map_or(0, |entry| entry.uid.get());
-            for (from, to) in set.ranges(last) {
-                let begin = self.entries.partition_point(|entry| entry.uid.get() < from);
-                let end = self.entries.partition_point(|entry| entry.uid.get() <= to);
-                targets.extend((begin..end).filter_map(|index| self.target(index)));
-            }
-        } else {
-            for (from, to) in set.ranges(self.len()) {
-                let range = from.max(1)..=to.min(self.len());
-                targets.extend(range.filter_map(|number| self.target(number as usize - 1)));
-            }
+        for (from, to) in set.ranges(last) {
+            let (first, last) = if by_uid {
+                let above = to.checked_add(1).map_or(self.len(), |above| self.uids.below(above));
+                (self.uids.below(from) + 1, above)
+            } else {
+                (from, to)
+            };
+            targets.extend(self.numbered(first, last));
         }
         targets
     }
 
     pub(super) fn all(&self) -> Vec<Target> {
-        (0..self.entries.len()).filter_map(|index| self.target(index)).collect()
+        self.numbered(1, self.len()).collect()
     }
 
-    pub(super) fn by_uid(&self, uid: Uid) -> Option<(u32, &Entry)> {
-        let index = self.index(uid)?;
-        Some((number(index), self.entries.get(index)?))
+    /// Whether a message is unread, as far as the client knows.
+    pub(super) fn is_unread(&self, uid: Uid) -> bool {
+        self.unread.contains(uid)
     }
 
-    /// Notes flags the client is told right now.
-    pub(super) fn told(&mut self, uid: Uid, flags: Flags, modseq: ModSeq) {
-        if let Some(entry) = self.index(uid).and_then(|index| self.entries.get_mut(index)) {
-            entry.flags = flags;
-            entry.modseq = modseq;
+    /// Whether the client knows what a message is like since then.
+    pub(super) fn knows(&self, uid: Uid, modseq: ModSeq) -> bool {
+        let told = |(at, uids): &(ModSeq, UidSet)| *at == modseq && uids.contains(uid);
+        modseq <= self.seen || self.told.iter().any(told)
+    }
+
+    /// Notes what the client is told right now.
+    pub(super) fn told(&mut self, uid: Uid, flags: &Flags, modseq: ModSeq) {
+        if !self.uids.contains(uid) {
+            return;
         }
-    }
-
-    /// Removes messages and tells so, highest number first: then no number shifts before it is
-    /// told.
-    pub(super) fn expunge(&mut self, uids: &[Uid], out: &mut Output) {
-        let mut gone: Vec<usize> = uids.iter().filter_map(|uid| self.index(*uid)).collect();
-        gone.sort_unstable();
-        gone.dedup();
-        for index in gone.iter().rev() {
-            out.raw("* ").number(number(*index)).raw(" EXPUNGE\r\n");
+        self.mark(uid, flags);
+        if modseq <= self.seen {
+            return;
         }
-        let mut next = gone.into_iter().peekable();
-        let mut index = 0;
-        self.entries.retain(|_| {
-            let keep = next.peek() != Some(&index);
-            if !keep {
-                next.next();
+        match self.told.iter_mut().find(|(at, _)| *at == modseq) {
+            Some((_, uids)) => drop(uids.insert(uid)),
+            None => {
+                if self.told.len() >= MOST_TOLD {
+                    self.told.remove(0);
+                }
+                self.told.push((modseq, UidSet::from_iter([uid])));
             }
-            index += 1;
-            keep
-        });
+        }
+    }
+
+    /// Notes that all of a change was told: when it follows on what was seen, so was everything up to
+    /// it, and nothing has to be kept of it.
+    pub(super) fn told_all(&mut self, modseq: ModSeq) {
+        if modseq.0 == self.seen.0 + 1 {
+            self.see(modseq);
+        }
+    }
+
+    /// Removes messages and tells so. By number it is the highest first: then no number shifts before
+    /// it is told.
+    pub(super) fn expunge(&mut self, gone: &[Uid], enabled: Enabled, out: &mut Output) {
+        let gone: UidSet = gone.iter().copied().filter(|uid| self.uids.contains(*uid)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        if enabled.resync == Resync::Qresync {
+            // RFC 7162 §3.2.10.2: only what the client knows of.
+            out.raw("* VANISHED ").raw(&uid_ranges(gone.ranges())).raw("\r\n");
+        } else {
+            let numbers: Vec<u32> = gone.iter().filter_map(|uid| self.uids.number(uid)).collect();
+            for number in numbers.into_iter().rev() {
+                out.raw("* ").number(number).raw(" EXPUNGE\r\n");
+            }
+        }
+        self.uids = self.uids.without(&gone);
+        self.unread = self.unread.without(&gone);
     }
 
     /// Tells what changed since the last time: messages gone, new ones, other flags. Returns
     /// whether something had to be held back.
-    pub(super) fn update(&mut self, news: Changes, expunges: Expunges, out: &mut Output) -> bool {
-        let gone = news.vanished.iter().any(|uid| self.index(*uid).is_some());
+    pub(super) fn update(
+        &mut self,
+        news: Changes,
+        expunges: Expunges,
+        enabled: Enabled,
+        out: &mut Output,
+    ) -> bool {
+        let gone = news.vanished.iter().any(|uid| self.uids.contains(*uid));
         let held = expunges == Expunges::Held && gone;
         if !held {
-            self.expunge(&news.vanished, out);
+            self.expunge(&news.vanished, enabled, out);
+        }
+        let last = self.uids.last();
+        let is_new = |entry: &Entry| last.is_none_or(|last| entry.uid > last);
+        let (new, mut changed): (Vec<_>, Vec<_>) = news.changed.into_iter().partition(is_new);
+        changed.retain(|entry| !self.knows(entry.uid, entry.modseq));
+        if !held {
             // Else all of it is asked for again; what is told now is then no news.
-            self.seen = news.mailbox.highest_modseq;
+            self.see(news.mailbox.highest_modseq);
         }
-        let last = self.entries.last().map(|entry| entry.uid);
-        let mut changed = Vec::new();
-        let mut grown = false;
-        for entry in news.changed.into_iter().map(Entry::from) {
-            if last.is_none_or(|last| entry.uid > last) {
-                self.entries.push(entry);
-                grown = true;
-            } else if self.by_uid(entry.uid).is_some_and(|(_, old)| old.modseq != entry.modseq) {
-                changed.push(entry);
-            }
+        for entry in &new {
+            self.uids.insert(entry.uid);
+            self.told(entry.uid, &entry.flags, entry.modseq);
         }
-        if grown {
+        if !new.is_empty() {
             out.raw("* ").number(self.len()).raw(" EXISTS\r\n");
             // RFC 3501 §7.3.2: told with EXISTS. No message is recent here.
             out.recent();
         }
         for entry in changed {
-            if let Some((number, old)) = self.by_uid(entry.uid)
-                && old.flags != entry.flags
-            {
+            if let Some(number) = self.uids.number(entry.uid) {
                 // With the UID: a client that works with UIDs need not look the number up.
-                out.fetch_flags(number, Some(entry.uid), &entry.flags);
+                let modseq = enabled.modseq(entry.modseq);
+                out.fetch_flags(number, Some(entry.uid), &entry.flags, modseq);
+                self.told(entry.uid, &entry.flags, entry.modseq);
             }
-            self.told(entry.uid, entry.flags, entry.modseq);
+        }
+        if gone && enabled.resync == Resync::Qresync {
+            // RFC 7162 §3.2, §6: a client that goes on from here after a broken connection hears of
+            // what is held back, however high the modification sequences are that it was told.
+            out.line(&format!("OK [HIGHESTMODSEQ {}] All up to here was told", self.seen.0));
         }
         held
     }
 
-    fn index(&self, uid: Uid) -> Option<usize> {
-        self.entries.binary_search_by_key(&uid, |entry| entry.uid).ok()
+    fn see(&mut self, modseq: ModSeq) {
+        self.seen = self.seen.max(modseq);
+        self.told.retain(|(at, _)| *at > self.seen);
     }
 
-    fn target(&self, index: usize) -> Option<Target> {
-        let entry = self.entries.get(index)?;
-        Some(Target { number: number(index), uid: entry.uid, body: entry.body })
+    fn mark(&mut self, uid: Uid, flags: &Flags) {
+        if flags.has(SystemFlag::Seen) {
+            self.unread.remove(uid);
+        } else {
+            self.unread.insert(uid);
+        }
     }
-}
 
-/// The message number at an index.
-fn number(index: usize) -> u32 {
-    u32::try_from(index + 1).unwrap_or(u32::MAX)
+    fn numbered(&self, first: u32, last: u32) -> impl Iterator<Item = Target> {
+        self.uids.numbered(first, last).map(|(number, uid)| Target { number, uid })
+    }
 }

@@ -8,8 +8,10 @@ mod envelope;
 pub mod headers;
 mod mailbox;
 mod notices;
+mod preview;
 pub mod structure;
 pub mod threading;
+pub mod uids;
 pub mod utf7;
 
 pub use address::{Address, AddressError, Domain, LocalPart};
@@ -19,3 +21,5 @@ pub use mailbox::{
     UidValidity, composed,
 };
 pub use notices::{EnvelopeId, NoticeError, Notify, OriginalRecipient, Return};
+pub use preview::preview;
+pub use uids::UidSet;

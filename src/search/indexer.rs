@@ -14,6 +14,7 @@ use super::Index;
 use super::error::SearchError;
 use super::work::{Haste, Left};
 use crate::store::Store;
+use crate::summary::Summaries;
 
 /// Time for more mail to come.
 const GATHER: Duration = Duration::from_secs(3);
@@ -22,17 +23,23 @@ const KEEP: Duration = Duration::from_mins(30);
 /// Time before the next attempt after a failure.
 const RETRY: Duration = Duration::from_mins(5);
 
-/// Keeps an index up to date until `stop`, then puts away what it has in memory.
-pub async fn follow(index: Arc<Index>, store: Store, stop: CancellationToken) {
+/// Keeps an index and the summaries up to date until `stop`, then puts away what they have in
+/// memory. A body that is new to both is read once.
+pub async fn follow(
+    index: Arc<Index>,
+    summaries: Arc<Summaries>,
+    store: Store,
+    stop: CancellationToken,
+) {
     let mut changes = store.changes();
-    let task = Task { index, store, stop };
+    let task = Task { index, summaries, store, stop };
     let mut fresh_since = None;
     if let Err(error) = task.off_thread(|index, _, _| index.warm_up()).await {
         tracing::warn!(%error, "the search index cannot be read");
     }
     loop {
         let wait = match task.catch_up(&mut fresh_since).await {
-            Ok(()) => None,
+            Ok(()) => task.summarise_the_rest().await,
             Err(SearchError::Stopped) => return task.end().await,
             Err(error) => {
                 tracing::error!(%error, "the search index does not follow; searches read instead");
@@ -71,6 +78,7 @@ fn far_away() -> Instant {
 
 struct Task {
     index: Arc<Index>,
+    summaries: Arc<Summaries>,
     store: Store,
     stop: CancellationToken,
 }
@@ -80,7 +88,10 @@ impl Task {
     async fn catch_up(&self, fresh_since: &mut Option<Instant>) -> Result<(), SearchError> {
         loop {
             let begun = Instant::now();
-            let left = self.off_thread(|index, store, _| index.take_in(store)).await?;
+            let summaries = Arc::clone(&self.summaries);
+            let take_in =
+                move |index: &Index, store: &Store, _: &_| index.take_in(store, Some(&summaries));
+            let left = self.off_thread(take_in).await?;
             let Left { bodies, fresh, full } = left;
             if fresh {
                 fresh_since.get_or_insert(begun);
@@ -89,6 +100,14 @@ impl Task {
             if full || old {
                 self.off_thread(|index, store, stop| {
                     index.put_away(store, Haste::None, || !stop.is_cancelled())
+                })
+                .await?;
+                let summaries = Arc::clone(&self.summaries);
+                self.off_thread(move |_, store, stop| {
+                    if let Err(error) = summaries.keep(store, || !stop.is_cancelled()) {
+                        tracing::warn!(%error, "summaries of messages are behind");
+                    }
+                    Ok(())
                 })
                 .await?;
                 *fresh_since = None;
@@ -103,8 +122,34 @@ impl Task {
         }
     }
 
+    /// Summarises what the index knew before; how long to wait when that fails.
+    async fn summarise_the_rest(&self) -> Option<Duration> {
+        loop {
+            let begun = Instant::now();
+            let summaries = Arc::clone(&self.summaries);
+            let done = self.off_thread(move |_, store, _| Ok(summaries.step(store)));
+            match done.await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) | Err(_) => return None,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "messages are not summarised; lists read them instead");
+                    return Some(RETRY);
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                () = sleep(begun.elapsed()) => {}
+            }
+        }
+    }
+
     /// What is not put away now is taken in again after the next start.
     async fn end(&self) {
+        let summaries = Arc::clone(&self.summaries);
+        let put = self.off_thread(move |_, _, _| Ok(summaries.put_away())).await;
+        if let Ok(Err(error)) = put {
+            tracing::warn!(%error, "summaries of messages are behind");
+        }
         let put = self.off_thread(|index, store, _| index.put_away(store, Haste::Great, || true));
         if let Err(error) = put.await {
             tracing::warn!(%error, "the search index is behind");

@@ -164,7 +164,7 @@ proptest! {
                         house.deliver(&message(&mut random));
                     }
                 }
-                4 => assert!(!house.index.take_in(&house.store).unwrap().bodies),
+                4 => assert!(!house.index.take_in(&house.store, None).unwrap().bodies),
                 5 => house.index.put_away(&house.store, Haste::None, || true).unwrap(),
                 6 => house.reopen(),
                 _ => {
@@ -237,7 +237,7 @@ fn what_is_not_indexed_yet_is_left_to_reading() {
     house.index.catch_up(&house.store).unwrap();
     let late = house.deliver(b"Subject: zebra\r\n\r\n");
     assert_eq!(house.index.find(Field::Text, "zebra").verdict(late), Verdict::Maybe);
-    house.index.take_in(&house.store).unwrap();
+    house.index.take_in(&house.store, None).unwrap();
     assert_eq!(house.index.find(Field::Text, "zebra").verdict(late), Verdict::Yes);
 }
 
@@ -267,7 +267,7 @@ fn a_stop_between_two_steps_loses_nothing_but_time() {
     for i in 0..20 {
         house.deliver(format!("Subject: s\r\n\r\nafter{i}\r\n").as_bytes());
     }
-    house.index.take_in(&house.store).unwrap();
+    house.index.take_in(&house.store, None).unwrap();
     // Stopped in the middle of putting away, then the program ends.
     let stopped = house.index.put_away(&house.store, Haste::None, || false);
     assert!(stopped.is_ok() || matches!(stopped, Err(SearchError::Stopped)));

@@ -15,6 +15,7 @@ use super::texts::texts;
 use super::{At, Index, Run, RunSource, State, View};
 use crate::mail::structure::Structure;
 use crate::store::{BodyId, Store, StoreError};
+use crate::summary::Summaries;
 
 /// Bodies taken in at once.
 const BATCH: u32 = 256;
@@ -84,7 +85,7 @@ impl Index {
     /// Takes long after an import; blocks the caller.
     pub fn catch_up(&self, store: &Store) -> Result<(), SearchError> {
         loop {
-            let left = self.take_in(store)?;
+            let left = self.take_in(store, None)?;
             if left.full || !left.bodies {
                 self.put_away(store, Haste::None, || true)?;
             }
@@ -102,8 +103,12 @@ impl Index {
         Ok(living(store)?.iter().filter(|body| !known(body)).count() as u64)
     }
 
-    /// Takes in some bodies that are new in the store.
-    pub(super) fn take_in(&self, store: &Store) -> Result<Left, SearchError> {
+    /// Takes in some bodies that are new in the store, and summarises them on the way.
+    pub(super) fn take_in(
+        &self,
+        store: &Store,
+        summaries: Option<&Summaries>,
+    ) -> Result<Left, SearchError> {
         let mut worker = self.work();
         if self.damaged.swap(false, Ordering::Relaxed) || self.shelf().is_err() {
             self.begin_anew(&mut worker)?;
@@ -115,7 +120,7 @@ impl Index {
             if batch.len() >= BATCH || batch.bytes() >= BATCH_BYTES {
                 break;
             }
-            match read_body(store, *body, &mut batch) {
+            match read_body(store, *body, &mut batch, summaries) {
                 Ok(()) | Err(Unread::Gone) => {}
                 Err(Unread::Closed(error)) => return Err(error.into()),
                 Err(Unread::Damaged(error)) => tracing::warn!(
@@ -368,7 +373,12 @@ enum Unread {
     Closed(StoreError),
 }
 
-fn read_body(store: &Store, body: BodyId, batch: &mut Batch) -> Result<(), Unread> {
+fn read_body(
+    store: &Store,
+    body: BodyId,
+    batch: &mut Batch,
+    summaries: Option<&Summaries>,
+) -> Result<(), Unread> {
     let reader = match store.read_body(body) {
         Ok(reader) => Ok(reader),
         Err(StoreError::NoMessage) => return Err(Unread::Gone),
@@ -381,12 +391,28 @@ fn read_body(store: &Store, body: BodyId, batch: &mut Batch) -> Result<(), Unrea
         reader.seek(SeekFrom::Start(0))?;
         if length > SMALL {
             let structure = Structure::scan(&mut reader)?;
-            reader.seek(SeekFrom::Start(0))?;
+            summarise(summaries, body, &structure, &mut reader);
             return texts(&structure, &mut reader, each);
         }
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes)?;
-        texts(&Structure::scan(bytes.as_slice())?, &mut Cursor::new(bytes), each)
+        let structure = Structure::scan(bytes.as_slice())?;
+        let mut bytes = Cursor::new(bytes);
+        summarise(summaries, body, &structure, &mut bytes);
+        texts(&structure, &mut bytes, each)
     });
     read.map_err(Unread::Damaged)
+}
+
+/// The body is read for the index: that it need not be read once more.
+fn summarise(
+    summaries: Option<&Summaries>,
+    body: BodyId,
+    structure: &Structure,
+    reader: &mut (impl Read + Seek),
+) {
+    let taken = summaries.map(|summaries| summaries.take_in(body, structure, reader));
+    if let Some(Err(error)) = taken {
+        tracing::debug!(%error, "a message is summarised later");
+    }
 }

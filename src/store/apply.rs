@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{AccessGuard, ReadableTable, Table, WriteTransaction};
 
+use super::blocks::Map;
 use super::codec::{Decoder, Encoder, Malformed};
 use super::error::StoreError;
 use super::event::{Counters, Event, encode_mailbox, encode_message};
@@ -19,6 +20,7 @@ use super::record::{Key, Place};
 use super::rows::{mailbox_row, message_row, queue_row, stored_mailbox, usage};
 use super::threads::{IdHash, THREADS, ThreadId};
 use super::types::{AccountId, Mailbox, MailboxId, Message, QueueId, QueueRecord};
+use crate::mail::uids::split;
 use crate::mail::{Flags, ModSeq, SystemFlag, Uid};
 
 /// What the index knows of itself.
@@ -79,6 +81,7 @@ pub(super) struct Tables<'t> {
     queue: Table<'t, u64, Bytes>,
     settings: Table<'t, &'static str, Bytes>,
     threads: Table<'t, (u32, u64), u64>,
+    map: Map<'t>,
     rows: BTreeMap<MailboxId, Mailbox>,
     /// While the index is made anew.
     anew: Option<Anew>,
@@ -94,6 +97,8 @@ pub(super) struct Anew {
     pub(super) state: Option<State>,
     /// The highest numbers given in each mailbox.
     highest: BTreeMap<MailboxId, (ModSeq, Uid)>,
+    /// The highest modification sequence of each block of UIDs.
+    blocks: BTreeMap<(MailboxId, u32), ModSeq>,
     /// Accounts that came to their end.
     gone: BTreeSet<AccountId>,
 }
@@ -113,6 +118,7 @@ impl<'t> Tables<'t> {
             queue: txn.open_table(QUEUE).map_err(index)?,
             settings: txn.open_table(SETTINGS).map_err(index)?,
             threads: txn.open_table(THREADS).map_err(index)?,
+            map: Map::open(txn)?,
             rows: BTreeMap::new(),
             anew: None,
         })
@@ -150,7 +156,7 @@ impl<'t> Tables<'t> {
             out.number(mailbox.size);
             self.mailboxes.insert(id.0, &*out.finish()).map_err(index)?;
         }
-        Ok(())
+        self.map.keep()
     }
 
     /// A mailbox as it stands.
@@ -230,6 +236,7 @@ impl<'t> Tables<'t> {
                 for uid in uids {
                     self.take_message(*mailbox, *uid)?;
                     if self.raise(*mailbox, *modseq, *uid)? {
+                        self.raise_block(*mailbox, *modseq, *uid)?;
                         let key = (mailbox.0, modseq.0, uid.get());
                         self.expunged.insert(key, ()).map_err(index)?;
                     }
@@ -301,6 +308,7 @@ impl<'t> Tables<'t> {
             }
         }
         self.forget_expunged(id)?;
+        self.map.forget(id)?;
         if let Some(mailbox) = mailbox {
             self.free_name(&mailbox)?;
         }
@@ -343,7 +351,11 @@ impl<'t> Tables<'t> {
         self.count_ref(message.content.body, 1)?;
         self.take_message(id, message.uid)?;
         self.raise(id, message.modseq, message.uid)?;
+        self.raise_block(id, message.modseq, message.uid)?;
         self.count_message(id, message, u64::saturating_add)?;
+        if self.anew.is_none() {
+            self.map.add(id, message)?;
+        }
         self.write_message(id, message)
     }
 
@@ -352,6 +364,9 @@ impl<'t> Tables<'t> {
         let Some(old) = self.message(id, uid)? else { return Ok(()) };
         self.messages.remove((id.0, uid.get())).map_err(index)?;
         self.count_message(id, &old, u64::saturating_sub)?;
+        if self.anew.is_none() {
+            self.map.remove(id, &old)?;
+        }
         self.count_ref(old.content.body, -1)
     }
 
@@ -384,10 +399,14 @@ impl<'t> Tables<'t> {
     ) -> Result<(), StoreError> {
         let Some(mut message) = self.message(id, uid)? else { return Ok(()) };
         self.count_message(id, &message, u64::saturating_sub)?;
+        if self.anew.is_none() {
+            self.map.flag(id, uid, &message.flags, flags)?;
+        }
         message.flags.clone_from(flags);
         message.modseq = modseq;
         self.count_message(id, &message, u64::saturating_add)?;
         self.raise(id, modseq, uid)?;
+        self.raise_block(id, modseq, uid)?;
         self.write_message(id, &message)
     }
 
@@ -412,6 +431,17 @@ impl<'t> Tables<'t> {
         let above = Uid(uid.0.saturating_add(1));
         mailbox.uid_next = mailbox.uid_next.max(above);
         Ok(true)
+    }
+
+    /// Notes when something in a message's block last changed.
+    fn raise_block(&mut self, id: MailboxId, modseq: ModSeq, uid: Uid) -> Result<(), StoreError> {
+        let (block, _) = split(uid.get());
+        if let Some(anew) = &mut self.anew {
+            let highest = anew.blocks.entry((id, block)).or_insert(modseq);
+            *highest = modseq.max(*highest);
+            return Ok(());
+        }
+        self.map.raise(id, block, modseq)
     }
 
     /// A setting as it stands.
@@ -441,12 +471,17 @@ impl<'t> Tables<'t> {
 
     /// Ends making the index anew: drops what nothing refers to, and counts the rest.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
-        let Some(Anew { highest, gone, .. }) = self.anew.take() else { return Ok(()) };
+        let Some(Anew { highest, blocks, gone, .. }) = self.anew.take() else { return Ok(()) };
         gone.into_iter().try_for_each(|account| self.forget_account(account))?;
         let mut orphans = BTreeSet::new();
         for (id, (modseq, uid)) in highest {
             if !self.raise(id, modseq, uid)? {
                 orphans.insert(id);
+            }
+        }
+        for ((id, block), modseq) in blocks {
+            if !orphans.contains(&id) {
+                self.map.raise(id, block, modseq)?;
             }
         }
         let mut at = (0, 0);
@@ -467,10 +502,16 @@ impl<'t> Tables<'t> {
                     self.take_message(mailbox, message.uid)?;
                 } else {
                     self.count_message(mailbox, &message, u64::saturating_add)?;
+                    self.map.add(mailbox, &message)?;
                 }
             }
+            // Else a whole box would be held.
+            self.map.keep()?;
         }
-        orphans.into_iter().try_for_each(|id| self.forget_expunged(id))?;
+        for id in orphans {
+            self.forget_expunged(id)?;
+            self.map.forget(id)?;
+        }
         self.drop_unused()
     }
 }

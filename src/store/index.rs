@@ -12,6 +12,7 @@ use redb::{
 };
 
 use super::apply::{State, Tables};
+use super::blocks::{self, BLOCKS, HELD, Held, KEYWORDS, Overview};
 use super::changes::{Changes, Entry, Recent};
 use super::disk::{Disk, How, IndexFile};
 use super::error::StoreError;
@@ -53,7 +54,7 @@ pub(super) const QUEUE: TableDefinition<'_, u64, Bytes> = TableDefinition::new("
 pub(super) const SETTINGS: TableDefinition<'_, &str, Bytes> = TableDefinition::new("settings");
 
 /// Layout of these tables; another one is made anew from the segments.
-pub(super) const LAYOUT: u32 = 3;
+pub(super) const LAYOUT: u32 = 4;
 /// File name of the index.
 pub(super) const FILE: &str = "index.redb";
 /// Memory redb may use for pages.
@@ -179,7 +180,24 @@ impl Index {
         let row = stored_mailbox(&txn.open_table(MAILBOXES).map_err(index)?, mailbox)?;
         let Some(row) = row else { return Ok(None) };
         let messages = txn.open_table(MESSAGES).map_err(index)?;
-        Ok(Some((row, changed_rows(&messages, mailbox, ModSeq(0))?)))
+        let mut entries = Vec::new();
+        changed_rows(&messages, mailbox, (0, u32::MAX), ModSeq(0), &mut entries)?;
+        Ok(Some((row, entries)))
+    }
+
+    /// A mailbox as a whole, out of its blocks.
+    pub(super) fn overview(&self, mailbox: MailboxId) -> Result<Option<Overview>, StoreError> {
+        let txn = self.read()?;
+        let row = stored_mailbox(&txn.open_table(MAILBOXES).map_err(index)?, mailbox)?;
+        let Some(row) = row else { return Ok(None) };
+        let rows = txn.open_table(BLOCKS).map_err(index)?;
+        let keywords = txn.open_table(KEYWORDS).map_err(index)?;
+        blocks::overview(row, &rows, &keywords).map(Some)
+    }
+
+    /// The bodies of a mailbox's messages.
+    pub(super) fn held(&self, mailbox: MailboxId) -> Result<Vec<Held>, StoreError> {
+        blocks::held(mailbox, &self.read()?.open_table(HELD).map_err(index)?)
     }
 
     /// What changed in a mailbox after `since`; nothing when there is no such mailbox.
@@ -205,7 +223,10 @@ impl Index {
                 }
             }
         } else {
-            changed = changed_rows(&messages, mailbox, since)?;
+            let rows = txn.open_table(BLOCKS).map_err(index)?;
+            for range in blocks::changed_blocks(mailbox, since, &rows)? {
+                changed_rows(&messages, mailbox, range, since, &mut changed)?;
+            }
             let tombs = txn.open_table(EXPUNGED).map_err(index)?;
             let first = (mailbox.0, since.0.saturating_add(1), 0);
             let tombs = tombs.range(first..=(mailbox.0, u64::MAX, u32::MAX)).map_err(index)?;
@@ -485,6 +506,9 @@ impl Index {
         dump_table(&txn, QUEUE, &mut out);
         dump_table(&txn, SETTINGS, &mut out);
         dump_table(&txn, THREADS, &mut out);
+        dump_table(&txn, BLOCKS, &mut out);
+        dump_table(&txn, HELD, &mut out);
+        dump_table(&txn, KEYWORDS, &mut out);
         out
     }
 }

@@ -12,6 +12,7 @@
 
 mod apply;
 mod batch;
+mod blocks;
 mod body;
 mod changes;
 mod codec;
@@ -46,6 +47,7 @@ mod verify;
 mod writer;
 
 pub use batch::Batch;
+pub use blocks::{Held, Overview};
 pub use body::{Body, BodyWriter};
 pub use changes::{Changes, Entry};
 pub use error::{OpenError, StoreError};
@@ -56,8 +58,8 @@ pub use quota::{Quota, Usage};
 pub use reader::MessageReader;
 pub use threads::ThreadId;
 pub use types::{
-    AccountId, BodyId, Change, Content, Damage, FlagChange, Mailbox, MailboxId, Message, Outcome,
-    QueueId, QueueRecord, Stats, Verify,
+    AccountId, BodyId, Change, Content, Damage, FlagChange, Flagged, Mailbox, MailboxId, Message,
+    Outcome, QueueId, QueueRecord, Stats, Verify,
 };
 
 #[cfg(test)]
@@ -231,6 +233,17 @@ impl Store {
     /// than [`Store::messages`]. Nothing when there is no such mailbox.
     pub fn entries(&self, mailbox: MailboxId) -> Result<Option<(Mailbox, Vec<Entry>)>, StoreError> {
         self.shared().index.entries(mailbox)
+    }
+
+    /// A mailbox as a whole: a few rows for each 1,024 UIDs, whatever is in them. Nothing when there is
+    /// no such mailbox.
+    pub fn overview(&self, mailbox: MailboxId) -> Result<Option<Overview>, StoreError> {
+        self.shared().index.overview(mailbox)
+    }
+
+    /// Whose bytes each message of a mailbox has, in UID order, likewise.
+    pub fn held(&self, mailbox: MailboxId) -> Result<Vec<Held>, StoreError> {
+        self.shared().index.held(mailbox)
     }
 
     /// What changed in a mailbox after `since`: costs as much as changed, unless that is more than

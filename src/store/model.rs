@@ -7,15 +7,17 @@ use std::num::NonZeroU32;
 use jiff::Timestamp;
 
 use super::batch::{Batch, Op};
+use super::blocks::Held;
+use super::changes::Recent;
 use super::reader::MessageReader;
 use super::record::Key;
 use super::shared::Shared;
 use super::threads::{self, IdHash, ThreadId};
 use super::types::{
-    AccountId, BodyId, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
+    AccountId, BodyId, Content, FlagChange, Flagged, Mailbox, MailboxId, Message, Outcome, QueueId,
     QueueRecord,
 };
-use crate::mail::{Flags, ModSeq, SystemFlag, Uid, UidValidity};
+use crate::mail::{Flag, Flags, ModSeq, SystemFlag, Uid, UidSet, UidValidity};
 
 /// Everything a store holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,7 +100,7 @@ impl Model {
                         modified.push(uid);
                         continue;
                     }
-                    let old = message.flags.clone();
+                    let (old, before) = (message.flags.clone(), message.modseq);
                     match change {
                         FlagChange::Replace(new) => message.flags = new.clone(),
                         FlagChange::Add(new) => new.iter().for_each(|f| message.flags.insert(f)),
@@ -110,7 +112,8 @@ impl Model {
                         message.modseq = modseq;
                         any = true;
                     }
-                    changed.push((uid, message.flags.clone(), message.modseq));
+                    let (flags, modseq) = (message.flags.clone(), message.modseq);
+                    changed.push(Flagged { uid, flags, modseq, before });
                 }
                 if any {
                     self.raise(*mailbox, modseq);
@@ -274,6 +277,7 @@ impl Model {
                     same_bytes(shared, &message.content, bodies);
                     model.messages.insert((mailbox.id, message.uid), message);
                 }
+                same_blocks(shared, &mailbox);
                 model.mailboxes.insert(mailbox.id, mailbox);
             }
         }
@@ -285,6 +289,41 @@ impl Model {
         model.threads = threads.into_iter().map(|(who, id, thread)| ((who, id), thread)).collect();
         model.settings = shared.index.settings("").unwrap().into_iter().collect();
         model
+    }
+}
+
+/// What the blocks of a mailbox tell follows from its messages.
+fn same_blocks(shared: &Shared, mailbox: &Mailbox) {
+    let messages = shared.index.messages(mailbox.id).unwrap();
+    let overview = shared.index.overview(mailbox.id).unwrap().unwrap();
+    let with = |keep: &dyn Fn(&Flags) -> bool| -> UidSet {
+        messages.iter().filter(|message| keep(&message.flags)).map(|message| message.uid).collect()
+    };
+    assert_eq!(overview.mailbox, *mailbox);
+    assert_eq!(overview.uids, with(&|_| true));
+    assert_eq!(overview.unseen, with(&|flags| !flags.has(SystemFlag::Seen)));
+    assert_eq!(overview.answered, with(&|flags| flags.has(SystemFlag::Answered)));
+    assert_eq!(overview.flagged, with(&|flags| flags.has(SystemFlag::Flagged)));
+    assert_eq!(overview.deleted, with(&|flags| flags.has(SystemFlag::Deleted)));
+    assert_eq!(overview.draft, with(&|flags| flags.has(SystemFlag::Draft)));
+    let keywords = messages.iter().flat_map(|message| message.flags.iter());
+    let keywords = keywords.filter_map(|flag| match flag {
+        Flag::Keyword(keyword) => Some(keyword),
+        Flag::System(_) => None,
+    });
+    assert_eq!(overview.keywords, keywords.collect());
+    let held = messages.iter().map(|message| {
+        let content = &message.content;
+        Held { uid: message.uid, body: content.body, is_body: content.is_body() }
+    });
+    assert_eq!(shared.index.held(mailbox.id).unwrap(), held.collect::<Vec<_>>());
+    // From far back, only blocks with news are looked at.
+    for since in [0, mailbox.highest_modseq.0 / 2, mailbox.highest_modseq.0.saturating_sub(1)] {
+        let nothing = Recent::new(0);
+        let found = shared.index.changed_since(mailbox.id, ModSeq(since), &nothing).unwrap();
+        let found = found.unwrap().changed.into_iter().map(|entry| entry.uid);
+        let later = messages.iter().filter(|message| message.modseq.0 > since);
+        assert_eq!(found.collect::<Vec<_>>(), later.map(|message| message.uid).collect::<Vec<_>>());
     }
 }
 

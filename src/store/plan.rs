@@ -15,7 +15,7 @@ use super::event::{ChunkRef, Event, storable};
 use super::quota::Quota;
 use super::threads::{self, IdHash, ThreadId};
 use super::types::{
-    AccountId, Change, Content, FlagChange, Mailbox, MailboxId, Message, Outcome, QueueId,
+    AccountId, Change, Content, FlagChange, Flagged, Mailbox, MailboxId, Message, Outcome, QueueId,
     QueueRecord,
 };
 use crate::mail::threading::MessageId;
@@ -162,11 +162,12 @@ impl<W: Writing> Planner<'_, '_, W> {
                 continue;
             }
             let flags = change.applied_to(&message.flags);
+            let before = message.modseq;
             if flags == message.flags {
-                changed.push((uid, flags, message.modseq));
+                changed.push(Flagged { uid, flags, modseq: before, before });
             } else {
                 new.push((uid, flags.clone()));
-                changed.push((uid, flags, modseq));
+                changed.push(Flagged { uid, flags, modseq, before });
             }
         }
         if !new.is_empty() {

@@ -74,18 +74,19 @@ pub(super) fn entry_row(uid: u32, since: ModSeq, row: &[u8]) -> Result<Option<En
         .map_err(|error| malformed("a message", error))
 }
 
-/// All messages of a mailbox that changed after `since`, by UID.
+/// Adds the messages of a mailbox between two UIDs that changed after `since`, by UID.
 pub(super) fn changed_rows(
     messages: &impl ReadableTable<(u32, u32), Bytes>,
     mailbox: MailboxId,
+    (first, last): (u32, u32),
     since: ModSeq,
-) -> Result<Vec<Entry>, StoreError> {
-    let mut changed = Vec::new();
-    for entry in messages.range((mailbox.0, 0)..=(mailbox.0, u32::MAX)).map_err(index)? {
+    changed: &mut Vec<Entry>,
+) -> Result<(), StoreError> {
+    for entry in messages.range((mailbox.0, first)..=(mailbox.0, last)).map_err(index)? {
         let (key, row) = entry.map_err(index)?;
         changed.extend(entry_row(key.value().1, since, row.value())?);
     }
-    Ok(changed)
+    Ok(())
 }
 
 /// A value of [`super::index::BODIES`] or [`super::index::PARTS`]: how many need it, and where it is, if that is known.
@@ -125,6 +126,6 @@ pub(super) fn queue_row(id: QueueId, row: &[u8]) -> Result<QueueRecord, StoreErr
     Ok(QueueRecord { id, content, state })
 }
 
-fn malformed(what: &str, error: Malformed) -> StoreError {
+pub(super) fn malformed(what: &str, error: Malformed) -> StoreError {
     StoreError::Index(format!("{what} is {error}"))
 }

@@ -132,6 +132,17 @@ impl Content {
         self.prefix.is_empty() && self.skip == 0
     }
 
+    /// Bytes stored for its body, those that are left out of this message included.
+    pub fn stored_size(&self) -> u64 {
+        u64::from(self.skip).saturating_add(self.len)
+    }
+
+    /// How many of the body's bytes are left out at its beginning: header fields of another
+    /// recipient.
+    pub fn left_out(&self) -> u64 {
+        self.skip.into()
+    }
+
     /// Header fields before those of the body's stored bytes.
     pub fn own_prefix(&self) -> &[u8] {
         &self.prefix
@@ -180,7 +191,7 @@ pub enum Outcome {
     /// Flags are changed.
     Flags {
         /// The messages and what they have now.
-        changed: Vec<(Uid, Flags, ModSeq)>,
+        changed: Vec<Flagged>,
         /// Left alone because of `unchanged_since`.
         modified: Vec<Uid>,
     },
@@ -197,6 +208,19 @@ pub enum Outcome {
     Created(MailboxId),
     /// A queue record exists.
     Queued(QueueId),
+}
+
+/// What STORE made of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flagged {
+    /// The message.
+    pub uid: Uid,
+    /// Its flags now.
+    pub flags: Flags,
+    /// When it last changed; now, unless it had these flags already.
+    pub modseq: ModSeq,
+    /// When it had last changed before.
+    pub before: ModSeq,
 }
 
 /// A message on its way out, with the queue's own state.

@@ -103,6 +103,7 @@ impl<'a> Cursor<'a> {
                     Some(escaped @ (b'"' | b'\\')) => text.push(*escaped),
                     _ => return Err(Reason::Syntax("only \\\" and \\\\ may be escaped")),
                 },
+                Some(0) => return Err(Reason::Syntax("a text has a zero byte")),
                 Some(byte) => text.push(*byte),
                 None => return Err(Reason::Syntax("a quoted text has no end")),
             }
@@ -148,6 +149,8 @@ impl<'a> Cursor<'a> {
 
     fn name(&self, raw: Vec<u8>) -> Parsed<String> {
         match self.names {
+            // What is no text at all would be taken for another name.
+            Names::Utf7 if std::str::from_utf8(&raw).is_err() => Err(Reason::Utf8),
             Names::Utf7 => Ok(utf7::decode(&raw)),
             Names::Utf8 => String::from_utf8(raw).map_err(|_| Reason::Utf8),
         }
@@ -220,6 +223,9 @@ impl<'a> Cursor<'a> {
             *field = i8::try_from(self.number()?).map_err(|_| BAD)?;
         }
         let [hour, minute, second] = clock;
+        if second > 60 {
+            return Err(BAD);
+        }
         self.space()?;
         let east = !self.skip(b'-');
         if east {

@@ -2,6 +2,8 @@
 
 use super::Reason;
 use super::cursor::{Cursor, Parsed};
+use super::resync::mod_sequence;
+use crate::mail::ModSeq;
 use crate::mail::structure::Piece;
 
 /// Deepest part number taken, as deep as messages are taken apart.
@@ -21,7 +23,18 @@ pub(in crate::imap) enum FetchItem {
     /// BODY: the structure without extension data.
     Body,
     BodyStructure,
+    /// RFC 7162 §3.1.4.2.
+    ModSeq,
     Section(Section),
+}
+
+/// What stands behind the items (RFC 4466 §2.4).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::imap) struct FetchModifiers {
+    /// Only what changed later (RFC 7162 §3.1.4.1).
+    pub(in crate::imap) changed_since: Option<ModSeq>,
+    /// With what vanished since (RFC 7162 §3.2.6).
+    pub(in crate::imap) vanished: bool,
 }
 
 /// Bytes of a message, or of a part of it.
@@ -90,6 +103,35 @@ pub(super) fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
     Ok(vec![item(cursor)?])
 }
 
+/// `(CHANGEDSINCE 12345 VANISHED)` behind the items.
+pub(super) fn modifiers(uid: bool, cursor: &mut Cursor<'_>) -> Parsed<FetchModifiers> {
+    let mut modifiers = FetchModifiers::default();
+    if cursor.peek() != Some(b' ') {
+        return Ok(modifiers);
+    }
+    cursor.space()?;
+    if cursor.is_empty() {
+        return Ok(modifiers);
+    }
+    cursor.list(1, |cursor| {
+        if cursor.word("CHANGEDSINCE ") && modifiers.changed_since.is_none() {
+            let since = mod_sequence(cursor)?;
+            // Nothing is as old as 0, and RFC 7162 §7 has no 0 here; clients send it.
+            modifiers.changed_since = Some(since);
+        } else if cursor.word("VANISHED") {
+            modifiers.vanished = true;
+        } else {
+            return Err(Reason::Syntax("unknown FETCH modifier"));
+        }
+        Ok(())
+    })?;
+    // RFC 7162 §3.2.6.
+    if modifiers.vanished && (!uid || modifiers.changed_since.is_none()) {
+        return Err(Reason::Syntax("VANISHED needs UID FETCH and CHANGEDSINCE"));
+    }
+    Ok(modifiers)
+}
+
 fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     // Longer names before those they begin with.
     let whole = |label, piece, peek| {
@@ -99,6 +141,7 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     let simple = [
         ("UID", FetchItem::Uid),
         ("FLAGS", FetchItem::Flags),
+        ("MODSEQ", FetchItem::ModSeq),
         ("INTERNALDATE", FetchItem::InternalDate),
         ("ENVELOPE", FetchItem::Envelope),
         ("BODYSTRUCTURE", FetchItem::BodyStructure),

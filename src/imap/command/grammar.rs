@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, Parsed};
 use super::{
     AppendHead, Body, Command, Names, Reason, Refused, SequenceSet, Tag, fetch, list, metadata,
-    notify, quota, search,
+    notify, quota, resync, search,
 };
 use crate::accounts::Password;
 use crate::mail::{Flags, SpecialUse};
@@ -170,7 +170,9 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
         "SETMETADATA" => Body::SetMetadata(metadata::set(cursor)?),
         "NOTIFY" => Body::Notify(notify::wish(cursor)?),
         "SELECT" | "EXAMINE" => {
-            Body::Select { name: cursor.mailbox()?, read_only: name == "EXAMINE" }
+            let read_only = name == "EXAMINE";
+            let name = cursor.mailbox()?;
+            Body::Select { name, read_only, params: resync::select_params(cursor)? }
         }
         "CREATE" => {
             let name = cursor.new_mailbox()?;
@@ -206,10 +208,14 @@ fn numbered(name: &str, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Body> {
     let set = SequenceSet::parse(cursor)?;
     cursor.space()?;
     Ok(match name {
-        "FETCH" => Body::Fetch { uid, set, items: fetch::items(cursor)? },
+        "FETCH" => {
+            let items = fetch::items(cursor)?;
+            Body::Fetch { uid, set, items, modifiers: fetch::modifiers(uid, cursor)? }
+        }
         "STORE" => {
+            let unchanged_since = resync::unchanged_since(cursor)?;
             let (change, silent) = flag_change(cursor)?;
-            Body::Store { uid, set, change, silent }
+            Body::Store { uid, set, change, silent, unchanged_since }
         }
         "COPY" | "MOVE" => Body::Copy { uid, set, to: cursor.mailbox()?, moving: name == "MOVE" },
         _ => return Err(Reason::Unknown),

@@ -10,21 +10,25 @@ mod list;
 mod metadata;
 mod notify;
 mod quota;
+mod resync;
 mod search;
 mod sequence;
 
 use jiff::Timestamp;
 
 use crate::accounts::Password;
-use crate::mail::{Flags, MailboxError, MailboxName, SpecialUse};
+use crate::mail::{Flags, MailboxError, MailboxName, ModSeq, SpecialUse};
 use crate::store::FlagChange;
 
-pub(super) use fetch::{FetchItem, HeaderFilter, Label, Partial, Section, SectionKind};
+pub(super) use fetch::{
+    FetchItem, FetchModifiers, HeaderFilter, Label, Partial, Section, SectionKind,
+};
 pub(super) use grammar::{append_head, parse, tag_of};
 pub(super) use list::{List, Matching};
 pub(super) use metadata::{Depth, GetMetadata, MAX_VALUE, Place, SetMetadata};
 pub(super) use notify::{Events, Selected, Wish};
 pub(super) use quota::Asked;
+pub(super) use resync::{Known, SelectParams};
 pub(super) use search::SearchKey;
 pub(super) use sequence::SequenceSet;
 
@@ -76,6 +80,7 @@ pub(super) enum Body {
     Select {
         name: MailboxName,
         read_only: bool,
+        params: SelectParams,
     },
     Create {
         name: MailboxName,
@@ -113,12 +118,15 @@ pub(super) enum Body {
         uid: bool,
         set: SequenceSet,
         items: Vec<FetchItem>,
+        modifiers: FetchModifiers,
     },
     Store {
         uid: bool,
         set: SequenceSet,
         change: FlagChange,
         silent: bool,
+        /// RFC 7162 §3.1.3.
+        unchanged_since: Option<ModSeq>,
     },
     /// COPY, or MOVE (RFC 6851).
     Copy {
@@ -211,5 +219,13 @@ pub(super) enum Reason {
     TooMuchToWatch,
 }
 
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a panic is the failed test, and its count is its result"
+)]
+mod oracle;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,11 @@ impl SequenceSet {
         merged
     }
 
+    /// Whether `*` is in it.
+    pub(super) fn has_last(&self) -> bool {
+        self.0.iter().any(|(a, b)| *a == Number::Last || *b == Number::Last)
+    }
+
     /// Fixes what `*` stands for, so that [`Self::contains`] can tell.
     pub(in crate::imap) fn resolve(&mut self, last: u32) {
         let given = |(from, to)| (Number::Given(from), Number::Given(to));

@@ -45,7 +45,7 @@ fn a_fetch_has_so_many_items_at_most() {
 
 #[test]
 fn mailbox_names_are_unicode_and_the_inbox_is_one() {
-    let Body::Select { name, read_only } = body("EXAMINE iNBOX") else { panic!() };
+    let Body::Select { name, read_only, .. } = body("EXAMINE iNBOX") else { panic!() };
     assert!(name.is_inbox() && read_only);
     let Body::Delete(name) = body("DELETE \"Entw&APw-rfe\"") else { panic!() };
     assert_eq!(name.as_str(), "Entwürfe");

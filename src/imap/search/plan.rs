@@ -8,10 +8,30 @@ use crate::imap::command::SearchKey;
 use crate::imap::view::Target;
 use crate::mail::structure;
 use crate::search::{Field, Hits, Index, Verdict};
-use crate::store::Message;
+use crate::store::{BodyId, Held, Message};
 
 /// Most different texts looked up in the index; for further ones messages are read.
 const MAX_TEXTS: usize = 64;
+
+/// Where a message's bytes are, as far as the search index needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::imap) struct Body {
+    pub(in crate::imap) id: BodyId,
+    /// Whether the message is its body's bytes and nothing else.
+    pub(in crate::imap) is_all: bool,
+}
+
+impl From<&Message> for Body {
+    fn from(message: &Message) -> Self {
+        Self { id: message.content.body, is_all: message.content.is_body() }
+    }
+}
+
+impl From<Held> for Body {
+    fn from(held: Held) -> Self {
+        Self { id: held.body, is_all: held.is_body }
+    }
+}
 
 /// A search key with what the index says to its texts.
 pub(in crate::imap) enum Plan {
@@ -47,9 +67,14 @@ impl Plan {
     }
 
     /// Whether a message matches; with its row, less is left open.
-    pub(in crate::imap) fn judge(&self, target: Target, message: Option<&Message>) -> Verdict {
+    pub(in crate::imap) fn judge(
+        &self,
+        target: Target,
+        body: Body,
+        message: Option<&Message>,
+    ) -> Verdict {
         match self {
-            Self::Text(looked) => looked.judge(target, message),
+            Self::Text(looked) => looked.judge(body, message),
             Self::Other(SearchKey::Numbers(set)) => verdict(set.contains(target.number)),
             Self::Other(SearchKey::Uids(set)) => verdict(set.contains(target.uid.get())),
             Self::Other(SearchKey::All) => Verdict::Yes,
@@ -59,15 +84,15 @@ impl Plan {
                 let known = candidate.and_then(|candidate| candidate.matches_unread(key));
                 known.map_or(Verdict::Maybe, verdict)
             }
-            Self::Not(plan) => match plan.judge(target, message) {
+            Self::Not(plan) => match plan.judge(target, body, message) {
                 Verdict::Yes => Verdict::No,
                 Verdict::No => Verdict::Yes,
                 Verdict::Maybe => Verdict::Maybe,
             },
-            Self::Or(one, other) => match one.judge(target, message) {
+            Self::Or(one, other) => match one.judge(target, body, message) {
                 Verdict::Yes => Verdict::Yes,
-                Verdict::No => other.judge(target, message),
-                Verdict::Maybe => match other.judge(target, message) {
+                Verdict::No => other.judge(target, body, message),
+                Verdict::Maybe => match other.judge(target, body, message) {
                     Verdict::Yes => Verdict::Yes,
                     _ => Verdict::Maybe,
                 },
@@ -75,7 +100,7 @@ impl Plan {
             Self::And(plans) => {
                 let mut all = Verdict::Yes;
                 for plan in plans {
-                    match plan.judge(target, message) {
+                    match plan.judge(target, body, message) {
                         Verdict::Yes => {}
                         Verdict::No => return Verdict::No,
                         Verdict::Maybe => all = Verdict::Maybe,
@@ -88,8 +113,7 @@ impl Plan {
 }
 
 impl Looked {
-    fn judge(&self, target: Target, message: Option<&Message>) -> Verdict {
-        let body = target.body;
+    fn judge(&self, body: Body, message: Option<&Message>) -> Verdict {
         let ask = |hits: &Option<Arc<Hits>>| {
             hits.as_ref().map_or(Verdict::Maybe, |hits| hits.verdict(body.id))
         };

@@ -6,6 +6,7 @@
 mod decode;
 mod fields;
 mod header;
+mod outline;
 mod people;
 mod scan;
 
@@ -15,6 +16,7 @@ use std::ops::Range;
 pub use decode::{BodyDecoder, TextDecoder, header_text, moment, sent_date};
 pub use fields::{Disposition, MediaType, Parameter};
 pub use header::{RawField, fields};
+pub use outline::describes;
 pub use people::Mailbox;
 
 /// Deepest nesting that is taken apart; deeper parts stay leaves.

@@ -28,6 +28,20 @@ pub(super) fn scan_head(reader: impl Read, length: u64) -> io::Result<Structure>
     Ok(structure)
 }
 
+/// The part that these fields of its header describe; where it lies is not told. `digest_child`:
+/// it is a message unless they say otherwise.
+pub(super) fn described(fields: &[u8], is_message: bool, digest_child: bool) -> Part {
+    let mut scanner = Scanner::new();
+    scanner.header = Some(Header { is_message, digest_child, ..Header::default() });
+    scanner.feed(fields);
+    if scanner.line_length > 0 {
+        scanner.end_line(0);
+    }
+    let mut part = empty_part(0);
+    describe(&mut part, scanner.header.take().unwrap_or_default());
+    part
+}
+
 fn read_until(
     mut reader: impl Read,
     step: usize,
@@ -295,7 +309,7 @@ impl Scanner {
 
 /// The header fields that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
+pub(super) enum Field {
     ContentType,
     Encoding,
     Id,
@@ -317,7 +331,8 @@ enum Field {
 }
 
 impl Field {
-    fn named(name: &[u8], is_message: bool) -> Option<Self> {
+    /// The field of that name, as far as parts have it, or messages.
+    pub(super) fn named(name: &[u8], is_message: bool) -> Option<Self> {
         let mime = [
             (Self::ContentType, "content-type"),
             (Self::Encoding, "content-transfer-encoding"),

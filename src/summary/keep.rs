@@ -1,0 +1,223 @@
+//! Keeping summaries up: taking new bodies in, and letting go of those that are gone. Whoever does
+//! the indexing calls this, one at a time.
+
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use super::block::{FULL, FULL_BYTES, pack};
+use super::entry::Entry;
+use super::file::{File, Unread};
+use super::{Shelf, Summaries};
+use crate::mail::structure::Structure;
+use crate::store::{BodyId, Store, StoreError};
+
+/// Bodies read in one step.
+const STEP: usize = 128;
+/// Numbers asked for at once.
+const PAGE: usize = 4096;
+/// A body whose upload took long appears below others that were taken in: so far back we look.
+const BACK: u64 = 2048;
+/// Messages up to this size are read once, into memory.
+const SMALL: u64 = 256 << 10;
+/// Fewer dead summaries than this are left where they are.
+const FEW: u64 = 1024;
+
+/// Why summaries are behind. Nobody has to wait for them: messages are read instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SummaryError {
+    /// The folder does not take the file.
+    #[error("summaries of messages cannot be written: {0}")]
+    Disk(#[from] io::Error),
+    /// The file does not hold what was written.
+    #[error("summaries of messages are damaged and will be made anew")]
+    Damaged,
+    /// The mail store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Summaries {
+    /// Whether a body has no summary yet.
+    pub fn wants(&self, body: BodyId) -> bool {
+        !self.shelf().knows(body)
+    }
+
+    /// Summarises a body that somebody reads anyway. Nothing happens when it is known.
+    pub fn take_in(
+        &self,
+        body: BodyId,
+        structure: &Structure,
+        reader: &mut (impl Read + Seek),
+    ) -> Result<(), SummaryError> {
+        if self.wants(body) {
+            // What cannot be read now is read again when somebody asks for it.
+            let entry = Entry::of(structure, reader).unwrap_or_default();
+            self.add(body, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Summarises all bodies of the store, for whoever has no background task. Takes long after an
+    /// import; blocks the caller.
+    pub fn catch_up(&self, store: &Store) -> Result<(), SummaryError> {
+        while self.step(store)? {}
+        self.put_away()
+    }
+
+    /// Summarises some bodies that have no summary; whether there are more.
+    pub fn step(&self, store: &Store) -> Result<bool, SummaryError> {
+        let seen = self.shelf().seen;
+        let mut after = seen.and_then(|seen| seen.0.checked_sub(BACK)).map(BodyId);
+        let mut left = STEP;
+        loop {
+            let page = store.bodies_after(after, PAGE)?;
+            let end = page.len() < PAGE;
+            for body in page {
+                if self.wants(body) {
+                    if left == 0 {
+                        return Ok(true);
+                    }
+                    left -= 1;
+                    self.read(store, body)?;
+                }
+                after = Some(body);
+            }
+            let mut shelf = self.shelf();
+            shelf.seen = after.max(shelf.seen);
+            if end {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// What is due now and then: [`Summaries::put_away`], and giving back the room of bodies that are
+    /// gone.
+    pub fn keep(&self, store: &Store, goes_on: impl Fn() -> bool) -> Result<(), SummaryError> {
+        self.put_away()?;
+        self.tidy(store, goes_on)
+    }
+
+    /// Writes what is in memory only. Not synced: what is lost is made anew.
+    pub fn put_away(&self) -> Result<(), SummaryError> {
+        let mut shelf = self.shelf();
+        if shelf.unsaved {
+            shelf.save(false)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back room when it is much. Stops soon when `goes_on` says no.
+    fn tidy(&self, store: &Store, goes_on: impl Fn() -> bool) -> Result<(), SummaryError> {
+        let living = living(store)?;
+        let (file, places, dead) = {
+            let shelf = self.shelf();
+            let Some(file) = shelf.file.clone() else { return Ok(()) };
+            let all: u64 = shelf.stretches.values().map(|s| u64::from(s.count)).sum();
+            (file, shelf.blocks.clone(), all.saturating_sub(living.len() as u64))
+        };
+        if dead < FEW.max(living.len() as u64) {
+            return Ok(());
+        }
+        let path = self.path.with_extension("new");
+        let mut next = Shelf { file: Some(Arc::new(File::fresh(&path)?)), ..Shelf::default() };
+        next.next_block = self.shelf().next_block;
+        for (number, place) in places {
+            if !goes_on() {
+                return Ok(());
+            }
+            let entries = match file.read(place).and_then(|block| Ok(block.entries()?)) {
+                Ok(entries) => entries,
+                Err(Unread::File(error)) => return Err(error.into()),
+                Err(Unread::Damaged(_)) => {
+                    self.shelf().forget(number);
+                    return Err(SummaryError::Damaged);
+                }
+            };
+            for (body, entry) in entries {
+                if living.binary_search(&body).is_ok() {
+                    next.insert(body, entry)?;
+                }
+            }
+        }
+        let mut shelf = self.shelf();
+        // Begun anew meanwhile.
+        if !shelf.file.as_ref().is_some_and(|now| Arc::ptr_eq(now, &file)) {
+            return Ok(());
+        }
+        for (body, entry) in std::mem::take(&mut shelf.tail) {
+            next.insert(body, entry)?;
+        }
+        next.save(false)?;
+        next.seen = shelf.seen;
+        std::fs::rename(&path, &self.path)?;
+        *shelf = next;
+        Ok(())
+    }
+
+    fn read(&self, store: &Store, body: BodyId) -> Result<(), SummaryError> {
+        let mut reader = match store.read_body(body) {
+            Ok(reader) => reader,
+            Err(StoreError::NoMessage) => return Ok(()),
+            Err(error @ StoreError::Closed) => return Err(error.into()),
+            // Whoever wants it is told.
+            Err(_) => return self.add(body, Entry::default()),
+        };
+        let mut summarise = || {
+            if reader.len() > SMALL {
+                let structure = Structure::scan(&mut reader)?;
+                return Entry::of(&structure, &mut reader);
+            }
+            let mut bytes = Vec::new();
+            reader.seek(SeekFrom::Start(0))?;
+            reader.read_to_end(&mut bytes)?;
+            Entry::of(&Structure::scan(bytes.as_slice())?, &mut Cursor::new(bytes))
+        };
+        let entry = summarise().unwrap_or_default();
+        self.add(body, entry)
+    }
+
+    fn add(&self, body: BodyId, entry: Entry) -> Result<(), SummaryError> {
+        self.shelf().insert(body, Arc::new(entry))
+    }
+}
+
+impl Shelf {
+    fn insert(&mut self, body: BodyId, entry: Arc<Entry>) -> Result<(), SummaryError> {
+        let bytes: usize = self.tail.iter().map(|(_, entry)| entry.size()).sum();
+        if self.tail.len() >= FULL || bytes >= FULL_BYTES {
+            self.save(true)?;
+        }
+        if let Err(at) = self.tail.binary_search_by_key(&body, |(known, _)| *known) {
+            self.tail.insert(at, (body, entry));
+            self.unsaved = true;
+        }
+        Ok(())
+    }
+
+    /// Writes the tail. As a full block it is a tail no more.
+    fn save(&mut self, full: bool) -> Result<(), SummaryError> {
+        let file = self.file.as_ref().ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+        let bodies: Vec<BodyId> = self.tail.iter().map(|(body, _)| *body).collect();
+        let place = file.append(&bodies, &pack(&self.tail)?, full)?;
+        if full {
+            self.add(place, &bodies);
+            self.tail.clear();
+        }
+        self.unsaved = false;
+        Ok(())
+    }
+}
+
+/// All bodies of the store, ascending.
+fn living(store: &Store) -> Result<Vec<BodyId>, StoreError> {
+    let mut all: Vec<BodyId> = Vec::new();
+    loop {
+        let page = store.bodies_after(all.last().copied(), PAGE)?;
+        let end = page.len() < PAGE;
+        all.extend(page);
+        if end {
+            return Ok(all);
+        }
+    }
+}
