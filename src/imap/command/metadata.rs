@@ -129,11 +129,9 @@ fn entry(cursor: &mut Cursor<'_>) -> Parsed<Entry> {
     let plain = |b: u8| matches!(b, b' '..=b'~') && !matches!(b, b'*' | b'%');
     let mut levels = name.split('/');
     let rooted = levels.next() == Some("") && matches!(levels.next(), Some("private" | "shared"));
-    if !rooted || levels.any(str::is_empty) || !name.bytes().all(plain) {
-        return Err(Reason::Syntax("not the name of an entry below /private or /shared"));
-    }
-    if name.len() > MAX_NAME {
-        return Err(Reason::Syntax("the name of an entry is too long"));
+    let fits = name.len() <= MAX_NAME && name.bytes().all(plain);
+    if !rooted || !fits || levels.any(str::is_empty) {
+        return Err(Reason::Entry);
     }
     Ok(Entry(name))
 }
@@ -164,7 +162,7 @@ impl Entry {
         let levels: Vec<&str> = self.0.split('/').skip(1).collect();
         let least = if levels.get(1) == Some(&"vendor") { 4 } else { 2 };
         if levels.len() < least {
-            return Err(Reason::Syntax("the name of an entry has too few levels"));
+            return Err(Reason::Entry);
         }
         Ok(())
     }

@@ -201,6 +201,9 @@ pub(super) enum Reason {
     Syntax(&'static str),
     #[error("{0}")]
     Flag(MailboxError),
+    /// RFC 5464 §3.2.
+    #[error("this is no name of an entry below /private or /shared")]
+    Entry,
     #[error("text must be UTF-8")]
     Utf8,
     #[error("the search is nested too deeply or has too many keys")]

@@ -58,6 +58,12 @@ const DIFFERENCES: &[Difference] = &[
         applies: |case| matches!(case.ours, Err(Reason::Name(_))),
     },
     Difference {
+        name: "names of entries",
+        because: "RFC 5464 §3.2: \"Invalid entry names result in a BAD response in any IMAP command \
+                  in which they are used\"",
+        applies: |case| matches!(case.ours, Err(Reason::Entry)),
+    },
+    Difference {
         name: "character sets",
         because: "RFC 3501 §6.4.4: \"If the server does not support the specified [CHARSET], it MUST \
                   return a tagged NO response (not a BAD)\"",
