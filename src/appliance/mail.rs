@@ -98,7 +98,7 @@ impl Services {
                 async move { smtp.serve(stream, peer, role, stop).await }
             });
         }
-        let imap = Arc::new(imap::Server::new(
+        let imap = imap::Server::new(
             service.site.hostname.clone(),
             tls.clone(),
             office.accounts().clone(),
@@ -106,7 +106,8 @@ impl Services {
             Arc::clone(office.search()),
             Arc::clone(office.clock()),
             service.config.message_size,
-        ));
+        );
+        let imap = Arc::new(imap.with_summaries(Arc::clone(office.summaries())));
         for (tls, listeners) in imap_ports {
             let imap = Arc::clone(&imap);
             running.each(listeners, move |stream, peer, stop| {

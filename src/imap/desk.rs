@@ -16,10 +16,11 @@ use crate::mail::Uid;
 use crate::mail::structure::Structure;
 use crate::search::{Index, Verdict};
 use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, StoreError};
+use crate::summary::{Summaries, Summary};
 
 use super::facts::{find_mailbox, find_out};
-use super::fetch::{Chunk, Source, read, render};
 use super::question::{Answer, FetchJob, Fetched, Question, SearchJob};
+use super::render::{Chunk, Source, Stream, Stretch, Unrendered, render};
 use super::search::{Body, Plan, matches};
 use super::view::Target;
 
@@ -30,6 +31,8 @@ const BATCH: usize = 64 << 10;
 /// Messages read in one step of a search, and messages looked up.
 const READ_STEP: usize = 64;
 const LOOK_STEP: usize = 4096;
+/// Messages looked up at once for FETCH.
+const FETCH_STEP: usize = 256;
 /// Structures kept of the messages read last: a phone reads one message part by part.
 const STRUCTURES: usize = 8;
 
@@ -41,6 +44,8 @@ pub(super) struct Desk {
     /// Shared by all connections: how many may read messages at once.
     readers: Arc<Semaphore>,
     structures: Arc<Structures>,
+    /// Nothing: messages are read instead.
+    summaries: Option<Arc<Summaries>>,
     body: Option<BodyWriter>,
 }
 
@@ -53,7 +58,13 @@ impl Desk {
         clock: SharedClock,
         readers: Arc<Semaphore>,
     ) -> Self {
-        Self { store, search, clock, readers, structures: Arc::default(), body: None }
+        let (structures, summaries, body) = (Arc::default(), None, None);
+        Self { store, search, clock, readers, structures, summaries, body }
+    }
+
+    /// Answers out of summaries what they can tell.
+    pub(super) fn with_summaries(self, summaries: Option<Arc<Summaries>>) -> Self {
+        Self { summaries, ..self }
     }
 
     /// Answers anything but a login; FETCH responses go out through `writer`. Fails when the
@@ -133,7 +144,8 @@ impl Desk {
         let turn = self.readers.acquire().await.map_err(io::Error::other)?;
         let structures = Arc::clone(&self.structures);
         let search = Arc::clone(&self.search);
-        let library = Library { store: self.store.clone(), search, structures };
+        let summaries = self.summaries.clone();
+        let library = Library { store: self.store.clone(), search, structures, summaries };
         let result = spawn_blocking(move || step(&library)).await.map_err(io::Error::other);
         drop(turn);
         result
@@ -153,11 +165,14 @@ impl Desk {
             next = made.next;
             all.missing |= made.fetched.missing;
             all.damaged |= made.fetched.damaged;
+            all.unknown |= made.fetched.unknown;
             let mut reader = made.reader;
             for chunk in made.chunks {
                 match chunk {
                     Chunk::Bytes(bytes) => send(writer, &bytes).await?,
-                    Chunk::Stream(range) => reader = self.stream(reader, range, writer).await?,
+                    Chunk::Stream(stretch) => {
+                        reader = self.stream(reader, stretch, writer).await?;
+                    }
                 }
             }
         }
@@ -168,21 +183,21 @@ impl Desk {
     /// the card fails in the middle of it, the connection has to end: so many bytes were announced.
     async fn stream(
         &self,
-        mut reader: Option<MessageReader>,
-        mut range: Range<u64>,
+        reader: Option<MessageReader>,
+        stretch: Stretch,
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> io::Result<Option<MessageReader>> {
-        while !range.is_empty() {
-            let end = range.end.min(range.start + BATCH as u64);
-            let piece = range.start..end;
-            let mut source = reader.take().ok_or(io::ErrorKind::UnexpectedEof)?;
-            let step = move |_: &Library| read(&mut source, piece).map(|bytes| (bytes, source));
-            let (bytes, source) = self.reading(step).await??;
-            reader = Some(source);
-            send(writer, &bytes).await?;
-            range.start = end;
+        let mut source = reader.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut stream = Stream::new(stretch);
+        loop {
+            let step = move |_: &Library| (stream.next(&mut source), stream, source);
+            let (bytes, rest, used) = self.reading(step).await?;
+            (stream, source) = (rest, used);
+            match bytes? {
+                Some(bytes) => send(writer, &bytes).await?,
+                None => return Ok(Some(source)),
+            }
         }
-        Ok(reader)
     }
 
     async fn search(&self, job: SearchJob) -> Result<Vec<Target>, StoreError> {
@@ -220,6 +235,7 @@ struct Library {
     store: Store,
     search: Arc<Index>,
     structures: Arc<Structures>,
+    summaries: Option<Arc<Summaries>>,
 }
 
 /// What the search index made of a search.
@@ -253,20 +269,26 @@ impl Library {
             next: first,
         };
         let mut size = 0;
-        for target in job.targets.iter().skip(first) {
+        let rest = job.targets.get(first..).unwrap_or_default();
+        let step = rest.get(..FETCH_STEP).unwrap_or(rest);
+        let uids: Vec<Uid> = step.iter().map(|target| target.uid).collect();
+        let mut rows = match self.store.messages_of(job.mailbox, &uids) {
+            Ok(rows) => rows.into_iter().peekable(),
+            Err(error) => {
+                tracing::error!(mailbox = job.mailbox.0, %error, "messages cannot be looked up");
+                made.fetched.damaged = true;
+                made.next += step.len();
+                return made;
+            }
+        };
+        for target in step {
             made.next += 1;
-            let rendered = match self.store.message(job.mailbox, target.uid) {
-                Ok(Some(message)) => {
-                    let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
-                    render(*target, &message, job, &source)
-                }
-                Ok(None) => {
-                    made.fetched.missing = true;
-                    continue;
-                }
-                Err(error) => Err(io::Error::other(error)),
+            let Some(message) = rows.next_if(|message| message.uid == target.uid) else {
+                made.fetched.missing = true;
+                continue;
             };
-            match rendered {
+            let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
+            match render(*target, &message, &job.items, job.speech, &source) {
                 Ok((chunks, reader)) => {
                     let streamed = chunks.len() > 1;
                     size += chunks.iter().map(Chunk::held).sum::<usize>();
@@ -276,7 +298,8 @@ impl Library {
                         return made;
                     }
                 }
-                Err(error) => {
+                Err(Unrendered::Encoding) => made.fetched.unknown = true,
+                Err(Unrendered::Unread(error)) => {
                     tracing::error!(
                         mailbox = job.mailbox.0, uid = target.uid.get(), %error,
                         "a message cannot be read"
@@ -381,6 +404,11 @@ impl Source for Shelved<'_> {
         known.push_front((key, Arc::clone(&structure)));
         Ok(structure)
     }
+
+    fn summary(&self) -> Option<Summary> {
+        self.library.summaries.as_ref()?.message(&self.message.content)
+    }
+
     fn check(&self, reader: &MessageReader, range: Range<u64>) -> io::Result<()> {
         reader.check(range).map_err(io::Error::other)
     }

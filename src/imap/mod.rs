@@ -23,6 +23,7 @@ mod metadata;
 mod notify;
 mod question;
 mod quota;
+mod render;
 mod respond;
 mod resync;
 mod search;

@@ -68,8 +68,8 @@ pub(super) enum Answer {
 pub(super) struct FetchJob {
     pub(super) mailbox: MailboxId,
     pub(super) items: Arc<[FetchItem]>,
-    pub(super) speech: Speech,
     pub(super) targets: Vec<Target>,
+    pub(super) speech: Speech,
 }
 
 /// How a FETCH went.
@@ -79,6 +79,8 @@ pub(super) struct Fetched {
     pub(super) missing: bool,
     /// Some messages cannot be read.
     pub(super) damaged: bool,
+    /// Some parts are encoded in a way nobody here knows (RFC 3516 §4.3).
+    pub(super) unknown: bool,
 }
 
 /// Messages to look through.

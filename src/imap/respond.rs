@@ -104,6 +104,21 @@ impl Output {
         }
     }
 
+    /// A text out of a message's fields. Bytes beyond ASCII become encoded words (RFC 2047) for a
+    /// client that does not take UTF-8 (RFC 9755 §3), and so does what is no UTF-8.
+    pub(super) fn told(&mut self, text: &[u8]) -> &mut Self {
+        let plain = text.is_ascii() || self.speech.utf8 && std::str::from_utf8(text).is_ok();
+        if plain { self.string(text) } else { self.string(&encoded_words(text)) }
+    }
+
+    /// The same, or NIL.
+    pub(super) fn ntold(&mut self, text: Option<&[u8]>) -> &mut Self {
+        match text {
+            Some(text) => self.told(text),
+            None => self.raw("NIL"),
+        }
+    }
+
     /// A mailbox name; modified UTF-7 makes it printable ASCII for who has not switched UTF-8 on.
     pub(super) fn mailbox(&mut self, name: &str) -> &mut Self {
         if self.speech.utf8 {
@@ -159,8 +174,8 @@ impl Output {
     pub(super) fn envelope(&mut self, head: &Head) -> &mut Self {
         let or_from =
             |list: &'_ Vec<Person>| if list.is_empty() { head.from.clone() } else { list.clone() };
-        self.raw("(").nstring(head.date.as_deref());
-        self.raw(" ").nstring(head.subject.as_deref());
+        self.raw("(").ntold(head.date.as_deref());
+        self.raw(" ").ntold(head.subject.as_deref());
         self.raw(" ").people(&head.from);
         // Sender and Reply-To default to From.
         self.raw(" ").people(&or_from(&head.sender));
@@ -168,8 +183,8 @@ impl Output {
         self.raw(" ").people(&head.to);
         self.raw(" ").people(&head.cc);
         self.raw(" ").people(&head.bcc);
-        self.raw(" ").nstring(head.in_reply_to.as_deref());
-        self.raw(" ").nstring(head.message_id.as_deref()).raw(")")
+        self.raw(" ").ntold(head.in_reply_to.as_deref());
+        self.raw(" ").ntold(head.message_id.as_deref()).raw(")")
     }
 
     fn people(&mut self, people: &[Person]) -> &mut Self {
@@ -178,10 +193,10 @@ impl Output {
         }
         self.raw("(");
         for person in people {
-            self.raw("(").nstring(person.name.as_deref());
-            self.raw(" ").nstring(person.route.as_deref());
-            self.raw(" ").nstring(person.mailbox.as_deref());
-            self.raw(" ").nstring(person.host.as_deref()).raw(")");
+            self.raw("(").ntold(person.name.as_deref());
+            self.raw(" ").ntold(person.route.as_deref());
+            self.raw(" ").ntold(person.mailbox.as_deref());
+            self.raw(" ").ntold(person.host.as_deref()).raw(")");
         }
         self.raw(")")
     }
@@ -198,7 +213,7 @@ impl Output {
             for child in children {
                 self.part(structure, structure.part(*child), extended);
             }
-            self.raw(" ").string(&part.media.subtype);
+            self.raw(" ").told(&part.media.subtype);
             if extended {
                 self.raw(" ").parameters(&part.media.parameters);
                 self.extension(part);
@@ -210,12 +225,12 @@ impl Output {
         if message && part.inside == Inside::Leaf {
             self.raw("\"application\" \"octet-stream\" NIL");
         } else {
-            self.string(&part.media.kind).raw(" ").string(&part.media.subtype);
+            self.told(&part.media.kind).raw(" ").told(&part.media.subtype);
             self.raw(" ").parameters(&part.media.parameters);
         }
-        self.raw(" ").nstring(part.id.as_deref());
-        self.raw(" ").nstring(part.description.as_deref());
-        self.raw(" ").string(part.encoding.as_deref().unwrap_or(b"7bit"));
+        self.raw(" ").ntold(part.id.as_deref());
+        self.raw(" ").ntold(part.description.as_deref());
+        self.raw(" ").told(part.encoding.as_deref().unwrap_or(b"7bit"));
         self.raw(" ").number(part.body.end - part.body.start);
         if let Inside::Message(inner) = part.inside {
             let inner = structure.part(inner);
@@ -226,7 +241,7 @@ impl Output {
             self.raw(" ").number(part.lines);
         }
         if extended {
-            self.raw(" ").nstring(part.md5.as_deref());
+            self.raw(" ").ntold(part.md5.as_deref());
             self.extension(part);
         }
         self.raw(")")
@@ -236,7 +251,7 @@ impl Output {
     fn extension(&mut self, part: &Part) {
         match &part.disposition {
             Some(Disposition { kind, parameters }) => {
-                self.raw(" (").string(kind).raw(" ").parameters(parameters).raw(")");
+                self.raw(" (").told(kind).raw(" ").parameters(parameters).raw(")");
             }
             None => {
                 self.raw(" NIL");
@@ -247,17 +262,17 @@ impl Output {
                 self.raw(" NIL");
             }
             [only] => {
-                self.raw(" ").string(only);
+                self.raw(" ").told(only);
             }
             several => {
                 self.raw(" (");
                 for (i, tag) in several.iter().enumerate() {
-                    self.raw(if i == 0 { "" } else { " " }).string(tag);
+                    self.raw(if i == 0 { "" } else { " " }).told(tag);
                 }
                 self.raw(")");
             }
         }
-        self.raw(" ").nstring(part.location.as_deref());
+        self.raw(" ").ntold(part.location.as_deref());
     }
 
     fn parameters(&mut self, parameters: &[Parameter]) -> &mut Self {
@@ -265,11 +280,40 @@ impl Output {
             return self.raw("NIL");
         }
         for (i, parameter) in parameters.iter().enumerate() {
-            self.raw(if i == 0 { "(" } else { " " }).string(&parameter.name);
-            self.raw(" ").string(&parameter.value);
+            self.raw(if i == 0 { "(" } else { " " }).told(&parameter.name);
+            self.raw(" ").told(&parameter.value);
         }
         self.raw(")")
     }
+}
+
+/// A text in encoded words of at most 75 characters (RFC 2047 §2, §4.2): of UTF-8, or of what most
+/// programs wrote before there was any.
+fn encoded_words(text: &[u8]) -> Vec<u8> {
+    let text: Vec<u8> = text.iter().copied().filter(|b| *b != 0).collect();
+    let (charset, ends): (_, fn(u8) -> bool) = match std::str::from_utf8(&text) {
+        Ok(_) => ("utf-8", |next| next & 0xc0 != 0x80),
+        Err(_) => ("windows-1252", |_| true),
+    };
+    let mut words = String::new();
+    let mut room = 0_usize;
+    for (i, byte) in text.iter().enumerate() {
+        // A character of UTF-8 takes up to twelve letters and stays whole.
+        if room < 12 && ends(*byte) {
+            let end = if i == 0 { "" } else { "?= " };
+            let _ = write!(words, "{end}=?{charset}?q?");
+            room = 75 - 2 - 5 - charset.len();
+        }
+        let plain = byte.is_ascii_alphanumeric() || b"!*+-/".contains(byte);
+        let _ = match byte {
+            b' ' => write!(words, "_"),
+            byte if plain => write!(words, "{}", char::from(*byte)),
+            byte => write!(words, "={byte:02X}"),
+        };
+        room = room.saturating_sub(if plain || *byte == b' ' { 1 } else { 3 });
+    }
+    words.push_str("?=");
+    words.into_bytes()
 }
 
 /// UIDs as a set, such as `3:5,9`, in the order given: COPYUID pairs them by place.

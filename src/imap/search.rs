@@ -13,8 +13,8 @@ use crate::search::texts::{self, MAX_HEADER, Wish, texts};
 use crate::store::Message;
 
 use super::command::{SearchKey, Tag};
-use super::fetch::{Source, read};
 use super::question::SearchJob;
+use super::render::{Source, read};
 use super::session::{Session, State};
 use super::view::{Expunges, Target};
 

@@ -52,13 +52,7 @@ impl Session {
         });
     }
 
-    fn open(
-        &mut self,
-        tag: Tag,
-        account: AccountId,
-        mailbox: MailboxId,
-        how: Opening,
-    ) {
+    fn open(&mut self, tag: Tag, account: AccountId, mailbox: MailboxId, how: Opening) {
         self.ask_snapshot(mailbox, move |session, answer| match answer {
             Ok(Some(snapshot)) => session.opened(tag, account, snapshot, how),
             Ok(None) => session.no(&tag, "[NONEXISTENT] The mailbox was deleted just now"),
@@ -66,13 +60,7 @@ impl Session {
         });
     }
 
-    fn opened(
-        &mut self,
-        tag: Tag,
-        account: AccountId,
-        snapshot: Overview,
-        how: Opening,
-    ) {
+    fn opened(&mut self, tag: Tag, account: AccountId, snapshot: Overview, how: Opening) {
         let Opening { asked, read_only, known } = how;
         let Overview { mailbox, uids, unseen, keywords, .. } = &snapshot;
         let system = SystemFlag::ALL.map(|flag| flag.name().to_owned());

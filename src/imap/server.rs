@@ -17,6 +17,7 @@ use crate::mail::Domain;
 use crate::net::{Peer, Stream, Tls};
 use crate::search::Index;
 use crate::store::{Change, Store};
+use crate::summary::Summaries;
 
 use super::desk::{Desk, patiently, send};
 use super::question::{Answer, Question};
@@ -58,6 +59,7 @@ pub struct Server {
     clock: SharedClock,
     message_size: u64,
     readers: Arc<Semaphore>,
+    summaries: Option<Arc<Summaries>>,
     patience: Patience,
 }
 
@@ -73,8 +75,25 @@ impl Server {
         message_size: u64,
     ) -> Self {
         let readers = Arc::new(Semaphore::new(READERS));
-        let patience = Patience::NORMAL;
-        Self { hostname, tls, accounts, store, search, clock, message_size, readers, patience }
+        let (summaries, patience) = (None, Patience::NORMAL);
+        Self {
+            hostname,
+            tls,
+            accounts,
+            store,
+            search,
+            clock,
+            message_size,
+            readers,
+            summaries,
+            patience,
+        }
+    }
+
+    /// The same server, which answers out of summaries what it would have to read else.
+    #[must_use]
+    pub fn with_summaries(self, summaries: Arc<Summaries>) -> Self {
+        Self { summaries: Some(summaries), ..self }
     }
 
     /// Serves one connection until either side ends it. A stream under TLS was accepted on an
@@ -103,7 +122,8 @@ impl Server {
         let mut session = Session::new(&self.hostname, stream.is_tls(), self.message_size);
         let readers = Arc::clone(&self.readers);
         let (search, clock) = (Arc::clone(&self.search), Arc::clone(&self.clock));
-        let mut desk = Desk::new(self.store.clone(), search, clock, readers);
+        let mut desk = Desk::new(self.store.clone(), search, clock, readers)
+            .with_summaries(self.summaries.clone());
         let guest_until = Instant::now() + GUEST_TIME;
         let mut login: Option<Login> = None;
         let mut directory = self.accounts.changes();

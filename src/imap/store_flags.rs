@@ -94,12 +94,9 @@ impl Session {
         };
         let news = store.news();
         let items = [FetchItem::Uid, FetchItem::Flags, FetchItem::ModSeq];
-        let job = FetchJob {
-            mailbox: view.mailbox,
-            items: items.into(),
-            speech: self.out.speech(),
-            targets: modified,
-        };
+        let speech = self.out.speech();
+        let job =
+            FetchJob { mailbox: view.mailbox, items: items.into(), targets: modified, speech };
         self.ask_fetch(job, move |session, _| {
             let text = format!("[MODIFIED {set}] Others changed these meanwhile");
             session.finish(&tag, &text, Some(news));

@@ -267,6 +267,26 @@ impl Index {
         row.map(|row| message_row(uid.get(), row.value())).transpose()
     }
 
+    /// The messages of a mailbox with these UIDs, ascending; those that are gone are left out.
+    pub(super) fn messages_of(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+    ) -> Result<Vec<Message>, StoreError> {
+        let rows = self.read()?.open_table(MESSAGES).map_err(index)?;
+        let mut found = Vec::with_capacity(uids.len());
+        // Stretches without gaps are walked along.
+        for stretch in uids.chunk_by(|a, b| a.get().wrapping_add(1) == b.get()) {
+            let (Some(first), Some(last)) = (stretch.first(), stretch.last()) else { continue };
+            let range = (mailbox.0, first.get())..=(mailbox.0, last.get());
+            for entry in rows.range(range).map_err(index)? {
+                let (key, row) = entry.map_err(index)?;
+                found.push(message_row(key.value().1, row.value())?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Where a body lies and where each of its parts does; what a damaged record took away is
     /// missing.
     pub(super) fn body(&self, id: BodyId) -> Result<Option<(Stored, Places)>, StoreError> {

@@ -25,7 +25,38 @@ pub(in crate::imap) enum FetchItem {
     BodyStructure,
     /// RFC 7162 §3.1.4.2.
     ModSeq,
+    /// RFC 8514 §4.2.
+    SaveDate,
+    /// RFC 8474 §5.
+    EmailId,
+    ThreadId,
+    /// RFC 8970 §3; `lazy`: only when it is at hand.
+    Preview {
+        lazy: bool,
+    },
     Section(Section),
+    Binary(Binary),
+}
+
+impl FetchItem {
+    /// Whether asking for it sets `\\Seen`.
+    pub(in crate::imap) fn marks_as_read(&self) -> bool {
+        match self {
+            Self::Section(section) => !section.peek,
+            Self::Binary(binary) => !binary.peek,
+            _ => false,
+        }
+    }
+}
+
+/// A part without its transfer encoding (RFC 3516 §4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::imap) struct Binary {
+    pub(in crate::imap) path: Vec<u32>,
+    pub(in crate::imap) partial: Option<Partial>,
+    pub(in crate::imap) peek: bool,
+    /// How large it is, instead of the part.
+    pub(in crate::imap) size: bool,
 }
 
 /// What stands behind the items (RFC 4466 §2.4).
@@ -146,6 +177,9 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
         ("ENVELOPE", FetchItem::Envelope),
         ("BODYSTRUCTURE", FetchItem::BodyStructure),
         ("RFC822.SIZE", FetchItem::Size),
+        ("SAVEDATE", FetchItem::SaveDate),
+        ("EMAILID", FetchItem::EmailId),
+        ("THREADID", FetchItem::ThreadId),
         // Unlike RFC822.TEXT, the header does not mark as read.
         ("RFC822.HEADER", whole(Label::Rfc822Header, Piece::Header, true)),
         ("RFC822.TEXT", whole(Label::Rfc822Text, Piece::Text, false)),
@@ -154,6 +188,16 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
     for (name, item) in simple {
         if cursor.word(name) {
             return Ok(item);
+        }
+    }
+    if cursor.word("PREVIEW") {
+        return Ok(FetchItem::Preview { lazy: cursor.word(" (LAZY)") });
+    }
+    for (name, peek, size) in
+        [("BINARY.PEEK", true, false), ("BINARY.SIZE", true, true), ("BINARY", false, false)]
+    {
+        if cursor.word(name) {
+            return binary(cursor, peek, size).map(FetchItem::Binary);
         }
     }
     let peek = cursor.word("BODY.PEEK");
@@ -168,16 +212,7 @@ fn item(cursor: &mut Cursor<'_>) -> Parsed<FetchItem> {
 
 fn section(cursor: &mut Cursor<'_>, peek: bool) -> Parsed<Section> {
     cursor.expect(b'[', "a section is missing")?;
-    let mut path = Vec::new();
-    let mut dot = true;
-    while dot && cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
-        match cursor.number()? {
-            0 => return Err(Reason::Syntax("part numbers begin with 1")),
-            _ if path.len() >= MAX_PATH => return Err(Reason::Syntax("too many part numbers")),
-            number => path.push(number),
-        }
-        dot = cursor.skip(b'.');
-    }
+    let (path, dot) = path(cursor)?;
     let kind = if cursor.word("HEADER.FIELDS") {
         let not = cursor.word(".NOT");
         cursor.space()?;
@@ -195,23 +230,53 @@ fn section(cursor: &mut Cursor<'_>, peek: bool) -> Parsed<Section> {
         return Err(Reason::Syntax("unknown section"));
     };
     cursor.expect(b']', "a section has no end")?;
-    let partial = if cursor.skip(b'<') {
-        let first = cursor.size()?;
-        cursor.expect(b'.', "not a partial range")?;
-        let count = cursor.size()?;
-        cursor.expect(b'>', "not a partial range")?;
-        if count == 0 {
-            return Err(Reason::Syntax("a partial range has at least one byte"));
-        }
-        Some(Partial { first, count })
-    } else {
-        None
-    };
+    let partial = partial(cursor)?;
     // `1HEADER` without the dot.
     if !path.is_empty() && !dot && kind != SectionKind::Piece(Piece::Content) {
         return Err(Reason::Syntax("unknown section"));
     }
     Ok(Section { path, kind, partial, peek, label: Label::Body })
+}
+
+fn binary(cursor: &mut Cursor<'_>, peek: bool, size: bool) -> Parsed<Binary> {
+    cursor.expect(b'[', "a section is missing")?;
+    let (path, dot) = path(cursor)?;
+    if dot && !path.is_empty() {
+        return Err(Reason::Syntax("a part number is missing"));
+    }
+    cursor.expect(b']', "a section has no end")?;
+    let partial = if size { None } else { partial(cursor)? };
+    Ok(Binary { path, partial, peek, size })
+}
+
+/// Part numbers, and whether a dot stands behind them; without any, one is as good as there.
+fn path(cursor: &mut Cursor<'_>) -> Parsed<(Vec<u32>, bool)> {
+    let mut path = Vec::new();
+    let mut dot = true;
+    while dot && cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
+        match cursor.number()? {
+            0 => return Err(Reason::Syntax("part numbers begin with 1")),
+            _ if path.len() >= MAX_PATH => return Err(Reason::Syntax("too many part numbers")),
+            number => path.push(number),
+        }
+        dot = cursor.skip(b'.');
+    }
+    Ok((path, dot))
+}
+
+/// `<first.count>`.
+fn partial(cursor: &mut Cursor<'_>) -> Parsed<Option<Partial>> {
+    if !cursor.skip(b'<') {
+        return Ok(None);
+    }
+    let first = cursor.size()?;
+    cursor.expect(b'.', "not a partial range")?;
+    let count = cursor.size()?;
+    cursor.expect(b'>', "not a partial range")?;
+    if count == 0 {
+        return Err(Reason::Syntax("a partial range has at least one byte"));
+    }
+    Ok(Some(Partial { first, count }))
 }
 
 fn field_name(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {

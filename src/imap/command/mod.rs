@@ -21,7 +21,7 @@ use crate::mail::{Flags, MailboxError, MailboxName, ModSeq, SpecialUse};
 use crate::store::FlagChange;
 
 pub(super) use fetch::{
-    FetchItem, FetchModifiers, HeaderFilter, Label, Partial, Section, SectionKind,
+    Binary, FetchItem, FetchModifiers, HeaderFilter, Label, Partial, Section, SectionKind,
 };
 pub(super) use grammar::{append_head, parse, tag_of};
 pub(super) use list::{List, Matching};

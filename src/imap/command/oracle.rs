@@ -208,7 +208,8 @@ fn another_parser_reads_commands_as_ours_does() {
     let count = std::env::var("ORACLE_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(COMMANDS);
     let mut tally: BTreeMap<&str, u64> = BTreeMap::new();
     let mut unknown = Vec::new();
-    let refused = |(_, sample): &&(&str, &str)| parse(format!("t {sample}").as_bytes(), Names::Utf7).is_err();
+    let refused =
+        |(_, sample): &&(&str, &str)| parse(format!("t {sample}").as_bytes(), Names::Utf7).is_err();
     let missing: Vec<&str> = NEWER.iter().filter(refused).map(|(word, _)| *word).collect();
     println!("not taken yet: {missing:?}");
     for seed in 0..count {

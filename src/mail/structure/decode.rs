@@ -120,6 +120,13 @@ impl BodyDecoder {
     pub fn feed(&mut self, raw: &[u8], out: &mut Vec<u8>) {
         self.0.feed(raw, out);
     }
+
+    /// Appends what was begun and never ended.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Transfer::QuotedPrintable(escape) = &mut self.0 {
+            out.append(escape);
+        }
+    }
 }
 
 impl Transfer {

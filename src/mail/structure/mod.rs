@@ -3,6 +3,7 @@
 //! bytes with fixed limits on memory, depth and number of parts. There is no malformed message
 //! here: whatever cannot be taken apart is a leaf with its bytes.
 
+mod binary;
 mod decode;
 mod fields;
 mod header;
@@ -13,6 +14,7 @@ mod scan;
 use std::io::{self, Read};
 use std::ops::Range;
 
+pub use binary::Plain;
 pub use decode::{BodyDecoder, TextDecoder, header_text, moment, sent_date};
 pub use fields::{Disposition, MediaType, Parameter};
 pub use header::{RawField, fields};
@@ -167,6 +169,18 @@ impl Structure {
             (Place::Part(part), Piece::Text) => {
                 self.inner_message(part).map(|inner| inner.body.clone())
             }
+        }
+    }
+
+    /// The part of that number, when nothing lies inside it; without numbers, the message.
+    pub fn leaf(&self, path: &[u32]) -> Option<&Part> {
+        let mut place = Place::Message(&self.root);
+        for number in path {
+            place = self.step(&place, *number)?;
+        }
+        match place {
+            Place::Part(part) if part.inside == Inside::Leaf => Some(part),
+            _ => None,
         }
     }
 
