@@ -65,7 +65,7 @@ pub(super) fn get(cursor: &mut Cursor<'_>) -> Parsed<GetMetadata> {
     get.place = place(cursor)?;
     cursor.space()?;
     let mut ahead = *cursor;
-    if ahead.skip(b'(') && !matches!(ahead.peek(), Some(b'/' | b'"' | b'{')) {
+    if ahead.skip(b'(') && (ahead.word("MAXSIZE ") || ahead.word("DEPTH ")) {
         options(cursor, &mut get)?;
         cursor.space()?;
     }

@@ -21,11 +21,10 @@ pub(super) fn asked(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Asked> {
         _ => {
             cursor.text()?;
             cursor.space()?;
-            let mut is_name = true;
             cursor.list(0, |cursor| {
-                let word = if is_name { cursor.atom().map(drop) } else { cursor.size().map(drop) };
-                is_name = !is_name;
-                word
+                cursor.atom()?;
+                cursor.space()?;
+                cursor.size()
             })?;
             Ok(Asked::Set)
         }
