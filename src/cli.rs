@@ -21,6 +21,7 @@ use crate::selfcheck;
 use crate::store::{OpenError, StoreError};
 
 mod archive;
+mod device;
 mod dns;
 mod extensions;
 mod junk;
@@ -69,6 +70,15 @@ enum Command {
         at: At,
         #[command(subcommand)]
         command: AccountArgs,
+    },
+    /// Passwords for single devices: a lost phone is locked out, the others stay
+    #[command(after_help = "Examples:\n  pillarbox device list\n  \
+                            pillarbox device add bob@example.org phone")]
+    Device {
+        #[command(flatten)]
+        at: At,
+        #[command(subcommand)]
+        command: device::DeviceArgs,
     },
     /// Messages on their way out
     #[command(after_help = "Examples:\n  pillarbox queue list\n  pillarbox queue retry 17\n  \
@@ -210,7 +220,10 @@ enum AccountArgs {
     Extensions(extensions::ExtensionsArgs),
     /// Passwords for single devices
     #[command(subcommand)]
-    Device(DeviceArgs),
+    Device(device::DeviceArgs),
+    /// Show or set where mail goes that a program deletes over POP3
+    #[command(after_help = device::POP3_EXAMPLE)]
+    Pop3(device::Pop3Args),
     /// Addresses that lead to others
     #[command(subcommand)]
     Alias(AliasArgs),
@@ -226,32 +239,6 @@ struct WithPassword {
     /// Read the password from a file (first line)
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-enum DeviceArgs {
-    /// Mint a password for a device and show it once
-    #[command(after_help = "Example:\n  pillarbox account device add bob@example.org phone")]
-    Add {
-        /// The account
-        address: Address,
-        /// What to call the device
-        name: String,
-    },
-    /// Show an account's devices
-    #[command(after_help = "Example:\n  pillarbox account device list bob@example.org")]
-    List {
-        /// The account
-        address: Address,
-    },
-    /// Take a device's password away
-    #[command(after_help = "Example:\n  pillarbox account device revoke bob@example.org phone")]
-    Revoke {
-        /// The account
-        address: Address,
-        /// The device
-        name: String,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -358,6 +345,7 @@ impl Cli {
             Command::Dns(args) => dns::dns(&args),
             Command::Reports(args) => ask(&args.at, &Request::MailReports { days: args.days }),
             Command::Account { at, command } => account(&at, command),
+            Command::Device { at, command } => device::device(&at, command),
             Command::Queue { at, command } => queue(&at, &command),
             Command::Junk { at, command } => junk::junk(&at, command),
             Command::Store { at, command } => store::store(&at, &command),
@@ -439,15 +427,8 @@ fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {
         }
         AccountArgs::Quota(args) => args.into(),
         AccountArgs::Extensions(args) => args.into(),
-        AccountArgs::Device(DeviceArgs::Add { address, name }) => {
-            AccountCommand::AddDevice { address, name }
-        }
-        AccountArgs::Device(DeviceArgs::List { address }) => {
-            AccountCommand::ListDevices { address }
-        }
-        AccountArgs::Device(DeviceArgs::Revoke { address, name }) => {
-            AccountCommand::RevokeDevice { address, name }
-        }
+        AccountArgs::Device(args) => args.into(),
+        AccountArgs::Pop3(args) => args.into(),
         AccountArgs::Alias(AliasArgs::Add { alias, target }) => {
             AccountCommand::AddAlias { alias, target }
         }

@@ -85,7 +85,7 @@ impl Office {
         let junk = Arc::new(Junk::open(Arc::clone(&notes)));
         let greylist = Arc::new(Greylist::open(notes));
         let domains = config.site.as_ref().map(|site| site.domains.clone()).unwrap_or_default();
-        let accounts = Accounts::open(store.clone(), domains)?;
+        let accounts = Accounts::open_by(store.clone(), domains, Arc::clone(&clock))?;
         let mail_reports = Reports::open(store.clone(), accounts.clone(), Arc::clone(&clock))?;
         let office = Self {
             data: data.to_owned(),

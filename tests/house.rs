@@ -33,7 +33,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("mail_parser", &["mail"]),
     ("mail_auth", &["policy"]),
     ("redb", &["store", "search", "policy"]),
-    ("flate2", &["reports"]),
+    ("flate2", &["net", "reports"]),
     ("quick_xml", &["reports"]),
     ("zstd", &["store", "search", "summary"]),
     ("maud", &["web"]),

@@ -4,6 +4,7 @@
 mod archive;
 mod damage;
 mod flood;
+mod guests;
 mod house;
 mod lossless;
 mod rot;

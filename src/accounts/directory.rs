@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::login::Salts;
 use super::marks::JunkMarks;
 use super::passwords::{DeviceHash, StoredHash};
 use super::sasl::scram::Keys;
-use super::{AccountError, Lookup};
+use super::{AccountError, LastUse, Lookup, Removal};
 use crate::mail::{Address, Domain, LocalPart};
 use crate::store::{AccountId, Batch, Store};
 
@@ -52,6 +53,9 @@ pub(super) struct Entry {
     /// IMAP extensions its programs do not see, by their capabilities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) without: Vec<String>,
+    /// What DELE does in POP3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pop3_removal: Option<Removal>,
 }
 
 /// A device's password as stored.
@@ -62,6 +66,11 @@ pub(super) struct Device {
     /// Of the same password, as it is shown and without dashes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) scram: Vec<Keys>,
+    /// Unknown for those made before it was noted down, or before the box knew the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) created: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_use: Option<LastUse>,
 }
 
 /// An alias as stored.
@@ -327,6 +336,7 @@ mod tests {
                 devices: Vec::new(),
                 junk_marks: None,
                 without: Vec::new(),
+                pop3_removal: None,
             };
             directory.apply(Edit::Account(AccountId(id), entry));
         }

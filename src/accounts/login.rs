@@ -64,9 +64,17 @@ impl Secured {
     pub(super) fn entry(self, address: Address) -> Entry {
         let Self { hash: password, keys } = self;
         let (scram, scram_spelt, devices) = (None, Vec::new(), Vec::new());
-        let (junk_marks, without) = (None, Vec::new());
-        let mut entry =
-            Entry { address, password, scram, scram_spelt, devices, junk_marks, without };
+        let (junk_marks, pop3_removal, without) = (None, None, Vec::new());
+        let mut entry = Entry {
+            address,
+            password,
+            scram,
+            scram_spelt,
+            devices,
+            junk_marks,
+            pop3_removal,
+            without,
+        };
         entry.set_keys(keys);
         entry
     }
@@ -142,6 +150,9 @@ impl Accounts {
                     inner.recent().proved(guess, now());
                 }
                 self.learn(entry, device, given);
+                if let Some(device) = device {
+                    self.used(account, device, peer);
+                }
                 Ok(inner.login(account, entry, device))
             }
             _ => {
@@ -152,11 +163,10 @@ impl Accounts {
         }
     }
 
-    /// The salt for a SCRAM login, and a nonce; the same way whether the account exists or not.
-    pub async fn salt(&self, login: &str, peer: IpAddr) -> Result<Salted, AuthError> {
-        let inner = &self.inner;
-        let Named { key, .. } = inner.named(login);
-        inner.admit(Network::of(peer), &inner.tag(&[key.as_bytes()]))?;
+    /// The salt for a SCRAM login, and a nonce; the same way whether the account exists or not. No
+    /// guess is made with it, so nobody waits here.
+    pub async fn salt(&self, login: &str) -> Result<Salted, AuthError> {
+        let Named { key, .. } = self.inner.named(login);
         let salts = self.salts().await.map_err(unavailable)?;
         let mut nonce = [0; 18];
         passwords::fill_random(&mut nonce).map_err(unavailable)?;
@@ -164,22 +174,30 @@ impl Accounts {
         Ok(Salted { salt, iterations, nonce: STANDARD.encode(nonce) })
     }
 
-    /// Checks a SCRAM login, against the account's password and those of its devices; they share a
-    /// salt. With the login comes the signature that the client is waiting for.
+    /// Checks a SCRAM login, against those of its devices, which need not wait, and the account's
+    /// password; they share a salt. With the login comes the signature that the client is waiting for.
     pub fn prove(&self, proof: &Proof, peer: IpAddr) -> Result<(Login, Signature), AuthError> {
         let inner = &self.inner;
         let from = Network::of(peer);
         let Named { key, account: known } = inner.named(proof.login());
         let tag: LoginTag = inner.tag(&[key.as_bytes()]);
-        inner.admit(from, &tag)?;
-        let right = known.as_ref().and_then(|(account, entry)| {
-            let device = entry.devices.iter().find_map(|device| {
-                device.scram.iter().find_map(|keys| keys.check(proof)).map(|it| (Some(device), it))
-            });
-            let own = || entry.keys().find_map(|keys| keys.check(proof)).map(|it| (None, it));
-            let (device, signature) = device.or_else(own)?;
-            Some((inner.login(*account, entry, device), signature))
+        let device = known.as_ref().and_then(|(account, entry)| {
+            let proved = |device: &Device| device.scram.iter().find_map(|keys| keys.check(proof));
+            let (device, signature) =
+                entry.devices.iter().find_map(|it| proved(it).map(|signature| (it, signature)))?;
+            self.used(*account, device, peer);
+            Some((inner.login(*account, entry, Some(device)), signature))
         });
+        let own = |(account, entry): &(AccountId, Entry)| {
+            let signature = entry.keys().find_map(|keys| keys.check(proof))?;
+            Some((inner.login(*account, entry, None), signature))
+        };
+        let right = if device.is_some() {
+            device
+        } else {
+            inner.admit(from, &tag)?;
+            known.as_ref().and_then(own)
+        };
         if right.is_some() {
             inner.throttle().succeeded(from, &tag, now());
         } else {

@@ -4,15 +4,18 @@
 //! Argon2id hashes; checking one is slow on purpose, so it runs off the async threads, a bounded
 //! number at a time, and failures slow down the network they come from, never the owner.
 
+mod argon;
 mod directory;
 mod error;
 mod login;
 mod marks;
 mod passwords;
 mod recent;
+mod removal;
 pub mod sasl;
 mod spelling;
 mod throttle;
+mod uses;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
@@ -23,7 +26,9 @@ use directory::{Alias, Device, Directory, Edit, Entry};
 use passwords::{Cost, DeviceHash, Hasher};
 use recent::Recent;
 use throttle::{LoginTag, Network, Throttle};
+use uses::Uses;
 
+use crate::clock::{ClockTrust, SharedClock, SystemClock};
 use crate::mail::{Address, Domain, MailboxName, SpecialUse};
 use crate::store::{AccountId, Batch, Quota, Store, StoreError};
 
@@ -31,6 +36,8 @@ pub use error::{AccountError, AuthError};
 pub use login::Login;
 pub use marks::{JunkMarks, MarksError};
 pub use passwords::{HashError, Password};
+pub use removal::Removal;
+pub use uses::{DeviceInfo, LastUse};
 
 /// The directory; cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,7 +45,6 @@ pub struct Accounts {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     store: Store,
     directory: RwLock<Directory>,
@@ -47,19 +53,41 @@ struct Inner {
     hasher: Hasher,
     throttle: Mutex<Throttle>,
     recent: Mutex<Recent>,
+    uses: Mutex<Uses>,
+    clock: SharedClock,
     /// Tells of changes of the directory.
     changes: watch::Sender<()>,
     /// Keys the tags in those tables, so that memory holds no password.
     tag_key: [u8; 32],
 }
 
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inner")
+    }
+}
+
 impl Accounts {
     /// Reads the directory from the store. `domains` are ours: mail for them is never relayed.
     pub fn open(store: Store, domains: Vec<Domain>) -> Result<Self, AccountError> {
-        Self::open_with(store, domains, Cost::NORMAL)
+        Self::open_by(store, domains, Arc::new(SystemClock))
     }
 
-    fn open_with(store: Store, domains: Vec<Domain>, cost: Cost) -> Result<Self, AccountError> {
+    /// The same with another clock than the system's.
+    pub fn open_by(
+        store: Store,
+        domains: Vec<Domain>,
+        clock: SharedClock,
+    ) -> Result<Self, AccountError> {
+        Self::open_with(store, domains, Cost::NORMAL, clock)
+    }
+
+    fn open_with(
+        store: Store,
+        domains: Vec<Domain>,
+        cost: Cost,
+        clock: SharedClock,
+    ) -> Result<Self, AccountError> {
         let directory = Directory::load(&store, domains)?;
         let mut tag_key = [0; 32];
         passwords::fill_random(&mut tag_key)?;
@@ -70,6 +98,8 @@ impl Accounts {
             hasher: Hasher::new(cost)?,
             throttle: Mutex::new(Throttle::new()),
             recent: Mutex::default(),
+            uses: Mutex::default(),
+            clock,
             changes: watch::Sender::new(()),
             tag_key,
         };
@@ -174,14 +204,22 @@ impl Accounts {
         let name = device_name(name)?;
         let (password, hash) = DeviceHash::mint()?;
         let scram = self.keys(passwords::device_spellings(&password), &address.key()).await?;
+        let clock = &self.inner.clock;
+        let created = (clock.trust() > ClockTrust::Unknown).then(|| clock.now());
+        let id = self.inner.read().account(address).map(|(id, _)| id);
+        let known_as = name.clone();
         self.change_entry(address, move |entry| {
             if entry.devices.iter().any(|device| same_device(&device.name, &name)) {
                 return Err(AccountError::DeviceExists(name));
             }
-            entry.devices.push(Device { name, password: hash, scram });
+            let last_use = None;
+            entry.devices.push(Device { name, password: hash, scram, created, last_use });
             Ok(())
         })
         .await?;
+        if let Some(id) = id {
+            self.inner.uses().forget(id, &known_as);
+        }
         Ok(password)
     }
 
@@ -361,6 +399,10 @@ impl Inner {
 
     fn throttle(&self) -> MutexGuard<'_, Throttle> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn uses(&self) -> MutexGuard<'_, Uses> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

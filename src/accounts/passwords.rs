@@ -8,9 +8,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use argon2::Params;
 use argon2::password_hash::phc::PasswordHash as Phc;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -19,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use super::sasl::scram::Keys;
-use super::spelling;
+use super::{argon, spelling};
 
 /// A password in memory: wiped when dropped, never shown by `Debug`.
 #[derive(Clone)]
@@ -129,12 +128,11 @@ impl Hasher {
 
     /// Hashes a new password under a new salt.
     pub(super) async fn hash(&self, password: Password) -> Result<StoredHash, HashError> {
-        let argon = self.argon();
+        let cost = self.cost.clone();
         #[cfg(test)]
         self.hashed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.work(self.turn().await?, move || {
-            let phc = argon.hash_password(spelling::prepared(&password).expose().as_bytes());
-            phc.map_err(|_| HashError::Failed)?.to_string().try_into()
+            argon::hash(spelling::prepared(&password).expose().as_bytes(), &cost)?.try_into()
         })
         .await?
     }
@@ -165,20 +163,18 @@ impl Hasher {
         password: Password,
         hash: StoredHash,
     ) -> Result<bool, HashError> {
-        let argon = self.argon();
         #[cfg(test)]
         self.hashed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.work(turn, move || {
             let phc = Phc::new(&hash.0).map_err(|_| HashError::Format)?;
-            let is_right =
-                |it: &Password| argon.verify_password(it.expose().as_bytes(), &phc).is_ok();
-            Ok(spelling::given(password).iter().any(is_right))
+            for spelt in spelling::given(password) {
+                if argon::verify(spelt.expose().as_bytes(), &phc)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         })
         .await?
-    }
-
-    fn argon(&self) -> Argon2<'static> {
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, self.cost.clone())
     }
 
     async fn work<T, F>(&self, turn: Turn, work: F) -> Result<T, HashError>

@@ -7,19 +7,41 @@ use std::sync::atomic::Ordering;
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
+use jiff::Timestamp;
 
 use super::sasl::scram::client::Client;
 use super::sasl::scram::{self, Salted, Step};
 use super::*;
+use crate::clock::Clock;
 use crate::net::Bindings;
 use crate::store::Options;
+
+mod devices;
 
 const CHEAP: Cost = Cost { memory: 8, passes: 1, rounds: NonZeroU32::MIN };
 
 fn open(folder: &Path) -> (Accounts, Store) {
     let store = Store::open(folder, Options::default()).unwrap();
     let domains = vec!["x.org".parse().unwrap(), "y.org".parse().unwrap()];
-    (Accounts::open_with(store.clone(), domains, CHEAP).unwrap(), store)
+    (Accounts::open_with(store.clone(), domains, CHEAP, clock()).unwrap(), store)
+}
+
+/// A clock that says what it is told.
+struct Told(Mutex<(Timestamp, ClockTrust)>);
+
+impl Clock for Told {
+    fn now(&self) -> Timestamp {
+        self.0.lock().unwrap().0
+    }
+
+    fn trust(&self) -> ClockTrust {
+        self.0.lock().unwrap().1
+    }
+}
+
+fn clock() -> Arc<Told> {
+    let noon = "2026-12-01T12:00:00Z".parse().unwrap();
+    Arc::new(Told(Mutex::new((noon, ClockTrust::Synced))))
 }
 
 fn address(text: &str) -> Address {
@@ -317,7 +339,7 @@ async fn a_damaged_entry_is_named() {
     let mut batch = Batch::new();
     batch.put_setting("account/7", b"{\"address\":\"a@x.org\"}".to_vec());
     store.commit(batch).await.unwrap();
-    let answer = Accounts::open_with(store, Vec::new(), CHEAP);
+    let answer = Accounts::open_with(store, Vec::new(), CHEAP, clock());
     assert!(matches!(answer, Err(AccountError::Damaged(key)) if key == "account/7"));
 }
 
@@ -329,7 +351,7 @@ async fn prove(accounts: &Accounts, name: &str, secret: &str) -> Result<Login, A
     let Ok(Step::Find(finding)) = scram.begin(Some(first.as_bytes()), &Bindings::default()) else {
         panic!("no login was named")
     };
-    let salted = accounts.salt(finding.login(), peer(1)).await?;
+    let salted = accounts.salt(finding.login()).await?;
     let Step::Ask { challenge, then } = finding.found(&salted) else { panic!("no challenge") };
     let (last, answer) = client.last(&challenge);
     let Ok(Step::Prove(proof)) = then.answer(last.as_bytes()) else { panic!("no proof") };
@@ -376,7 +398,7 @@ async fn salts_tell_nobody_who_lives_here() {
     let (accounts, store) = open(folder.path());
     accounts.add(address("alice@x.org"), password("correct horse")).await.unwrap();
     let salt = async |accounts: &Accounts, name: &str| {
-        let Salted { salt, iterations, nonce } = accounts.salt(name, peer(1)).await.unwrap();
+        let Salted { salt, iterations, nonce } = accounts.salt(name).await.unwrap();
         assert!(nonce.len() >= 24);
         (salt, iterations)
     };
@@ -386,8 +408,8 @@ async fn salts_tell_nobody_who_lives_here() {
     assert_eq!(alice.1, nobody.1);
     assert_eq!(salt(&accounts, "Alice@X.org").await, alice);
     let nonce = |salted: Salted| salted.nonce;
-    let first = accounts.salt("alice@x.org", peer(1)).await.map(nonce).unwrap();
-    assert_ne!(accounts.salt("alice@x.org", peer(1)).await.map(nonce).unwrap(), first);
+    let first = accounts.salt("alice@x.org").await.map(nonce).unwrap();
+    assert_ne!(accounts.salt("alice@x.org").await.map(nonce).unwrap(), first);
     drop(accounts);
     store.close().await.unwrap();
     let (accounts, _store) = open(folder.path());
@@ -500,7 +522,7 @@ async fn own_marks_for_junk_outlast_a_restart_and_go_with_their_account() {
     let id = accounts.add(alice.clone(), password("alice's own")).await.unwrap();
     assert_eq!(accounts.junk_marks(id), None);
     accounts.set_junk_marks(&alice, Some(marks)).await.unwrap();
-    let again = Accounts::open_with(store, vec!["x.org".parse().unwrap()], CHEAP).unwrap();
+    let again = Accounts::open_with(store, vec!["x.org".parse().unwrap()], CHEAP, clock()).unwrap();
     assert_eq!(again.junk_marks(id), Some(marks));
     accounts.set_junk_marks(&alice, None).await.unwrap();
     assert_eq!(accounts.junk_marks(id), None);

@@ -2,6 +2,8 @@
 //! an IPv6 /64), for all logins: nobody can lock an owner out from elsewhere. An account under
 //! fire from many networks gives each of them fewer tries, but never none. The same wrong
 //! password again is no new guess: a phone with an old password does not lock its household out.
+//! And where somebody has logged in of late, what others do from the same network does not count
+//! against that login: a mail service logs many people in from one address, strangers among them.
 //! Tables have a fixed size, and the time is an argument.
 
 use std::collections::HashMap;
@@ -15,6 +17,8 @@ pub(super) struct Throttle {
     networks: Table<Network, Failures>,
     pairs: Table<(Network, LoginTag), Pair>,
     logins: Table<LoginTag, Failures>,
+    /// Who logged in from where.
+    known: Table<(Network, LoginTag), Known>,
 }
 
 /// An IPv4 address or the /64 of an IPv6 address.
@@ -39,6 +43,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// Failures are forgotten after this long without another.
 const FORGET: Duration = Duration::from_hours(6);
+/// A right login is remembered for so long.
+const REMEMBER: Duration = Duration::from_hours(30 * 24);
 /// Entries in each table; some hundred kilobytes in all.
 const ENTRIES: usize = 4096;
 
@@ -55,15 +61,33 @@ impl Network {
     }
 }
 
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let width = if self.0.is_ipv6() { "/64" } else { "" };
+        write!(f, "{}{width}", self.0)
+    }
+}
+
 impl Throttle {
     pub(super) fn new() -> Self {
-        Self { networks: Table::new(), pairs: Table::new(), logins: Table::new() }
+        Self {
+            networks: Table::new(),
+            pairs: Table::new(),
+            logins: Table::new(),
+            known: Table::new(),
+        }
     }
 
     /// How long this network has to wait before it may try a login; nothing when it may now.
     pub(super) fn wait(&self, from: Network, login: &LoginTag, now: Instant) -> Option<Duration> {
-        let failures = self.networks.get(&from, now)?;
-        let fire = self.logins.get(login, now).is_some_and(|login| login.count >= FIRE);
+        let pair = (from, *login);
+        let known = self.known.get(&pair, now).is_some();
+        let failures = if known {
+            &self.pairs.get(&pair, now)?.failures
+        } else {
+            self.networks.get(&from, now)?
+        };
+        let fire = !known && self.logins.get(login, now).is_some_and(|login| login.count >= FIRE);
         let free = if fire { FREE_UNDER_FIRE } else { FREE };
         // The count says how far over; the first failure over the line waits FIRST_WAIT.
         let over = failures.count.checked_sub(free)?;
@@ -94,6 +118,7 @@ impl Throttle {
     /// Forgives what this network did wrong at this login, and only that: an attacker who has an
     /// account here gets no fresh tries at others by logging in.
     pub(super) fn succeeded(&mut self, from: Network, login: &LoginTag, now: Instant) {
+        self.known.entry((from, *login), now).last = now;
         let Some(pair) = self.pairs.remove(&(from, *login)) else { return };
         self.networks.entry(from, now).forgive(pair.failures.count);
         self.logins.entry(*login, now).forgive(pair.failures.count);
@@ -125,11 +150,15 @@ struct Pair {
 
 /// What has a time after which it does not count any more.
 trait Aging {
+    /// How long it counts.
+    const KEPT: Duration;
     fn fresh(now: Instant) -> Self;
     fn last(&self) -> Instant;
 }
 
 impl Aging for Failures {
+    const KEPT: Duration = FORGET;
+
     fn fresh(now: Instant) -> Self {
         Self { count: 0, last: now }
     }
@@ -140,12 +169,32 @@ impl Aging for Failures {
 }
 
 impl Aging for Pair {
+    const KEPT: Duration = FORGET;
+
     fn fresh(now: Instant) -> Self {
         Self { failures: Failures::fresh(now), last_guess: GuessTag::default() }
     }
 
     fn last(&self) -> Instant {
         self.failures.last
+    }
+}
+
+/// A login that was right.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    last: Instant,
+}
+
+impl Aging for Known {
+    const KEPT: Duration = REMEMBER;
+
+    fn fresh(now: Instant) -> Self {
+        Self { last: now }
+    }
+
+    fn last(&self) -> Instant {
+        self.last
     }
 }
 
@@ -190,8 +239,8 @@ impl<K: Hash + Eq + Copy, V: Aging> Table<K, V> {
     }
 }
 
-fn is_old(entry: &impl Aging, now: Instant) -> bool {
-    now.saturating_duration_since(entry.last()) >= FORGET
+fn is_old<A: Aging>(entry: &A, now: Instant) -> bool {
+    now.saturating_duration_since(entry.last()) >= A::KEPT
 }
 
 #[cfg(test)]
@@ -273,6 +322,27 @@ mod tests {
         assert!(throttle.wait(net("192.0.2.1"), &ALICE, now).is_some());
         throttle.succeeded(net("192.0.2.1"), &ALICE, now);
         assert_eq!(throttle.wait(net("192.0.2.1"), &ALICE, now), None);
+    }
+
+    #[test]
+    fn strangers_at_the_same_mail_service_do_not_lock_out_who_is_known_there() {
+        let (mut throttle, now) = (Throttle::new(), Instant::now());
+        throttle.succeeded(net("192.0.2.1"), &ALICE, now);
+        // Others guess, at other names and at everybody's.
+        fail(&mut throttle, "192.0.2.1", BOB, 40, now);
+        assert!(throttle.wait(net("192.0.2.1"), &BOB, now).is_some());
+        assert_eq!(throttle.wait(net("192.0.2.1"), &ALICE, now), None);
+        for host in 0..50 {
+            fail(&mut throttle, &format!("198.51.100.{host}"), ALICE, 9, now);
+        }
+        assert_eq!(throttle.wait(net("192.0.2.1"), &ALICE, now), None);
+        // Guesses at this very name from there count as ever, and so do those at it from elsewhere.
+        fail(&mut throttle, "192.0.2.1", ALICE, FREE + 1, now);
+        assert!(throttle.wait(net("192.0.2.1"), &ALICE, now).is_some());
+        assert!(throttle.wait(net("198.51.100.9"), &ALICE, now).is_some());
+        let later = now + REMEMBER;
+        fail(&mut throttle, "192.0.2.1", BOB, 40, later);
+        assert!(throttle.wait(net("192.0.2.1"), &ALICE, later).is_some(), "known for ever");
     }
 
     #[test]

@@ -79,9 +79,11 @@ pub(super) fn answer(request: &Request, value: &Value) {
         }
         Request::Account(AccountCommand::Extensions { .. }) => super::extensions::shown(value),
         Request::Account(AccountCommand::ListDevices { address }) => {
-            none(value, &format!("No device of {address} has a password of its own."));
-            items(value).filter_map(Value::as_str).for_each(|name| println!("{name}"));
+            let of = address.as_ref().map(|address| format!(" of {address}")).unwrap_or_default();
+            none(value, &format!("No device{of} has a password of its own."));
+            super::device::listed(value);
         }
+        Request::Account(AccountCommand::Pop3 { .. }) => super::device::removal(value),
         Request::Account(AccountCommand::ListAliases) => {
             none(value, "There are no aliases.");
             for alias in items(value) {

@@ -136,11 +136,21 @@ async fn account(office: &Office, command: &AccountCommand) -> Result<Value, Str
             Ok(json!({ "address": address, "device": name, "password": password.expose() }))
         }
         AccountCommand::ListDevices { address } => {
-            Ok(json!(existing(office, address)?.devices))
+            if let Some(address) = address {
+                existing(office, address)?;
+            }
+            serde_json::to_value(accounts.devices(address.as_ref())).map_err(text)
         }
         AccountCommand::RevokeDevice { address, name } => {
             accounts.revoke_device(address, name).await.map_err(text)?;
             Ok(json!({ "revoked": name }))
+        }
+        AccountCommand::Pop3 { address, dele } => {
+            if let Some(dele) = dele {
+                accounts.set_pop3_removal(address, *dele).await.map_err(text)?;
+            }
+            let account = existing(office, address)?;
+            Ok(json!({ "address": account.address, "dele": accounts.pop3_removal(account.id) }))
         }
         AccountCommand::AddAlias { alias, target } => {
             accounts.add_alias(alias.clone(), target.clone()).await.map_err(text)?;

@@ -10,7 +10,7 @@ mod socket;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::accounts::{JunkMarks, Password};
+use crate::accounts::{JunkMarks, Password, Removal};
 use crate::mail::{Address, Domain};
 use crate::store::Quota;
 
@@ -96,7 +96,7 @@ pub enum AccountCommand {
         name: String,
     },
     ListDevices {
-        address: Address,
+        address: Option<Address>,
     },
     RevokeDevice {
         address: Address,
@@ -118,6 +118,10 @@ pub enum AccountCommand {
         address: Address,
         /// Nothing to leave it as it is.
         without: Option<Vec<String>>,
+    },
+    Pop3 {
+        address: Address,
+        dele: Option<Removal>,
     },
 }
 

@@ -7,30 +7,30 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use crate::accounts::AuthError;
 use crate::clock::SharedClock;
-use crate::mail::Uid;
 use crate::mail::structure::Structure;
-use crate::search::{Index, Verdict};
-use crate::store::{Batch, BodyWriter, MailboxId, Message, MessageReader, Store, StoreError};
+use crate::mail::{Flags, Uid};
+use crate::search::Index;
+use crate::store::{
+    Batch, BodyWriter, MailboxId, Message, MessageReader, Outcome, Store, StoreError,
+};
 use crate::summary::{Summaries, Summary};
 
 use super::facts::{find_mailbox, find_out};
-use super::question::{Answer, FetchJob, Fetched, Question, SearchJob};
+use super::question::{Answer, FetchJob, Fetched, Question};
 use super::render::{Chunk, Source, Stream, Stretch, Unrendered, render};
-use super::search::{Body, Plan, matches};
-use super::view::Target;
+use super::search::read_header;
 
 /// A client that takes no bytes for so long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_mins(2);
 /// Responses are sent when there are so many bytes of them.
 const BATCH: usize = 64 << 10;
-/// Messages read in one step of a search, and messages looked up.
-const READ_STEP: usize = 64;
-const LOOK_STEP: usize = 4096;
 /// Messages looked up at once for FETCH.
 const FETCH_STEP: usize = 256;
 /// Structures kept of the messages read last: a phone reads one message part by part.
@@ -40,13 +40,17 @@ const STRUCTURES: usize = 8;
 pub(super) struct Desk {
     store: Store,
     search: Arc<Index>,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
+    /// Time between two words on how far a search is; nothing for the usual.
+    pub(super) progress_after: Option<Duration>,
     /// Shared by all connections: how many may read messages at once.
     readers: Arc<Semaphore>,
     structures: Arc<Structures>,
     /// Nothing: messages are read instead.
     summaries: Option<Arc<Summaries>>,
     body: Option<BodyWriter>,
+    /// Messages of one APPEND that are complete.
+    taken: Vec<(crate::store::Body, Flags, Timestamp)>,
 }
 
 type Structures = Mutex<VecDeque<((MailboxId, Uid), Arc<Structure>)>>;
@@ -58,8 +62,17 @@ impl Desk {
         clock: SharedClock,
         readers: Arc<Semaphore>,
     ) -> Self {
-        let (structures, summaries, body) = (Arc::default(), None, None);
-        Self { store, search, clock, readers, structures, summaries, body }
+        Self {
+            store,
+            search,
+            clock,
+            progress_after: None,
+            readers,
+            structures: Arc::default(),
+            summaries: None,
+            body: None,
+            taken: Vec::new(),
+        }
     }
 
     /// Answers out of summaries what they can tell.
@@ -75,7 +88,9 @@ impl Desk {
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> io::Result<Answer> {
         Ok(match question {
-            Question::Login { .. } => Answer::Login(Err(crate::accounts::AuthError::Unavailable)),
+            Question::Login { .. } => Answer::Login(Err(AuthError::Unavailable)),
+            Question::Salt(_) => Answer::Salt(Err(AuthError::Unavailable)),
+            Question::Proof(_) => Answer::Proof(Err(AuthError::Unavailable)),
             Question::Mailbox(account, name) => {
                 Answer::Mailbox(self.look(move |store| find_mailbox(store, account, &name)).await)
             }
@@ -98,32 +113,44 @@ impl Desk {
                 Some(body) => body.write(&bytes).await,
                 None => Err(StoreError::Closed),
             }),
-            Question::Append { mailbox, flags, date } => {
-                let date = date.unwrap_or_else(|| self.clock.now());
-                Answer::Commit(self.append(mailbox, flags, date).await)
+            Question::BodyEnd { flags, date } => Answer::Body(self.take_body(flags, date).await),
+            Question::Append { mailbox, instead_of } => {
+                Answer::Commit(self.append(mailbox, instead_of).await)
             }
             Question::Fetch(job) => Answer::Fetch(self.fetch(job, writer).await?),
-            Question::Search(job) => Answer::Search(self.search(job).await),
+            Question::Search(job) => Answer::Search(self.search(job, writer).await?),
             Question::About(about) => {
                 Answer::About(self.look(move |store| find_out(store, about)).await)
             }
         })
     }
 
-    /// Forgets the message being taken in.
+    /// Forgets the messages being taken in.
     pub(super) fn drop_body(&mut self) {
         self.body = None;
+        self.taken.clear();
     }
 
+    async fn take_body(&mut self, flags: Flags, date: Option<Timestamp>) -> Result<(), StoreError> {
+        let body = self.body.take().ok_or(StoreError::Closed)?.finish().await?;
+        self.taken.push((body, flags, date.unwrap_or_else(|| self.clock.now())));
+        Ok(())
+    }
+
+    /// Keeps the messages taken in, all of them or none.
     async fn append(
         &mut self,
         mailbox: MailboxId,
-        flags: crate::mail::Flags,
-        date: jiff::Timestamp,
-    ) -> Result<Vec<crate::store::Outcome>, StoreError> {
-        let body = self.body.take().ok_or(StoreError::Closed)?.finish().await?;
+        instead_of: Option<(MailboxId, Uid)>,
+    ) -> Result<Vec<Outcome>, StoreError> {
         let mut batch = Batch::new();
-        batch.add_message(mailbox, &[], &body, flags, date);
+        // First, so that there is room for what replaces it (RFC 8508 §3.4).
+        if let Some((mailbox, uid)) = instead_of {
+            batch.expunge(mailbox, vec![uid]);
+        }
+        for (body, flags, date) in std::mem::take(&mut self.taken) {
+            batch.add_message(mailbox, &[], &body, flags, date);
+        }
         self.store.commit(batch).await
     }
 
@@ -137,7 +164,7 @@ impl Desk {
     }
 
     /// A step that reads messages, when it is this connection's turn.
-    async fn reading<T: Send + 'static>(
+    pub(super) async fn reading<T: Send + 'static>(
         &self,
         step: impl FnOnce(&Library) -> T + Send + 'static,
     ) -> io::Result<T> {
@@ -199,23 +226,6 @@ impl Desk {
             }
         }
     }
-
-    async fn search(&self, job: SearchJob) -> Result<Vec<Target>, StoreError> {
-        let lost = |_| StoreError::Closed;
-        let sorted = self.reading(move |library| library.sort_out(job)).await.map_err(lost)??;
-        let Sorted { mut found, open } = sorted;
-        let open = Arc::new(open);
-        let mut next = 0;
-        while next < open.job.targets.len() {
-            let step = Arc::clone(&open);
-            let read = self.reading(move |library| library.matching(&step, next)).await;
-            let (some, end) = read.map_err(lost)??;
-            found.extend(some);
-            next = end;
-        }
-        found.sort_unstable_by_key(|target| target.number);
-        Ok(found)
-    }
 }
 
 /// Sends bytes to a client that takes them.
@@ -231,23 +241,11 @@ pub(super) async fn patiently(step: impl Future<Output = io::Result<()>>) -> io:
 }
 
 /// What a step off the async threads works with.
-struct Library {
-    store: Store,
-    search: Arc<Index>,
+pub(super) struct Library {
+    pub(super) store: Store,
+    pub(super) search: Arc<Index>,
     structures: Arc<Structures>,
     summaries: Option<Arc<Summaries>>,
-}
-
-/// What the search index made of a search.
-struct Sorted {
-    found: Vec<Target>,
-    open: Open,
-}
-
-/// Messages the index could not decide on.
-struct Open {
-    plan: Plan,
-    job: SearchJob,
 }
 
 /// Some responses of a FETCH.
@@ -299,6 +297,8 @@ impl Library {
                     }
                 }
                 Err(Unrendered::Encoding) => made.fetched.unknown = true,
+                // Expunged since its row was looked at.
+                Err(_) if self.is_gone(job.mailbox, target.uid) => made.fetched.missing = true,
                 Err(Unrendered::Unread(error)) => {
                     tracing::error!(
                         mailbox = job.mailbox.0, uid = target.uid.get(), %error,
@@ -311,60 +311,37 @@ impl Library {
         made
     }
 
-    /// Asks the index, which reads no message.
-    fn sort_out(&self, mut job: SearchJob) -> Result<Sorted, StoreError> {
-        let plan = Plan::new(&job.key, &self.search);
-        let mut found = Vec::new();
-        let mut held = self.store.held(job.mailbox)?.into_iter().peekable();
-        job.targets.retain(|target| {
-            while held.next_if(|held| held.uid < target.uid).is_some() {}
-            // Gone meanwhile, when there is none.
-            let Some(body) = held.next_if(|held| held.uid == target.uid) else { return false };
-            match plan.judge(*target, body.into(), None) {
-                // Whether it is still there, its row has to tell.
-                Verdict::Yes if job.stale => true,
-                Verdict::Yes => {
-                    found.push(*target);
-                    false
-                }
-                Verdict::No => false,
-                Verdict::Maybe => true,
-            }
-        });
-        Ok(Sorted { found, open: Open { plan, job } })
+    fn is_gone(&self, mailbox: MailboxId, uid: Uid) -> bool {
+        matches!(self.store.message(mailbox, uid), Ok(None))
     }
 
-    /// Goes on with the messages that are open, and tells which one is next.
-    fn matching(&self, open: &Open, first: usize) -> Result<(Vec<Target>, usize), StoreError> {
-        let Open { plan, job } = open;
-        let mut found = Vec::new();
-        let mut reads = 0;
-        let mut next = first;
-        for target in job.targets.iter().skip(first).take(LOOK_STEP) {
-            next += 1;
-            let Some(message) = self.store.message(job.mailbox, target.uid)? else { continue };
-            match plan.judge(*target, Body::from(&message), Some(&message)) {
-                Verdict::Yes => found.push(*target),
-                Verdict::No => {}
-                Verdict::Maybe => {
-                    let source = Shelved { library: self, mailbox: job.mailbox, message: &message };
-                    match matches(&job.key, *target, &message, &source) {
-                        Ok(true) => found.push(*target),
-                        Ok(false) => {}
-                        // One damaged message must not hide all others.
-                        Err(error) => tracing::error!(
-                            mailbox = job.mailbox.0, uid = target.uid.get(), %error,
-                            "a message cannot be searched"
-                        ),
-                    }
-                    reads += 1;
-                    if reads == READ_STEP {
-                        break;
-                    }
-                }
+    /// A message's header, or those fields of it that lists are sorted by; none when it is gone or
+    /// cannot be read.
+    pub(super) fn header(&self, mailbox: MailboxId, uid: Uid) -> Vec<u8> {
+        let read = || {
+            let Some(message) = self.store.message(mailbox, uid).map_err(io::Error::other)? else {
+                return Ok(Vec::new());
+            };
+            let source = Shelved { library: self, mailbox, message: &message };
+            match source.summary() {
+                Some(summary) => Ok(summary.fields().to_vec()),
+                None => read_header(&mut source.open()?),
             }
+        };
+        read().unwrap_or_else(|error| {
+            self.unread(mailbox, uid, &error);
+            Vec::new()
+        })
+    }
+
+    /// Says that a message could not be read for a search, unless it was expunged meanwhile.
+    pub(super) fn unread(&self, mailbox: MailboxId, uid: Uid, error: &io::Error) {
+        if !self.is_gone(mailbox, uid) {
+            tracing::error!(
+                mailbox = mailbox.0, uid = uid.get(), %error,
+                "a message cannot be searched or sorted"
+            );
         }
-        Ok((found, next))
     }
 }
 
@@ -378,10 +355,10 @@ impl Chunk {
 }
 
 /// One message of the library.
-struct Shelved<'a> {
-    library: &'a Library,
-    mailbox: MailboxId,
-    message: &'a Message,
+pub(super) struct Shelved<'a> {
+    pub(super) library: &'a Library,
+    pub(super) mailbox: MailboxId,
+    pub(super) message: &'a Message,
 }
 
 impl Source for Shelved<'_> {

@@ -64,6 +64,21 @@ const ANNOUNCED: &[Announced] = &[
     user(APPENDLIMIT),
     user("UTF8=ACCEPT"),
     user("IMAP4rev2"),
+    user("ESEARCH"),
+    user("SEARCHRES"),
+    user("WITHIN"),
+    user("SORT"),
+    user("SORT=DISPLAY"),
+    user("ESORT"),
+    user("THREAD=ORDEREDSUBJECT"),
+    user("THREAD=REFERENCES"),
+    user("PARTIAL"),
+    user("INPROGRESS"),
+    user("MULTIAPPEND"),
+    user("REPLACE"),
+    user("BINARY"),
+    user("PREVIEW"),
+    user("COMPRESS=DEFLATE"),
 ];
 
 /// Announced with the largest message, in bytes (RFC 7889 §2).

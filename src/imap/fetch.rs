@@ -5,6 +5,7 @@ use crate::store::{Batch, FlagChange, Flagged, Outcome};
 
 use super::command::{FetchItem, FetchModifiers, SequenceSet, Tag};
 use super::extensions::Resync;
+use super::partial::page;
 use super::question::{FetchJob, Fetched};
 use super::session::{Session, State};
 use super::view::{Expunges, Target};
@@ -41,6 +42,7 @@ impl Session {
         }
         let State::Selected(_, view) = &self.state else { return };
         let targets = view.targets(set, uid);
+        let partial = modifiers.partial;
         match modifiers.changed_since {
             Some(since) => {
                 let set = set.clone();
@@ -51,11 +53,11 @@ impl Session {
                     since,
                     targets,
                     move |session, tag, left| {
-                        session.fetch_targets(tag, uid, items, left);
+                        session.fetch_targets(tag, uid, items, page(left, partial));
                     },
                 );
             }
-            None => self.fetch_targets(tag, uid, items, targets),
+            None => self.fetch_targets(tag, uid, items, page(targets, partial)),
         }
     }
 

@@ -58,6 +58,11 @@ impl Input {
         self.buffer.feed(bytes);
     }
 
+    /// Gives back the memory of empty buffers.
+    pub(super) fn rest(&mut self) {
+        self.buffer.release();
+    }
+
     /// Forgets everything: STARTTLS (RFC 3501 §6.2.1).
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -119,6 +124,11 @@ impl Input {
     /// Up to `max` bytes of a stream.
     pub(super) fn take(&mut self, max: u64) -> Bytes {
         self.buffer.take(usize::try_from(max).unwrap_or(usize::MAX).min(64 << 10))
+    }
+
+    /// All that came and is no command yet.
+    pub(super) fn take_rest(&mut self) -> Bytes {
+        self.buffer.take(usize::MAX)
     }
 
     /// A line that is no command: an answer to a challenge, DONE, the end of an APPEND.

@@ -8,7 +8,9 @@
 
 mod append;
 mod auth;
+mod binary;
 mod command;
+mod compress;
 mod copy_move;
 mod desk;
 mod extensions;
@@ -21,6 +23,7 @@ mod listing;
 mod mailboxes;
 mod metadata;
 mod notify;
+mod partial;
 mod question;
 mod quota;
 mod render;
@@ -30,7 +33,9 @@ mod search;
 mod select;
 mod server;
 mod session;
+mod sort;
 mod store_flags;
+mod thread;
 mod view;
 
 pub use extensions::switchable;

@@ -7,7 +7,7 @@ mod news;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::command::{Events, FetchItem, Selected, SequenceSet, StatusItem, Tag, Wish};
+use super::command::{Events, FetchItem, Ranges, Selected, SequenceSet, StatusItem, Tag, Wish};
 use super::facts::Overview;
 use super::mailboxes::Counts;
 use super::question::FetchJob;
@@ -169,7 +169,8 @@ impl Session {
         if uids.is_empty() || attributes.is_empty() {
             return then(self);
         }
-        let targets = view.targets(&SequenceSet::of(uids), true);
+        let set = SequenceSet::Given(Ranges::of(uids.iter().map(|uid| (uid.get(), uid.get()))));
+        let targets = view.targets(&set, true);
         let (mailbox, speech) = (view.mailbox, self.out.speech());
         let job = FetchJob { mailbox, items: attributes.into(), speech, targets };
         self.ask_fetch(job, |session, _| then(session));

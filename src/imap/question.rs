@@ -6,13 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::accounts::sasl::scram::{Proof, Salted, Signature};
 use crate::accounts::{AuthError, Login, Password};
-use crate::mail::{Flags, MailboxName, ModSeq};
+use crate::mail::{Flags, MailboxName, ModSeq, Uid};
 use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, Overview, StoreError};
 
-use super::command::{FetchItem, SearchKey};
+use super::command::{FetchItem, Program, Ranges, SearchKey};
 use super::facts::{About, Fact};
 use super::respond::Speech;
+use super::search::Match;
 use super::session::{Effect, Session};
 use super::view::Target;
 
@@ -23,6 +25,10 @@ pub(super) enum Question {
         user: String,
         password: Password,
     },
+    /// The salt for a login by proof.
+    Salt(String),
+    /// Whether the proof is right.
+    Proof(Proof),
     Mailbox(AccountId, MailboxName),
     /// The mailbox as a whole.
     Snapshot(MailboxId),
@@ -35,11 +41,16 @@ pub(super) enum Question {
         size: u64,
     },
     BodyBytes(Bytes),
-    /// The message is complete: keep it. Answered as a commit.
-    Append {
-        mailbox: MailboxId,
+    /// The message is complete; another may follow.
+    BodyEnd {
         flags: Flags,
         date: Option<Timestamp>,
+    },
+    /// Keep all messages that are complete. Answered as a commit.
+    Append {
+        mailbox: MailboxId,
+        /// A message that goes away for them (RFC 8508).
+        instead_of: Option<(MailboxId, Uid)>,
     },
     Fetch(FetchJob),
     Search(SearchJob),
@@ -50,6 +61,8 @@ pub(super) enum Question {
 #[derive(Debug)]
 pub(super) enum Answer {
     Login(Result<Login, AuthError>),
+    Salt(Result<Salted, AuthError>),
+    Proof(Result<(Login, Signature), AuthError>),
     Mailbox(Result<Option<Mailbox>, StoreError>),
     /// Nothing when the mailbox is gone.
     Snapshot(Result<Option<Overview>, StoreError>),
@@ -59,7 +72,7 @@ pub(super) enum Answer {
     Body(Result<(), StoreError>),
     /// The responses were sent already.
     Fetch(Fetched),
-    Search(Result<Vec<Target>, StoreError>),
+    Search(Result<Found, StoreError>),
     About(Result<Fact, StoreError>),
 }
 
@@ -87,10 +100,25 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) struct SearchJob {
     pub(super) mailbox: MailboxId,
-    pub(super) key: Arc<SearchKey>,
-    /// Something changed that the client was not told yet: some messages may be gone.
-    pub(super) stale: bool,
+    /// Of the command, for news on how far it is.
+    pub(super) tag: String,
+    /// Whether UIDs are answered.
+    pub(super) uid: bool,
+    pub(super) key: SearchKey,
+    pub(super) program: Program,
+    /// What `$` stands for, as UIDs.
+    pub(super) saved: Arc<Ranges>,
+    /// The messages the client knows of, by number.
     pub(super) targets: Vec<Target>,
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// In the order asked for.
+    Messages(Vec<Match>),
+    /// As the answer has them.
+    Threads(String),
 }
 
 /// What goes on with the answer to a question.
@@ -99,13 +127,15 @@ pub(super) type Then<T> = Box<dyn FnOnce(&mut Session, T) + Send>;
 /// Which answer is waited for.
 pub(super) enum Waiting {
     Login(Then<Result<Login, AuthError>>),
+    Salt(Then<Result<Salted, AuthError>>),
+    Proof(Then<Result<(Login, Signature), AuthError>>),
     Mailbox(Then<Result<Option<Mailbox>, StoreError>>),
     Snapshot(Then<Result<Option<Overview>, StoreError>>),
     Changes(Then<Result<Option<Changes>, StoreError>>),
     Commit(Then<Result<Vec<Outcome>, StoreError>>),
     Body(Then<Result<(), StoreError>>),
     Fetch(Then<Fetched>),
-    Search(Then<Result<Vec<Target>, StoreError>>),
+    Search(Then<Result<Found, StoreError>>),
     About(Then<Result<Fact, StoreError>>),
 }
 
@@ -113,12 +143,14 @@ impl Session {
     /// The answer to the question asked last.
     pub(super) fn answer(&mut self, answer: Answer) {
         match &answer {
-            Answer::Login(Ok(login)) => self.known_as(login),
+            Answer::Login(Ok(login)) | Answer::Proof(Ok((login, _))) => self.known_as(login),
             Answer::Commit(Ok(outcomes)) => self.watch.did(outcomes),
             _ => {}
         }
         match (self.waiting.take(), answer) {
             (Some(Waiting::Login(then)), Answer::Login(answer)) => then(self, answer),
+            (Some(Waiting::Salt(then)), Answer::Salt(answer)) => then(self, answer),
+            (Some(Waiting::Proof(then)), Answer::Proof(answer)) => then(self, answer),
             (Some(Waiting::Mailbox(then)), Answer::Mailbox(answer)) => then(self, answer),
             (Some(Waiting::Snapshot(then)), Answer::Snapshot(answer)) => then(self, answer),
             (Some(Waiting::Changes(then)), Answer::Changes(answer)) => then(self, answer),
@@ -143,6 +175,22 @@ impl Session {
         then: impl FnOnce(&mut Self, Result<Login, AuthError>) + Send + 'static,
     ) {
         self.ask(Question::Login { user, password }, Waiting::Login(Box::new(then)));
+    }
+
+    pub(super) fn ask_salt(
+        &mut self,
+        login: String,
+        then: impl FnOnce(&mut Self, Result<Salted, AuthError>) + Send + 'static,
+    ) {
+        self.ask(Question::Salt(login), Waiting::Salt(Box::new(then)));
+    }
+
+    pub(super) fn ask_proof(
+        &mut self,
+        proof: Proof,
+        then: impl FnOnce(&mut Self, Result<(Login, Signature), AuthError>) + Send + 'static,
+    ) {
+        self.ask(Question::Proof(proof), Waiting::Proof(Box::new(then)));
     }
 
     pub(super) fn ask_mailbox(
@@ -179,7 +227,7 @@ impl Session {
         self.ask(Question::Commit(batch), Waiting::Commit(Box::new(then)));
     }
 
-    /// [`Question::BodyStart`] and [`Question::BodyBytes`].
+    /// [`Question::BodyStart`], [`Question::BodyBytes`] and [`Question::BodyEnd`].
     pub(super) fn ask_body(
         &mut self,
         question: Question,
@@ -207,7 +255,7 @@ impl Session {
     pub(super) fn ask_search(
         &mut self,
         job: SearchJob,
-        then: impl FnOnce(&mut Self, Result<Vec<Target>, StoreError>) + Send + 'static,
+        then: impl FnOnce(&mut Self, Result<Found, StoreError>) + Send + 'static,
     ) {
         self.ask(Question::Search(job), Waiting::Search(Box::new(then)));
     }

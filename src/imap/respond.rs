@@ -321,7 +321,7 @@ pub(super) fn uid_set(uids: impl IntoIterator<Item = Uid>) -> String {
     number_set(uids.into_iter().map(Uid::get))
 }
 
-/// Message numbers likewise.
+/// Numbers as a set, in the order given; ranges go up only (RFC 5267 §3.2).
 pub(super) fn number_set(numbers: impl IntoIterator<Item = u32>) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for number in numbers {

@@ -62,8 +62,8 @@ impl Session {
                 let of = Wanted::new(Some(&set), &changes);
                 session.out.vanished_earlier(view, &changes, &of, 0);
             }
-            let changed: UidSet = changes.changed.iter().map(|entry| entry.uid).collect();
-            targets.retain(|target| changed.contains(target.uid));
+            let news: UidSet = changes.changed.iter().map(|entry| entry.uid).collect();
+            targets.retain(|target| news.contains(target.uid));
             then(session, tag, targets);
         });
     }

@@ -1,16 +1,13 @@
 //! Opening and closing a mailbox: SELECT, EXAMINE, CLOSE, UNSELECT, EXPUNGE
 //! (RFC 3501 §6.3.1, §6.4.2, §6.4.3; RFC 3691; RFC 4315).
 
-use crate::mail::{MailboxName, SystemFlag, Uid};
+use crate::mail::{MailboxName, Uid};
 use crate::store::{AccountId, Batch, MailboxId, Outcome, Overview};
 
 use super::command::{Known, SelectParams, SequenceSet, Tag};
 use super::extensions::Resync;
 use super::session::{Session, State};
 use super::view::{Expunges, View};
-
-/// Keywords that mail programs agree on (RFC 9051 §2.3.2): offered before a message has them.
-const USUAL: [&str; 5] = ["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing"];
 
 /// How a mailbox is opened.
 struct Opening {
@@ -62,20 +59,17 @@ impl Session {
 
     fn opened(&mut self, tag: Tag, account: AccountId, snapshot: Overview, how: Opening) {
         let Opening { asked, read_only, known } = how;
-        let Overview { mailbox, uids, unseen, keywords, .. } = &snapshot;
-        let system = SystemFlag::ALL.map(|flag| flag.name().to_owned());
-        let there = |name: &&str| !keywords.iter().any(|k| k.as_str().eq_ignore_ascii_case(name));
-        let usual = USUAL.iter().copied().filter(there).map(str::to_owned);
-        let keywords = keywords.iter().map(|keyword| keyword.as_str().to_owned()).chain(usual);
-        let flags = system.into_iter().chain(keywords).collect::<Vec<_>>().join(" ");
+        let (mailbox, unseen) = (snapshot.mailbox.clone(), snapshot.unseen.first());
+        let view = View::new(snapshot, read_only);
+        let flags = view.flags();
         self.out.line(&format!("FLAGS ({flags})"));
         let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
         self.out.line(&format!("OK [PERMANENTFLAGS ({permanent})] Kept for ever"));
-        self.out.line(&format!("{} EXISTS", uids.len()));
+        self.out.line(&format!("{} EXISTS", view.len()));
         self.out.recent();
         // RFC 9051 Appendix E 11.
-        let first = unseen.first().filter(|_| !self.enabled.rev2);
-        if let Some(number) = first.and_then(|uid| uids.number(uid)) {
+        let first = unseen.filter(|_| !self.enabled.rev2);
+        if let Some(number) = first.and_then(|uid| view.uids().number(uid)) {
             self.out.line(&format!("OK [UNSEEN {number}] First unread message"));
         }
         self.out.line(&format!("OK [UIDVALIDITY {}] UIDs are valid", mailbox.uid_validity.0));
@@ -84,8 +78,7 @@ impl Session {
             // RFC 7162 §3.1.2.1.
             self.out.line(&format!("OK [HIGHESTMODSEQ {}] Last change", highest.0));
         }
-        let mailbox = mailbox.clone();
-        self.state = State::Selected(account, View::new(snapshot, read_only));
+        self.state = State::Selected(account, view);
         let done = if read_only { "[READ-ONLY] EXAMINE" } else { "[READ-WRITE] SELECT" };
         self.introduce(account, &mailbox, asked, move |session| {
             // RFC 7162 §3.2.5: of a mailbox with another validity the client knows nothing.

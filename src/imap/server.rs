@@ -1,10 +1,13 @@
 //! The connection: sockets, TLS, timeouts and news around a [`Session`].
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -14,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::{Accounts, Login};
 use crate::clock::SharedClock;
 use crate::mail::Domain;
-use crate::net::{Peer, Stream, Tls};
+use crate::net::{Bindings, Compressors, Peer, Stream, Tls};
 use crate::search::Index;
 use crate::store::{Change, Store};
 use crate::summary::Summaries;
@@ -47,6 +50,12 @@ impl Patience {
 const GUEST_TIME: Duration = Duration::from_mins(3);
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Bytes read at once.
+const READ: usize = 16 << 10;
+/// Silence after which a connection gives back what only a talk needs.
+const REST: Duration = Duration::from_secs(2);
+/// Connections that may compress what they send at once, 8 MB in all.
+const COMPRESSORS: usize = 24;
 
 /// Serves IMAP connections; cheap to clone.
 #[derive(Clone)]
@@ -59,6 +68,7 @@ pub struct Server {
     clock: SharedClock,
     message_size: u64,
     readers: Arc<Semaphore>,
+    compressors: Compressors,
     summaries: Option<Arc<Summaries>>,
     patience: Patience,
 }
@@ -75,6 +85,7 @@ impl Server {
         message_size: u64,
     ) -> Self {
         let readers = Arc::new(Semaphore::new(READERS));
+        let compressors = Compressors::new(COMPRESSORS);
         let (summaries, patience) = (None, Patience::NORMAL);
         Self {
             hostname,
@@ -85,6 +96,7 @@ impl Server {
             clock,
             message_size,
             readers,
+            compressors,
             summaries,
             patience,
         }
@@ -119,7 +131,7 @@ impl Server {
         stop: CancellationToken,
     ) -> io::Result<()> {
         let mut changes = self.store.changes();
-        let mut session = Session::new(&self.hostname, stream.is_tls(), self.message_size);
+        let mut session = Session::new(&self.hostname, bindings(&stream), self.message_size);
         let readers = Arc::clone(&self.readers);
         let (search, clock) = (Arc::clone(&self.search), Arc::clone(&self.clock));
         let mut desk = Desk::new(self.store.clone(), search, clock, readers)
@@ -130,15 +142,17 @@ impl Server {
         // The client's last word: news sent to it say nothing of whether it is still there.
         let mut heard = Instant::now();
         let mut spoken = false;
-        let mut buffer = vec![0; 16 << 10];
+        let mut rested = false;
         loop {
             catch_up(&mut session, &mut changes);
             while let Some(effect) = session.next() {
                 match effect {
                     Effect::Output(bytes) => send(&mut stream, &bytes).await?,
                     Effect::Ask(question) => {
-                        let answer = self.answer(question, peer, &mut desk, &mut stream).await?;
-                        if let Answer::Login(Ok(found)) = &answer {
+                        // In a box: while nothing is asked it takes no room.
+                        let answer =
+                            Box::pin(self.answer(question, peer, &mut desk, &mut stream)).await?;
+                        if let Answer::Login(Ok(found)) | Answer::Proof(Ok((found, _))) = &answer {
                             login = Some(found.clone());
                         }
                         catch_up(&mut session, &mut changes);
@@ -147,12 +161,19 @@ impl Server {
                     Effect::DropBody => desk.drop_body(),
                     Effect::Client(name) => {
                         tracing::info!(peer = %peer.address, client = name, "an IMAP client");
+                        if let Some(login) = &login {
+                            self.accounts.called_itself(login, &name);
+                        }
+                    }
+                    Effect::Compress(early) => {
+                        patiently(stream.flush()).await?;
+                        stream = stream.deflated(&early, self.compressors.clone());
                     }
                     Effect::StartTls => {
                         patiently(stream.flush()).await?;
-                        let begun = stream.start_tls(&self.tls);
+                        let begun = Box::pin(stream.start_tls(&self.tls));
                         stream = timeout(HANDSHAKE, begun).await??;
-                        session.tls_started();
+                        session.tls_started(bindings(&stream).unwrap_or_default());
                     }
                     Effect::Close => return patiently(stream.shutdown()).await,
                 }
@@ -161,17 +182,16 @@ impl Server {
             if spoken {
                 // A long answer was no silence of the client's.
                 heard = Instant::now();
+                rested = false;
             }
             spoken = false;
+            session.rest();
             let Patience { guest, user } = self.patience;
             let patience = if session.is_guest() { guest } else { user };
             tokio::select! {
-                read = stream.read(&mut buffer) => match read? {
+                read = receive(&mut stream, &mut session) => match read? {
                     0 => return Ok(()),
-                    read => {
-                        spoken = true;
-                        session.receive(buffer.get(..read).unwrap_or_default());
-                    }
+                    _ => spoken = true,
                 },
                 change = changes.recv() => match change {
                     Ok(change) => session.changed(Some(&change)),
@@ -182,6 +202,10 @@ impl Server {
                     if login.as_ref().is_some_and(|login| !self.accounts.is_current(login)) {
                         session.bye("This login is not valid any more");
                     }
+                }
+                () = sleep_until(heard + REST), if !rested => {
+                    stream.rest();
+                    rested = true;
                 }
                 () = stop.cancelled() => session.bye("The box is shutting down"),
                 () = sleep_until(heard + patience) => session.bye("Nothing was said for too long"),
@@ -204,6 +228,8 @@ impl Server {
                 let login = self.accounts.authenticate(&user, password, peer.address).await;
                 Ok(Answer::Login(login))
             }
+            Question::Salt(login) => Ok(Answer::Salt(self.accounts.salt(&login).await)),
+            Question::Proof(proof) => Ok(Answer::Proof(self.accounts.prove(&proof, peer.address))),
             question => desk.answer(question, stream).await,
         }
     }
@@ -213,6 +239,23 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("imap::Server")
     }
+}
+
+/// Hands what comes to the session; how much. While nothing comes no memory is held for it.
+async fn receive(stream: &mut Stream, session: &mut Session) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut bytes = [0; READ];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        session.receive(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
+}
+
+/// What a login over this connection may be bound to; nothing in the clear.
+fn bindings(stream: &Stream) -> Option<Bindings> {
+    stream.channel().map(|channel| channel.bindings)
 }
 
 /// Hands on the news that came while the session was busy.

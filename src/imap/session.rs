@@ -3,13 +3,15 @@
 
 use std::collections::VecDeque;
 
-use crate::accounts::sasl::Exchange;
+use bytes::Bytes;
+
 use crate::mail::Domain;
+use crate::net::Bindings;
 use crate::store::{AccountId, Change, StoreError};
 
 use super::append::Append;
-use super::auth::Failures;
-use super::command::{self, Body, Command, Names, Reason, Refused, Tag};
+use super::auth::{self, Failures, Pending};
+use super::command::{self, Body, Command, Names, Ranges, Reason, Refused, Tag};
 use super::extensions::{Enabled, Off, Resync, Switch};
 use super::id::Identity;
 use super::input::{Event, Input, Limits, Marker};
@@ -30,6 +32,9 @@ pub(super) enum Effect {
     DropBody,
     /// Who the client says it is (RFC 2971), for the list of devices.
     Client(String),
+    /// Everything after what was sent so far is compressed, in both directions (RFC 4978). These
+    /// bytes came already, and are the client's first compressed ones.
+    Compress(Bytes),
     /// Begin TLS, then call [`Session::tls_started`].
     StartTls,
     /// Send what is left and end the connection.
@@ -50,7 +55,7 @@ pub(super) enum State {
 pub(super) enum Mode {
     Commands,
     /// The answer to a challenge of AUTHENTICATE.
-    Sasl(Tag, Exchange),
+    Sasl(Tag, Pending),
     /// DONE.
     Idle(Tag),
     /// Part of a message.
@@ -63,7 +68,10 @@ pub(super) struct Session {
     pub(super) mode: Mode,
     pub(super) input: Input,
     pub(super) out: Output,
-    pub(super) tls: bool,
+    /// What a login may be bound to; nothing in the clear.
+    pub(super) tls: Option<Bindings>,
+    /// COMPRESS was said.
+    pub(super) compressing: bool,
     pub(super) message_size: u64,
     pub(super) enabled: Enabled,
     /// What the account is kept from.
@@ -78,13 +86,14 @@ pub(super) struct Session {
 
 impl Session {
     /// A new connection; the greeting is the first effect.
-    pub(super) fn new(hostname: &Domain, tls: bool, message_size: u64) -> Self {
+    pub(super) fn new(hostname: &Domain, tls: Option<Bindings>, message_size: u64) -> Self {
         let mut session = Self {
             state: State::Guest(Failures::default()),
             mode: Mode::Commands,
             input: Input::default(),
             out: Output::default(),
             tls,
+            compressing: false,
             message_size,
             enabled: Enabled::default(),
             off: Off::default(),
@@ -102,6 +111,12 @@ impl Session {
     /// Bytes came from the client.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
         self.input.feed(bytes);
+    }
+
+    /// Gives back what is held for no command: the client may say nothing for half an hour.
+    pub(super) fn rest(&mut self) {
+        self.input.rest();
+        self.effects.shrink_to_fit();
     }
 
     /// What to do next; nothing when more bytes or news are needed.
@@ -133,8 +148,8 @@ impl Session {
     }
 
     /// TLS is there. Whatever was said before is forgotten (RFC 3501 §6.2.1).
-    pub(super) fn tls_started(&mut self) {
-        self.tls = true;
+    pub(super) fn tls_started(&mut self, bindings: Bindings) {
+        self.tls = Some(bindings);
         self.input.clear();
         self.enabled = Enabled::default();
         self.out.speak(self.enabled.speech());
@@ -166,9 +181,9 @@ impl Session {
 
     pub(super) fn capability(&self) -> String {
         let names = self.off.announced(!self.is_guest(), self.message_size);
-        match (&self.state, self.tls) {
-            (State::Guest(_), true) => format!("{names} AUTH=PLAIN"),
-            (State::Guest(_), false) => format!("{names} STARTTLS LOGINDISABLED"),
+        match (&self.state, &self.tls) {
+            (State::Guest(_), Some(bindings)) => format!("{names}{}", auth::offered(bindings)),
+            (State::Guest(_), None) => format!("{names} STARTTLS LOGINDISABLED"),
             _ => names,
         }
     }
@@ -197,7 +212,7 @@ impl Session {
     fn advance(&mut self) -> bool {
         match std::mem::replace(&mut self.mode, Mode::Commands) {
             Mode::Commands => self.next_command() || self.watch_step(),
-            Mode::Sasl(tag, exchange) => self.sasl_line(tag, exchange),
+            Mode::Sasl(tag, pending) => self.sasl_line(tag, pending),
             Mode::Idle(tag) => self.idle_step(tag),
             Mode::Append(append) => self.append_step(append),
         }
@@ -262,9 +277,11 @@ impl Session {
         };
         match refused.reason {
             Reason::Name(error) => self.no(tag, &format!("[CANNOT] {error}")),
-            Reason::Charset => {
-                let text = format!("[BADCHARSET (US-ASCII UTF-8)] {}", Reason::Charset);
-                self.no(tag, &text);
+            reason @ Reason::Charset { save } => {
+                if save {
+                    self.save(Ranges::default());
+                }
+                self.no(tag, &format!("[BADCHARSET (US-ASCII UTF-8)] {reason}"));
             }
             Reason::Use => self.no(tag, &format!("[USEATTR] {}", Reason::Use)),
             Reason::Event => self.no(tag, &format!("[BADEVENT ({EVENTS})] {}", Reason::Event)),
@@ -339,6 +356,7 @@ impl Session {
             Body::SetMetadata(set) => self.set_metadata(tag, account, set),
             Body::Notify(wish) => self.notify(tag, account, wish),
             Body::Idle => self.idle(tag),
+            Body::Compress => self.compress(&tag),
             body if matches!(self.state, State::Selected(..)) => {
                 self.with_mailbox(tag, account, body);
             }
@@ -392,7 +410,7 @@ impl Session {
             Body::Close => self.close_mailbox(tag, account),
             Body::Unselect => self.unselect(&tag, account),
             Body::Expunge(set) => self.expunge(tag, set),
-            Body::Search { uid, key } => self.search(tag, uid, key),
+            Body::Search(search) => self.search(tag, search),
             Body::Fetch { uid, set, items, modifiers } => {
                 self.fetch(tag, uid, &set, items, &modifiers);
             }

@@ -71,6 +71,7 @@ impl Session {
             let told = enabled.modseq(modseq);
             // What others changed meanwhile is told even so (RFC 3501 §6.4.6).
             if !store.silent || !view.knows(uid, before) {
+                view.introduce_keywords(&flags, &mut self.out);
                 let with_uid = store.uid || enabled.rev2 || told.is_some();
                 self.out.fetch_flags(number, with_uid.then_some(uid), &flags, told);
             } else if let Some(modseq) = told {

@@ -17,12 +17,16 @@ use tokio::sync::{Semaphore, broadcast};
 use super::desk::Desk;
 use super::question::{Answer, Question};
 use super::session::{Effect, Session};
+use crate::accounts::sasl::scram::client::Scripted;
 use crate::accounts::{AuthError, Login};
 use crate::clock::{Clock, ClockTrust};
 use crate::mail::{Flags, MailboxName, SpecialUse};
+use crate::net::Bindings;
 use crate::search::Index;
 use crate::store::{AccountId, Batch, Change, Options, Quota, Store, StoreError};
+use crate::summary::Summaries;
 
+mod items;
 mod news;
 mod resync;
 mod search;
@@ -312,7 +316,9 @@ struct House {
     runtime: Runtime,
     store: Store,
     search: Arc<Index>,
-    /// Whether the index is up to date at every search; otherwise it knows nothing.
+    summaries: Arc<Summaries>,
+    /// Whether index and summaries are up to date at every search and FETCH; otherwise they know
+    /// nothing.
     indexed: bool,
     folder: TempDir,
     /// Extensions the account is kept from.
@@ -350,7 +356,15 @@ impl House {
         }
         runtime.block_on(store.commit(batch)).unwrap();
         let search = Arc::new(Index::open(folder.path(), &store));
-        Self { runtime, store, search, indexed: false, folder, without: RefCell::default() }
+        let summaries = Arc::new(Summaries::open(folder.path(), &store));
+        let without = RefCell::default();
+        Self { runtime, store, search, summaries, indexed: false, folder, without }
+    }
+
+    fn login(&self) -> Login {
+        let address = "alice@example.org".parse().unwrap();
+        let without = self.without.borrow().clone();
+        Login { account: ALICE, address, device: None, without, proof: [0; 16] }
     }
 
     fn deliver(&self, message: &[u8]) {
@@ -376,13 +390,18 @@ impl House {
         let hostname = "mail.example.org".parse().unwrap();
         let mut client = Client {
             house: self,
-            session: Session::new(&hostname, port == 993, Self::MESSAGE_SIZE),
+            session: Session::new(
+                &hostname,
+                (port == 993).then(Bindings::default),
+                Self::MESSAGE_SIZE,
+            ),
             desk: Desk::new(
                 self.store.clone(),
                 Arc::clone(&self.search),
                 Arc::new(Noon),
                 Arc::new(Semaphore::new(1)),
-            ),
+            )
+            .with_summaries(Some(Arc::clone(&self.summaries))),
             changes: self.store.changes(),
             out: Vec::new(),
             largest: 0,
@@ -393,6 +412,12 @@ impl House {
         client.pump();
         client
     }
+}
+
+/// Alice's, however it came about.
+/// Logins by proof, always with the same salt and nonce, so that a script can know the answers.
+fn scripted() -> Scripted {
+    Scripted::new("wonderland-7")
 }
 
 /// One connection; what the session says gathers in `out`.
@@ -427,19 +452,24 @@ impl Client<'_> {
                 Effect::Output(bytes) => self.out.extend_from_slice(&bytes),
                 Effect::Ask(Question::Login { user, password }) => {
                     let right = user == "alice@example.org" && password.expose() == "wonderland-7";
-                    let login = Login {
-                        account: ALICE,
-                        address: "alice@example.org".parse().unwrap(),
-                        device: None,
-                        without: self.house.without.borrow().clone(),
-                        proof: [0; 16],
-                    };
-                    let answer = if right { Ok(login) } else { Err(AuthError::Wrong) };
+                    let answer = if right { Ok(self.house.login()) } else { Err(AuthError::Wrong) };
                     self.session.answer(Answer::Login(answer));
+                }
+                Effect::Ask(Question::Salt(_)) => {
+                    self.session.answer(Answer::Salt(Ok(Scripted::salted())));
+                }
+                Effect::Ask(Question::Proof(proof)) => {
+                    let right = scripted().check("alice@example.org", &proof);
+                    let login = |signature| (self.house.login(), signature);
+                    let answer = right.map(login).ok_or(AuthError::Wrong);
+                    self.session.answer(Answer::Proof(answer));
                 }
                 Effect::Ask(question) => {
                     if self.house.indexed && matches!(question, Question::Search(_)) {
                         self.house.search.catch_up(&self.house.store).unwrap();
+                    }
+                    if self.house.indexed && matches!(question, Question::Fetch(_)) {
+                        self.house.summaries.catch_up(&self.house.store).unwrap();
                     }
                     let mut writer = Watched { out: &mut self.out, largest: &mut self.largest };
                     let answer = self.desk.answer(question, &mut writer);
@@ -449,6 +479,7 @@ impl Client<'_> {
                 }
                 Effect::DropBody => self.desk.drop_body(),
                 Effect::Client(name) => self.introduced.push(name),
+                Effect::Compress(early) => self.session.receive(&early),
                 Effect::StartTls => self.handshake = true,
                 Effect::Close => self.closed = true,
             }
@@ -463,7 +494,7 @@ impl Client<'_> {
 
     fn handshake(&mut self) {
         assert!(std::mem::take(&mut self.handshake), "TLS was not agreed on");
-        self.session.tls_started();
+        self.session.tls_started(Bindings::default());
         self.pump();
     }
 

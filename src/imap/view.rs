@@ -3,10 +3,13 @@
 //! its numbers keep their meaning (RFC 3501 §7.4.1). A view holds runs of UIDs, so that a mailbox of
 //! 200,000 messages costs a session some kilobytes; flags are looked up when they are needed.
 
-use crate::mail::{Flags, ModSeq, SystemFlag, Uid, UidSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::mail::{Flag, Flags, Keyword, ModSeq, SystemFlag, Uid, UidSet};
 use crate::store::{Changes, Entry, MailboxId, Overview};
 
-use super::command::SequenceSet;
+use super::command::{Ranges, SequenceSet};
 use super::extensions::{Enabled, Resync};
 use super::respond::{Output, uid_ranges};
 
@@ -24,10 +27,21 @@ pub(super) struct View {
     unread: UidSet,
     /// Later changes that the client was told already: they are no news.
     told: Vec<(ModSeq, UidSet)>,
+    /// What `$` stands for, as UIDs: those of messages that go away are not given again, so that
+    /// they leave it by themselves (RFC 5182 §2.1).
+    pub(super) saved: Arc<Ranges>,
+    /// What the client was told with FLAGS.
+    keywords: BTreeSet<Keyword>,
 }
 
 /// Changes of which it is kept that they were told; of more, some are told twice.
 const MOST_TOLD: usize = 64;
+
+/// Keywords told with FLAGS; a mailbox may have more.
+const MOST_KEYWORDS: usize = 200;
+
+/// Keywords that mail programs agree on (RFC 9051 §2.3.2): offered before a message has them.
+const USUAL: [&str; 5] = ["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing"];
 
 /// A message by both its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +61,35 @@ pub(super) enum Expunges {
 impl View {
     /// Of a mailbox as it was at one moment.
     pub(super) fn new(overview: Overview, read_only: bool) -> Self {
-        let Overview { mailbox, uids, unseen: unread, .. } = overview;
+        let Overview { mailbox, uids, unseen: unread, keywords, .. } = overview;
         let (mailbox, seen) = (mailbox.id, mailbox.highest_modseq);
-        Self { mailbox, read_only, seen, uids, unread, told: Vec::new() }
+        let usual = USUAL.iter().filter_map(|keyword| keyword.parse().ok());
+        let keywords = usual.chain(keywords).take(MOST_KEYWORDS).collect();
+        let (told, saved) = (Vec::new(), Arc::default());
+        Self { mailbox, read_only, seen, uids, unread, told, saved, keywords }
+    }
+
+    /// The flags a message here may have, as FLAGS tells them.
+    pub(super) fn flags(&self) -> String {
+        let system = SystemFlag::ALL.map(|flag| flag.name().to_owned());
+        let keywords = self.keywords.iter().map(|keyword| keyword.as_str().to_owned());
+        system.into_iter().chain(keywords).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Tells FLAGS when these flags have a keyword that is new to the client: it has to come before
+    /// the first response that names it (RFC 3501 §7.2.6).
+    pub(super) fn introduce_keywords(&mut self, flags: &Flags, out: &mut Output) {
+        let before = self.keywords.len();
+        for flag in flags.iter() {
+            if let Flag::Keyword(keyword) = flag
+                && self.keywords.len() < MOST_KEYWORDS
+            {
+                self.keywords.insert(keyword);
+            }
+        }
+        if self.keywords.len() > before {
+            out.line(&format!("FLAGS ({})", self.flags()));
+        }
     }
 
     /// What changed after this is news.
@@ -73,6 +113,13 @@ impl View {
 
     /// The messages a set names; numbers of no message name nothing.
     pub(super) fn targets(&self, set: &SequenceSet, by_uid: bool) -> Vec<Target> {
+        match set {
+            SequenceSet::Given(ranges) => self.within(ranges, by_uid),
+            SequenceSet::Saved => self.within(&self.saved, true),
+        }
+    }
+
+    fn within(&self, set: &Ranges, by_uid: bool) -> Vec<Target> {
         let last = if by_uid { self.uids.last().map_or(0, Uid::get) } else { self.len() };
         let mut targets = Vec::new();
         for (from, to) in set.ranges(last) {
@@ -111,15 +158,14 @@ impl View {
         if modseq <= self.seen {
             return;
         }
-        match self.told.iter_mut().find(|(at, _)| *at == modseq) {
-            Some((_, uids)) => drop(uids.insert(uid)),
-            None => {
-                if self.told.len() >= MOST_TOLD {
-                    self.told.remove(0);
-                }
-                self.told.push((modseq, UidSet::from_iter([uid])));
-            }
+        if let Some((_, uids)) = self.told.iter_mut().find(|(at, _)| *at == modseq) {
+            uids.insert(uid);
+            return;
         }
+        if self.told.len() >= MOST_TOLD {
+            self.told.remove(0);
+        }
+        self.told.push((modseq, UidSet::from_iter([uid])));
     }
 
     /// Notes that all of a change was told: when it follows on what was seen, so was everything up to
@@ -183,6 +229,7 @@ impl View {
         }
         for entry in changed {
             if let Some(number) = self.uids.number(entry.uid) {
+                self.introduce_keywords(&entry.flags, out);
                 // With the UID: a client that works with UIDs need not look the number up.
                 let modseq = enabled.modseq(entry.modseq);
                 out.fetch_flags(number, Some(entry.uid), &entry.flags, modseq);

@@ -9,6 +9,7 @@ pub mod headers;
 mod mailbox;
 mod notices;
 mod preview;
+pub mod sorting;
 pub mod structure;
 pub mod threading;
 pub mod uids;

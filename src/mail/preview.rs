@@ -141,7 +141,8 @@ const MAX_WORD: usize = 16;
 impl Page {
     fn take(&mut self, char: char, words: &mut Words) {
         match (self.state, char) {
-            (Html::Text, '<') => self.begin(Html::Tag),
+            // Within a tag it was none: in a script, or by mistake.
+            (Html::Text | Html::Tag, '<') => self.begin(Html::Tag),
             (Html::Text, '&') if self.until.is_none() => self.begin(Html::Entity),
             (Html::Text, char) if self.until.is_none() => words.put(char),
             (Html::Text, _) => {}
@@ -151,8 +152,6 @@ impl Page {
                 }
                 self.state = Html::Text;
             }
-            // It was none: within a script, or by mistake.
-            (Html::Tag, '<') => self.begin(Html::Tag),
             (Html::Tag, char) => {
                 self.keep(char);
                 if self.word == "!--" {

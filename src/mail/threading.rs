@@ -96,6 +96,20 @@ impl HeaderHead {
     }
 }
 
+/// The ids in a field, as THREAD compares them (RFC 5256 §3): how the part before the `@` is quoted
+/// makes no difference.
+pub fn unquoted_ids(value: &[u8]) -> impl Iterator<Item = MessageId> {
+    ids(value).map(|MessageId(id)| {
+        let mut escaped = false;
+        let plain = id.iter().copied().filter(|byte| {
+            let mark = !escaped && matches!(byte, b'"' | b'\\');
+            escaped = mark && *byte == b'\\';
+            !mark
+        });
+        MessageId(plain.collect())
+    })
+}
+
 /// The ids in a field: what stands between angle brackets, blanks and folds left out.
 fn ids(value: &[u8]) -> impl Iterator<Item = MessageId> {
     let mut rest = value;
@@ -181,6 +195,15 @@ mod tests {
         let threading = head.threading();
         assert_eq!(threading.id.unwrap().as_bytes(), b"a@x");
         assert!(threading.cites.is_empty());
+    }
+
+    #[test]
+    fn quotes_tell_no_ids_apart() {
+        let ids = |value: &str| -> Vec<Vec<u8>> {
+            unquoted_ids(value.as_bytes()).map(|id| id.as_bytes().to_vec()).collect()
+        };
+        assert_eq!(ids(r#"<"01KF"@x> <"a\"\\b"@x>"#), [&b"01KF@x"[..], br#"a"\b@x"#]);
+        assert_eq!(ids(r#"<"01KF"@x>"#), ids("<01KF@x>"));
     }
 
     proptest! {

@@ -23,8 +23,12 @@ use tokio_rustls::server::TlsStream;
 #[cfg(test)]
 pub(crate) use self::certified::certified;
 pub use self::channel::{Bindings, Channel};
+use super::deflate::{Compressors, Deflated};
 use crate::files::{create_private_folder, write_private};
 use crate::mail::Domain;
+
+/// Bytes that wait for a peer, before and after encryption.
+const BUFFER: usize = 16 << 10;
 
 /// The box's certificate, ready to accept TLS connections; cheap to clone.
 #[derive(Clone)]
@@ -84,7 +88,10 @@ impl Tls {
     /// Performs the server's side of the handshake.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Stream> {
         let Identity { acceptor, end_point } = self.identity();
-        let stream = acceptor.accept(stream).await?;
+        // In a box of its own: a handshake needs room that the connection after it does not.
+        let mut stream = Box::pin(acceptor.accept(stream)).await?;
+        // Who asks and takes no answer has us hold that much, twice.
+        stream.get_mut().1.set_buffer_limit(Some(BUFFER));
         Ok(Stream::Tls(Box::new(Secured { stream, end_point })))
     }
 
@@ -112,6 +119,8 @@ pub enum Stream {
     Plain(TcpStream),
     /// Under TLS.
     Tls(Box<Secured>),
+    /// One of these, compressed.
+    Deflated(Box<Deflated<Stream>>),
 }
 
 /// A connection under TLS, and what the certificate it began with is known by.
@@ -124,7 +133,11 @@ pub struct Secured {
 impl Stream {
     /// Whether what is said can be overheard.
     pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(_) => true,
+            Self::Deflated(inside) => inside.get_ref().is_tls(),
+        }
     }
 
     /// What TLS came about; nothing in the clear.
@@ -135,6 +148,7 @@ impl Stream {
                 let (_, connection) = secured.stream.get_ref();
                 Some(Channel::of(connection, secured.end_point.clone()))
             }
+            Self::Deflated(inside) => inside.get_ref().channel(),
         }
     }
 
@@ -142,7 +156,22 @@ impl Stream {
     pub async fn start_tls(self, tls: &Tls) -> io::Result<Self> {
         match self {
             Self::Plain(stream) => tls.accept(stream).await,
-            Self::Tls(_) => Err(io::Error::other("the connection is under TLS already")),
+            Self::Tls(_) | Self::Deflated(_) => {
+                Err(io::Error::other("TLS comes before all else on a connection"))
+            }
+        }
+    }
+
+    /// From now on the bytes are compressed, in both directions; `early` came already.
+    #[must_use]
+    pub fn deflated(self, early: &[u8], compressors: Compressors) -> Self {
+        Self::Deflated(Box::new(Deflated::new(self, early, compressors)))
+    }
+
+    /// Gives back memory that only a busy connection needs.
+    pub fn rest(&mut self) {
+        if let Self::Deflated(inside) = self {
+            inside.rest();
         }
     }
 }
@@ -156,6 +185,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_read(context, buffer),
+            Self::Deflated(inside) => Pin::new(inside).poll_read(context, buffer),
         }
     }
 }
@@ -169,6 +199,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_write(context, bytes),
+            Self::Deflated(inside) => Pin::new(inside).poll_write(context, bytes),
         }
     }
 
@@ -176,6 +207,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_flush(context),
+            Self::Deflated(inside) => Pin::new(inside).poll_flush(context),
         }
     }
 
@@ -183,6 +215,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(secured) => Pin::new(&mut secured.stream).poll_shutdown(context),
+            Self::Deflated(inside) => Pin::new(inside).poll_shutdown(context),
         }
     }
 }

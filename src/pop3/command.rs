@@ -33,6 +33,8 @@ pub(super) enum Command {
     Rset,
     /// Nothing.
     Noop,
+    /// RFC 6856 §2.1.
+    Utf8,
 }
 
 /// A message's number in this session, from 1.
@@ -97,9 +99,10 @@ impl Command {
             ("DELE", [one]) => Self::Dele(number(one)?),
             ("RSET", []) => Self::Rset,
             ("NOOP", []) => Self::Noop,
+            ("UTF8", []) => Self::Utf8,
             (
                 "CAPA" | "STLS" | "USER" | "AUTH" | "QUIT" | "STAT" | "LIST" | "UIDL" | "RETR"
-                | "TOP" | "DELE" | "RSET" | "NOOP",
+                | "TOP" | "DELE" | "RSET" | "NOOP" | "UTF8",
                 _,
             ) => return Err(CommandError::Syntax),
             _ => return Err(CommandError::Unknown),

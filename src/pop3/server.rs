@@ -3,22 +3,29 @@
 //! or takes nothing, is let go.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::io::{self, Read};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::remove::{Removed, remove};
 use super::session::{Item, Maildrop, OpenFailure, Session, Step, Unreadable};
+use super::surrogate::Surrogate;
 use super::transfer::Transfer;
 use crate::accounts::sasl::Credentials;
-use crate::accounts::{Accounts, AuthError};
+use crate::accounts::sasl::scram::{Proof, Signature};
+use crate::accounts::{Accounts, AuthError, Login};
 use crate::mail::{Domain, MailboxName, Uid};
-use crate::net::{Line, LineBuffer, LineError, Peer, Stream, Tls};
-use crate::store::{AccountId, Batch, MailboxId, MessageReader, Outcome, Store, StoreError};
+use crate::net::{Bindings, Line, LineBuffer, LineError, Peer, Stream, Tls};
+use crate::store::{AccountId, MailboxId, MessageReader, Store, StoreError};
 
 /// Serves POP3 connections; cheap to clone. All listeners share one, since a maildrop is open
 /// in one session at a time.
@@ -51,6 +58,8 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 const WRITE: Duration = Duration::from_mins(2);
 /// Bytes read from the store at once.
 const PIECE: usize = 32 * 1024;
+/// Bytes read from the client at once.
+const READ: usize = 4 * 1024;
 /// Bytes that hardly any header is longer than, and no line that keeps to RFC 5322 §2.1.1.
 const USUAL_HEADER: u64 = 64 * 1024;
 const LONGEST_LINE: u64 = 1000;
@@ -65,7 +74,7 @@ impl Server {
     /// Serves one connection until it ends or `stop` is called. Under implicit TLS the stream
     /// comes with its handshake done.
     pub async fn serve(&self, stream: Stream, peer: Peer, stop: CancellationToken) {
-        let session = Session::new(self.hostname.clone(), stream.is_tls());
+        let session = Session::new(self.hostname.clone(), bindings(&stream));
         let mut connection = Connection {
             server: self,
             peer,
@@ -74,6 +83,8 @@ impl Server {
             session,
             lines: LineBuffer::default(),
             login_deadline: Instant::now() + self.patience.login,
+            directory: self.accounts.changes(),
+            login: None,
             open: None,
         };
         match connection.run(stream).await {
@@ -92,11 +103,16 @@ struct Connection<'a> {
     /// Replies not sent yet: those to pipelined commands go together.
     out: Vec<u8>,
     login_deadline: Instant,
+    /// Tells when passwords change.
+    directory: watch::Receiver<()>,
+    /// Whose password, or proof, was right.
+    login: Option<Login>,
     open: Option<OpenDrop>,
 }
 
 /// The maildrop of this session.
 struct OpenDrop {
+    account: AccountId,
     inbox: MailboxId,
     _lock: Lock,
 }
@@ -109,10 +125,10 @@ enum End {
 impl Connection<'_> {
     async fn run(&mut self, mut stream: Stream) -> io::Result<()> {
         while let End::StartTls = self.talk(&mut stream).await? {
-            stream = timeout(HANDSHAKE, stream.start_tls(&self.server.tls)).await??;
+            stream = timeout(HANDSHAKE, Box::pin(stream.start_tls(&self.server.tls))).await??;
             // RFC 2595 §4; what came before TLS may be an attacker's.
             self.lines.clear();
-            self.session.secured();
+            self.session.secured(bindings(&stream).unwrap_or_default());
         }
         // A lock held while the peer dawdles over the last bytes would keep its next session out.
         self.open = None;
@@ -141,13 +157,28 @@ impl Connection<'_> {
                         return Ok(End::StartTls);
                     }
                     Step::Check(credentials) => {
-                        let answer = self.check(credentials).await;
+                        let answer = Box::pin(self.check(credentials)).await;
                         self.session.checked(answer)
                     }
-                    Step::Send { reply, uid, lines } => match self.reader(uid, lines).await {
+                    Step::Salt(login) => {
+                        let accounts = &self.server.accounts;
+                        let answer = Box::pin(accounts.salt(&login)).await;
+                        self.session.salted(answer)
+                    }
+                    Step::Prove(proof) => {
+                        let answer = self.prove(&proof);
+                        self.session.proved(answer)
+                    }
+                    Step::Open => {
+                        let answer = Box::pin(self.open()).await;
+                        self.session.checked(Ok(answer))
+                    }
+                    Step::Send { reply, uid, lines, utf8 } => match self.reader(uid, lines).await {
                         Ok(Some(reader)) => {
                             self.out.extend_from_slice(&reply);
-                            self.send(stream, reader, Transfer::new(lines)).await?;
+                            let form = if utf8 { None } else { Some(Surrogate::default()) };
+                            let sent = self.send(stream, reader, Transfer::new(lines), form);
+                            Box::pin(sent).await?;
                             break;
                         }
                         Ok(None) => self.session.unreadable(Unreadable::Gone),
@@ -159,7 +190,7 @@ impl Connection<'_> {
                         }
                     },
                     Step::Remove(uids) => {
-                        let removed = self.remove(uids).await;
+                        let removed = Box::pin(self.remove(uids)).await;
                         self.session.removed(removed)
                     }
                     Step::Close(reply) => {
@@ -186,12 +217,19 @@ impl Connection<'_> {
                 Ok(None) => {}
             }
             self.flush(stream).await?;
-            let buffer = self.lines.buffer();
-            buffer.reserve(4096);
+            self.lines.release();
             let read = tokio::select! {
                 // Nothing is removed: RFC 1939 §3 wants a QUIT for that.
                 () = self.stop.cancelled() => return Ok(None),
-                read = timeout_at(deadline, stream.read_buf(buffer)) => read,
+                Ok(()) = self.directory.changed() => {
+                    // A phone that was lost must not go on over the connection it has.
+                    let current = |login| self.server.accounts.is_current(login);
+                    if logged_in && !self.login.as_ref().is_some_and(current) {
+                        return Ok(None);
+                    }
+                    continue;
+                }
+                read = timeout_at(deadline, receive(stream, &mut self.lines)) => read,
             };
             match read {
                 Ok(Ok(0)) | Err(_) => return Ok(None),
@@ -206,16 +244,24 @@ impl Connection<'_> {
         Credentials { login, password }: Credentials,
     ) -> Result<Result<Maildrop, OpenFailure>, AuthError> {
         let address = self.peer.address;
-        let login = self.server.accounts.authenticate(&login, password, address).await?;
-        Ok(self.open(login.account).await)
+        self.login = Some(self.server.accounts.authenticate(&login, password, address).await?);
+        Ok(self.open().await)
     }
 
-    async fn open(&mut self, account: AccountId) -> Result<Maildrop, OpenFailure> {
+    fn prove(&mut self, proof: &Proof) -> Result<Signature, AuthError> {
+        let (login, signature) = self.server.accounts.prove(proof, self.peer.address)?;
+        self.login = Some(login);
+        Ok(signature)
+    }
+
+    /// Opens the maildrop of whose login was right.
+    async fn open(&mut self) -> Result<Maildrop, OpenFailure> {
+        let account = self.login.as_ref().ok_or(OpenFailure::Unavailable)?.account;
         let lock = self.server.locks.take(account).ok_or(OpenFailure::InUse)?;
         let store = self.server.store.clone();
         match blocking(move || list(&store, account)).await {
             Ok((inbox, drop)) => {
-                self.open = Some(OpenDrop { inbox, _lock: lock });
+                self.open = Some(OpenDrop { account, inbox, _lock: lock });
                 Ok(drop)
             }
             Err(error) => {
@@ -252,8 +298,10 @@ impl Connection<'_> {
         stream: &mut Stream,
         mut reader: MessageReader,
         mut transfer: Transfer,
+        mut form: Option<Surrogate>,
     ) -> io::Result<()> {
         let mut piece = vec![0; PIECE];
+        let mut ascii = Vec::new();
         while !transfer.is_done() {
             let (back, buffer, read) = spawn_blocking(move || {
                 let read = reader.read(&mut piece);
@@ -269,21 +317,30 @@ impl Connection<'_> {
                     return Err(error);
                 }
             };
-            transfer.push(piece.get(..length).unwrap_or_default(), &mut self.out);
+            let mut bytes = piece.get(..length).unwrap_or_default();
+            if let Some(form) = &mut form {
+                ascii.clear();
+                form.push(bytes, &mut ascii);
+                bytes = &ascii;
+            }
+            transfer.push(bytes, &mut self.out);
             self.flush(stream).await?;
+        }
+        if let Some(form) = form {
+            ascii.clear();
+            form.finish(&mut ascii);
+            transfer.push(&ascii, &mut self.out);
         }
         transfer.finish(&mut self.out);
         Ok(())
     }
 
-    async fn remove(&mut self, uids: Vec<Uid>) -> Option<usize> {
+    async fn remove(&mut self, uids: Vec<Uid>) -> Option<Removed> {
         let open = self.open.as_ref()?;
-        let mut batch = Batch::new();
-        batch.expunge(open.inbox, uids);
-        match self.server.store.commit(batch).await {
-            Ok(outcomes) => Some(outcomes.iter().map(expunged).sum()),
-            // The owner removed the account; its messages are gone with it.
-            Err(StoreError::NoMailbox) => Some(0),
+        let Server { store, accounts, .. } = self.server;
+        let how = accounts.pop3_removal(open.account);
+        match remove(store, open.account, open.inbox, uids, how).await {
+            Ok(removed) => Some(removed),
             Err(error) => {
                 tracing::error!(%error, "messages could not be removed");
                 None
@@ -313,14 +370,24 @@ fn list(store: &Store, account: AccountId) -> Result<(MailboxId, Maildrop), Stor
     Ok((inbox.id, Maildrop::new(inbox.uid_validity, items.collect())))
 }
 
-fn expunged(outcome: &Outcome) -> usize {
-    match outcome {
-        Outcome::Expunged(uids) => uids.len(),
-        _ => 0,
-    }
+/// Hands what comes to the lines; how much. While nothing comes no memory is held for it.
+async fn receive(stream: &mut Stream, lines: &mut LineBuffer) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut bytes = [0; READ];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        lines.feed(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
 }
 
-async fn blocking<T, F>(work: F) -> Result<T, StoreError>
+/// What a login over this connection may be bound to; nothing in the clear.
+fn bindings(stream: &Stream) -> Option<Bindings> {
+    stream.channel().map(|channel| channel.bindings)
+}
+
+pub(super) async fn blocking<T, F>(work: F) -> Result<T, StoreError>
 where
     T: Send + 'static,
     F: FnOnce() -> Result<T, StoreError> + Send + 'static,

@@ -6,27 +6,35 @@
 use std::num::NonZeroUsize;
 
 use super::command::{Command, CommandError, Number};
+use super::login::{Pending, offered};
+use super::remove::Removed;
 use crate::accounts::AuthError;
-use crate::accounts::sasl::{Credentials, Exchange, Mechanism, Next, SaslError};
+use crate::accounts::sasl::scram::{Finding, Proof};
+use crate::accounts::sasl::{Credentials, Exchange};
 use crate::mail::{Domain, Uid, UidValidity};
-use crate::net::LineError;
+use crate::net::{Bindings, LineError};
 
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
-    state: State,
+    pub(super) state: State,
     hostname: Domain,
-    secure: bool,
-    failed_logins: u32,
+    /// What a login may be bound to; nothing in the clear.
+    pub(super) tls: Option<Bindings>,
+    /// The client takes UTF-8 in headers (RFC 6856 §2.1).
+    utf8: bool,
+    pub(super) failed_logins: u32,
     faults: u32,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// Before login; the name that USER gave.
     Authorization { user: Option<String> },
     /// AUTH waits for the client's next line.
-    Exchange(Exchange),
+    Exchange(Pending),
+    /// The salt for a login by proof is looked up.
+    Finding(Finding),
     /// The login is being checked, then its mail looked up.
     Opening,
     /// Logged in.
@@ -46,6 +54,12 @@ pub enum Step {
     StartTls(Vec<u8>),
     /// Is this login right? Answer with [`Session::checked`].
     Check(Credentials),
+    /// Which salt belongs to this login? Answer with [`Session::salted`].
+    Salt(String),
+    /// Is this proof right? Answer with [`Session::proved`].
+    Prove(Proof),
+    /// The login whose proof was right stands: answer with [`Session::checked`].
+    Open,
     /// Send the reply, then the message (or its header and `lines` lines), then bring the next
     /// line. When the message cannot be read, send nothing and call [`Session::unreadable`].
     Send {
@@ -55,6 +69,8 @@ pub enum Step {
         uid: Uid,
         /// Lines of the body; all when nothing.
         lines: Option<u32>,
+        /// As it is; otherwise in the form for clients that take ASCII alone in headers.
+        utf8: bool,
     },
     /// Remove these durably, and answer with [`Session::removed`].
     Remove(Vec<Uid>),
@@ -123,7 +139,7 @@ pub enum Unreadable {
 
 /// A list that is being sent.
 #[derive(Debug, Clone, Copy)]
-struct Listing {
+pub(super) struct Listing {
     what: Listed,
     next: usize,
 }
@@ -134,18 +150,16 @@ enum Listed {
     Names,
 }
 
-/// Failed logins before the connection is closed.
-const MAX_FAILED_LOGINS: u32 = 3;
 /// Lines that make no sense before the connection is closed.
 const MAX_FAULTS: u32 = 20;
 /// Entries of a list that are put together at once.
 const LIST_PIECE: usize = 500;
 
 impl Session {
-    /// A new connection; `secure` when TLS came first.
-    pub fn new(hostname: Domain, secure: bool) -> Self {
+    /// A new connection; when TLS came first, with what it can be bound to.
+    pub fn new(hostname: Domain, tls: Option<Bindings>) -> Self {
         let state = State::Authorization { user: None };
-        Self { state, hostname, secure, failed_logins: 0, faults: 0 }
+        Self { state, hostname, tls, utf8: false, failed_logins: 0, faults: 0 }
     }
 
     /// What is said first.
@@ -158,7 +172,7 @@ impl Session {
         match self.state {
             State::Exchange(_) => Exchange::LINE_MAX,
             // AUTH with an initial response; other commands are measured when parsed.
-            State::Authorization { .. } if self.secure => Exchange::LINE_MAX,
+            State::Authorization { .. } if self.tls.is_some() => Exchange::LINE_MAX,
             _ => Command::LINE_MAX,
         }
     }
@@ -183,7 +197,7 @@ impl Session {
             }
         };
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Exchange(exchange) => self.exchanged(exchange.answer(line)),
+            State::Exchange(pending) => self.answered(pending, line),
             state => {
                 self.state = state;
                 match Command::parse(line) {
@@ -216,12 +230,13 @@ impl Session {
     }
 
     /// TLS has started; everything said before is forgotten (RFC 2595 §4).
-    pub fn secured(&mut self) {
-        self.secure = true;
+    pub fn secured(&mut self, bindings: Bindings) {
+        self.tls = Some(bindings);
+        self.utf8 = false;
         self.state = State::Authorization { user: None };
     }
 
-    /// Answers [`Step::Check`]: the login was right and `open` gives its mail, or why not.
+    /// Answers [`Step::Check`] and [`Step::Open`]: the login was right and `open` gives its mail, or why not.
     pub fn checked(&mut self, result: Result<Result<Maildrop, OpenFailure>, AuthError>) -> Step {
         if !matches!(self.state, State::Opening) {
             return self.close("-ERR");
@@ -256,10 +271,15 @@ impl Session {
         })
     }
 
-    /// Answers [`Step::Remove`]: how many messages are durably gone, or nothing on failure.
-    pub fn removed(&mut self, count: Option<usize>) -> Step {
-        match count {
-            Some(count) => self.close(&format!("+OK {count} messages removed, goodbye")),
+    /// Answers [`Step::Remove`]: what was durably done to how many, or nothing on failure.
+    pub fn removed(&mut self, done: Option<Removed>) -> Step {
+        match done {
+            Some(Removed::Deleted(count)) => {
+                self.close(&format!("+OK {count} messages removed, goodbye"))
+            }
+            Some(Removed::Trashed(count)) => {
+                self.close(&format!("+OK {count} messages moved to the trash, goodbye"))
+            }
             None => {
                 self.close("-ERR [SYS/TEMP] the messages could not be removed and are still there")
             }
@@ -271,7 +291,7 @@ impl Session {
             (Command::Capa, _) => self.capabilities(),
             (Command::Quit, State::Transaction { .. }) => self.update(),
             (Command::Quit, _) => self.close("+OK goodbye"),
-            (Command::Stls, State::Authorization { .. }) if self.secure => {
+            (Command::Stls, State::Authorization { .. }) if self.tls.is_some() => {
                 err("the connection is under TLS already")
             }
             (Command::Stls, State::Authorization { .. }) => {
@@ -280,7 +300,7 @@ impl Session {
             (
                 Command::User(_) | Command::Pass(_) | Command::Auth { mechanism: Some(_), .. },
                 State::Authorization { .. },
-            ) if !self.secure => {
+            ) if self.tls.is_none() => {
                 // No code: [AUTH] would make phones ask for a new password.
                 err("turn on SSL/TLS in your mail program first: a password must not be overheard")
             }
@@ -296,13 +316,11 @@ impl Session {
                 self.mechanisms()
             }
             (Command::Auth { mechanism: Some(name), initial }, State::Authorization { .. }) => {
-                match Mechanism::named(&name) {
-                    Some(mechanism) => {
-                        let initial = initial.as_ref().map(|initial| initial.expose().as_bytes());
-                        self.exchanged(mechanism.begin(initial))
-                    }
-                    None => self.fault("this login mechanism is not known here"),
-                }
+                self.auth(&name, initial.as_ref().map(|initial| initial.expose().as_bytes()))
+            }
+            (Command::Utf8, State::Authorization { .. }) => {
+                self.utf8 = true;
+                ok("headers come in UTF-8")
             }
             (command, State::Transaction { .. }) => self.transact(&command),
             _ => self.fault("log in first"),
@@ -310,6 +328,7 @@ impl Session {
     }
 
     fn transact(&mut self, command: &Command) -> Step {
+        let utf8 = self.utf8;
         let State::Transaction { drop, listing } = &mut self.state else {
             return self.close("-ERR");
         };
@@ -337,11 +356,13 @@ impl Session {
                 reply: format!("+OK {} octets\r\n", item.size).into_bytes(),
                 uid: item.uid,
                 lines: None,
+                utf8,
             }),
             Command::Top(number, lines) => drop.item(number).map(|item| Step::Send {
                 reply: b"+OK top of message follows\r\n".to_vec(),
                 uid: item.uid,
                 lines: Some(lines),
+                utf8,
             }),
             Command::Dele(number) => drop
                 .mark(number)
@@ -369,50 +390,15 @@ impl Session {
         }
     }
 
-    fn exchanged(&mut self, next: Result<Next, SaslError>) -> Step {
-        self.state = State::Authorization { user: None };
-        match next {
-            Ok(Next::Ask { challenge, then }) => {
-                self.state = State::Exchange(then);
-                Step::Reply(format!("+ {challenge}\r\n").into_bytes())
-            }
-            Ok(Next::Done(credentials)) => self.check(credentials),
-            Err(SaslError::OtherIdentity) => {
-                self.failed_login(&format!("[AUTH] {}", SaslError::OtherIdentity))
-            }
-            Err(error) => self.fault(&error.to_string()),
-        }
-    }
-
-    fn check(&mut self, credentials: Credentials) -> Step {
-        self.state = State::Opening;
-        Step::Check(credentials)
-    }
-
-    /// Which login failure gets which code: RFC 3206 has `[AUTH]` for "ask for the password
-    /// again" and `[SYS/TEMP]` for "try again later".
-    fn refused(&mut self, error: &AuthError) -> Step {
-        match error {
-            AuthError::Wrong => self.failed_login(&format!("[AUTH] {error}")),
-            _ => self.failed_login(&format!("[SYS/TEMP] {error}")),
-        }
-    }
-
-    fn failed_login(&mut self, text: &str) -> Step {
-        self.failed_logins += 1;
-        if self.failed_logins >= MAX_FAILED_LOGINS {
-            return self.close(&format!("-ERR {text}"));
-        }
-        err(text)
-    }
-
     fn capabilities(&self) -> Step {
+        // Who logs in again at once may do so (RFC 2449 §6.5), and nothing is removed that nobody
+        // has asked to be removed (§6.7).
         let mut text = "+OK this server can\r\nTOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\n\
-                        AUTH-RESP-CODE\r\nEXPIRE NEVER\r\n"
+                        AUTH-RESP-CODE\r\nLOGIN-DELAY 0\r\nEXPIRE NEVER\r\nUTF8 USER\r\n"
             .to_owned();
-        if self.secure {
+        if let Some(bindings) = &self.tls {
             text.push_str("USER\r\nSASL ");
-            text.push_str(Mechanism::ANNOUNCED);
+            text.push_str(&offered(bindings).join(" "));
             text.push_str("\r\n");
         } else {
             text.push_str("STLS\r\n");
@@ -422,9 +408,8 @@ impl Session {
     }
 
     fn mechanisms(&self) -> Step {
-        let offered = if self.secure { Mechanism::ANNOUNCED } else { "" };
         let mut text = "+OK mechanisms follow\r\n".to_owned();
-        for name in offered.split_ascii_whitespace() {
+        for name in self.tls.as_ref().map(offered).unwrap_or_default() {
             text.push_str(name);
             text.push_str("\r\n");
         }
@@ -436,7 +421,7 @@ impl Session {
         self.fault(&error.to_string())
     }
 
-    fn fault(&mut self, text: &str) -> Step {
+    pub(super) fn fault(&mut self, text: &str) -> Step {
         self.faults += 1;
         if self.faults >= MAX_FAULTS {
             return self.close("-ERR too many lines that make no sense; closing");
@@ -444,7 +429,7 @@ impl Session {
         err(text)
     }
 
-    fn close(&mut self, text: &str) -> Step {
+    pub(super) fn close(&mut self, text: &str) -> Step {
         self.state = State::Closed;
         Step::Close(format!("{text}\r\n").into_bytes())
     }
@@ -484,7 +469,7 @@ fn ok(text: &str) -> Step {
     Step::Reply(format!("+OK {text}\r\n").into_bytes())
 }
 
-fn err(text: &str) -> Step {
+pub(super) fn err(text: &str) -> Step {
     Step::Reply(format!("-ERR {text}\r\n").into_bytes())
 }
 

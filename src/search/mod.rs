@@ -17,6 +17,7 @@ mod error;
 mod indexer;
 mod merge;
 mod query;
+mod rows;
 mod run;
 mod shelf;
 mod terms;
@@ -26,6 +27,7 @@ mod work;
 pub use error::SearchError;
 pub use indexer::follow;
 pub use query::{Field, Hits, Verdict};
+pub use rows::{Facts, Needs};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed test")]
@@ -53,6 +55,7 @@ pub struct Index {
     /// One at a time takes bodies in and merges.
     worker: Mutex<Worker>,
     cache: Cache,
+    rows: rows::Known,
     /// A search met damage: the worker makes the index anew.
     damaged: AtomicBool,
     /// Numbers of bodies not looked at yet.
@@ -106,6 +109,7 @@ impl Index {
             state: RwLock::default(),
             worker: Mutex::default(),
             cache: Cache::default(),
+            rows: rows::Known::default(),
             damaged: AtomicBool::new(false),
             behind: AtomicU64::new(0),
         };

@@ -233,7 +233,7 @@ impl<'a> Connection<'a> {
                 Ok(())
             }
             Question::Salt(login) => {
-                return accounts.salt(&login, peer).await.map(Answer::Salt).map_err(refused);
+                return accounts.salt(&login).await.map(Answer::Salt).map_err(refused);
             }
             Question::Proof(proof) => {
                 let (login, signature) = accounts.prove(&proof, peer).map_err(refused)?;

@@ -109,6 +109,12 @@ impl Batch {
         self.push(Op::Subscribe(mailbox, subscribed))
     }
 
+    /// Raises a mailbox's highest modification sequence: something of it changed that is no message,
+    /// such as an annotation (RFC 7162 §3.2). [`Outcome::Done`].
+    pub fn touch_mailbox(&mut self, mailbox: MailboxId) -> &mut Self {
+        self.push(Op::Touch(mailbox))
+    }
+
     /// Puts a new record into the queue: [`Outcome::Queued`]. `state` is the queue's own encoding.
     pub fn enqueue(&mut self, prefix: &[u8], body: &Body, state: Vec<u8>) -> &mut Self {
         self.push(Op::Enqueue { content: body.content(prefix), body: body.clone(), state })
@@ -244,6 +250,7 @@ pub(super) enum Op {
     },
     Delete(MailboxId),
     Subscribe(MailboxId, bool),
+    Touch(MailboxId),
     Enqueue {
         content: Content,
         body: Body,

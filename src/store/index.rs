@@ -1,8 +1,6 @@
 //! The index: redb tables over the log, for reading. Whatever is here can be made anew from the
 //! segments; what changes it is in `apply.rs`. Reads take a snapshot, copy out and let go.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "the dump is for tests"))]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -510,27 +508,6 @@ impl Index {
         stats.queued = txn.open_table(QUEUE).map_err(index)?.len().map_err(index)?;
         Ok(stats)
     }
-
-    /// Every row of every table as text, to compare two indexes.
-    #[cfg(test)]
-    pub(super) fn dump(&self) -> Vec<String> {
-        let (txn, mut out) = (self.read().unwrap(), Vec::new());
-        dump_table(&txn, META, &mut out);
-        dump_table(&txn, MAILBOXES, &mut out);
-        dump_table(&txn, NAMES, &mut out);
-        dump_table(&txn, MESSAGES, &mut out);
-        dump_table(&txn, EXPUNGED, &mut out);
-        dump_table(&txn, BODIES, &mut out);
-        dump_table(&txn, PARTS, &mut out);
-        dump_table(&txn, LIVE, &mut out);
-        dump_table(&txn, QUEUE, &mut out);
-        dump_table(&txn, SETTINGS, &mut out);
-        dump_table(&txn, THREADS, &mut out);
-        dump_table(&txn, BLOCKS, &mut out);
-        dump_table(&txn, HELD, &mut out);
-        dump_table(&txn, KEYWORDS, &mut out);
-        out
-    }
 }
 
 /// The index's fault.
@@ -539,14 +516,5 @@ pub(super) fn index(error: impl Into<redb::Error>) -> StoreError {
 }
 
 #[cfg(test)]
-fn dump_table<K: redb::Key + 'static, V: redb::Value + 'static>(
-    txn: &ReadTransaction,
-    table: TableDefinition<'_, K, V>,
-    out: &mut Vec<String>,
-) {
-    use redb::{ReadableTable as _, TableHandle as _};
-    for entry in txn.open_table(table).unwrap().iter().unwrap() {
-        let (key, value) = entry.unwrap();
-        out.push(format!("{} {:?} = {:?}", table.name(), key.value(), value.value()));
-    }
-}
+#[allow(clippy::unwrap_used, reason = "the dump is for tests")]
+mod dump;

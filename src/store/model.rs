@@ -178,6 +178,11 @@ impl Model {
                 self.mailboxes.get_mut(mailbox)?.subscribed = *subscribed;
                 Outcome::Done
             }
+            Op::Touch(mailbox) => {
+                let modseq = self.modseq(*mailbox)?;
+                self.raise(*mailbox, modseq);
+                Outcome::Done
+            }
             Op::Enqueue { content, state, .. } => self.enqueue(numbers, content.clone(), state),
             Op::EnqueueStored { content, state } => {
                 let mut held = self.messages.values().map(|message| &message.content);

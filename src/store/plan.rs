@@ -77,6 +77,11 @@ impl<W: Writing> Planner<'_, '_, W> {
                 self.changed(row.account, None);
                 self.emit_mailbox(row)
             }
+            Op::Touch(mailbox) => {
+                let row = self.mailbox(*mailbox)?;
+                self.changed(row.account, Some(*mailbox));
+                self.emit_mailbox(Mailbox { highest_modseq: next_modseq(&row), ..row })
+            }
             Op::Enqueue { content, body, state } => {
                 self.know(body)?;
                 self.enqueue(content.clone(), state)

@@ -259,6 +259,7 @@ impl Trial {
                 0 => batch.create_mailbox(account, name, Some(SpecialUse::Sent)),
                 1 => batch.rename_mailbox(here, name),
                 2 if self.rng.once_in(3) => batch.delete_mailbox(here),
+                3 if self.rng.once_in(2) => batch.touch_mailbox(here),
                 3 => batch.subscribe(here, self.rng.once_in(2)),
                 4 => batch.copy(here, uids, there),
                 5 => batch.move_to(here, uids, there),

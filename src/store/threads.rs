@@ -25,6 +25,12 @@ impl ThreadId {
         format!("T{}", self.0)
     }
 
+    /// The thread of a THREADID; nothing for what is none of ours.
+    pub fn from_thread_id(id: &str) -> Option<Self> {
+        let thread = Self(id.strip_prefix('T')?.parse().ok()?);
+        (thread.thread_id() == id).then_some(thread)
+    }
+
     /// Of a message that follows no other.
     pub(super) fn of(first: BodyId) -> Self {
         Self(first.0)

@@ -54,6 +54,12 @@ impl BodyId {
     pub fn email_id(self) -> String {
         format!("E{}", self.0)
     }
+
+    /// The body of an EMAILID; nothing for what is none of ours.
+    pub fn from_email_id(id: &str) -> Option<Self> {
+        let body = Self(id.strip_prefix('E')?.parse().ok()?);
+        (body.email_id() == id).then_some(body)
+    }
 }
 
 /// A queue record's number; never reused.

@@ -46,11 +46,13 @@ pub(super) fn pack(entries: &[(BodyId, Arc<Entry>)]) -> io::Result<Vec<u8>> {
         put(entry.numbers.len() as u64, &mut plain);
         put(entry.text.len() as u64, &mut plain);
     }
-    entries.iter().for_each(|(_, entry)| plain.extend_from_slice(&entry.numbers));
-    entries.iter().for_each(|(_, entry)| plain.extend_from_slice(&entry.text));
+    plain.extend(entries.iter().flat_map(|(_, entry)| &entry.numbers));
+    plain.extend(entries.iter().flat_map(|(_, entry)| &entry.text));
     let mut previews = Vec::new();
-    entries.iter().for_each(|(_, entry)| put(entry.preview.len() as u64, &mut previews));
-    entries.iter().for_each(|(_, entry)| previews.extend_from_slice(entry.preview.as_bytes()));
+    for (_, entry) in entries {
+        put(entry.preview.len() as u64, &mut previews);
+    }
+    previews.extend(entries.iter().flat_map(|(_, entry)| entry.preview.as_bytes()));
     let (packed, previews) = (compress(&plain)?, compress(&previews)?);
     let mut out = Vec::with_capacity(packed.len() + previews.len() + 5);
     put(packed.len() as u64, &mut out);
@@ -84,9 +86,11 @@ impl Block {
             return None;
         }
         let begin = bytes.len() - rest.len();
-        ends.iter_mut().for_each(|(end, _)| *end += begin);
         let texts = begin + numbers;
-        ends.iter_mut().for_each(|(_, end)| *end += texts);
+        for (numbers_end, text_end) in &mut ends {
+            *numbers_end += begin;
+            *text_end += texts;
+        }
         let packed_previews = previews.to_vec();
         let previews = OnceLock::new();
         Some(Self { bodies, bytes, ends, begin, texts, packed_previews, previews })

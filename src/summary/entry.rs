@@ -112,8 +112,10 @@ impl Entry {
         let mut numbers = Vec::new();
         put(stood as u64, &mut numbers);
         put(lengths.len() as u64, &mut numbers);
-        lengths.into_iter().for_each(|length| put(length as u64, &mut numbers));
-        structure.outline().into_iter().for_each(|number| put(number, &mut numbers));
+        let lengths = lengths.into_iter().map(|length| length as u64);
+        for number in lengths.chain(structure.outline()) {
+            put(number, &mut numbers);
+        }
         let entry = Self { numbers, text, preview: String::new() };
         let faithful = entry.text.len() <= MAX_TEXT
             && entry.view().and_then(View::structure).is_some_and(|made| made == *structure);
@@ -264,7 +266,7 @@ pub(super) fn put(mut number: u64, out: &mut Vec<u8>) {
         out.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;
     }
-    out.push(number as u8 & 0x7f);
+    out.push((number & 0x7f) as u8);
 }
 
 pub(super) fn take(from: &mut &[u8]) -> Option<u64> {

@@ -86,7 +86,7 @@ impl File {
             next = body.0 + 1;
         }
         let too_large = |_| io::Error::from(io::ErrorKind::InvalidInput);
-        let lengths = [head.len(), bytes.len()].map(|length| u32::try_from(length));
+        let lengths = [head.len(), bytes.len()].map(u32::try_from);
         let mut fixed = sum(bytes).to_vec();
         for length in lengths {
             fixed.extend_from_slice(&length.map_err(too_large)?.to_le_bytes());

@@ -83,8 +83,8 @@ impl Summaries {
                 }
                 after = Some(body);
             }
-            let mut shelf = self.shelf();
-            shelf.seen = after.max(shelf.seen);
+            let mut known = self.shelf();
+            known.seen = after.max(known.seen);
             if end {
                 return Ok(false);
             }
@@ -100,9 +100,9 @@ impl Summaries {
 
     /// Writes what is in memory only. Not synced: what is lost is made anew.
     pub fn put_away(&self) -> Result<(), SummaryError> {
-        let mut shelf = self.shelf();
-        if shelf.unsaved {
-            shelf.save(false)?;
+        let mut known = self.shelf();
+        if known.unsaved {
+            known.save(false)?;
         }
         Ok(())
     }
@@ -111,10 +111,10 @@ impl Summaries {
     fn tidy(&self, store: &Store, goes_on: impl Fn() -> bool) -> Result<(), SummaryError> {
         let living = living(store)?;
         let (file, places, dead) = {
-            let shelf = self.shelf();
-            let Some(file) = shelf.file.clone() else { return Ok(()) };
-            let all: u64 = shelf.stretches.values().map(|s| u64::from(s.count)).sum();
-            (file, shelf.blocks.clone(), all.saturating_sub(living.len() as u64))
+            let known = self.shelf();
+            let Some(file) = known.file.clone() else { return Ok(()) };
+            let all: u64 = known.stretches.values().map(|s| u64::from(s.count)).sum();
+            (file, known.blocks.clone(), all.saturating_sub(living.len() as u64))
         };
         if dead < FEW.max(living.len() as u64) {
             return Ok(());
@@ -140,18 +140,18 @@ impl Summaries {
                 }
             }
         }
-        let mut shelf = self.shelf();
+        let mut known = self.shelf();
         // Begun anew meanwhile.
-        if !shelf.file.as_ref().is_some_and(|now| Arc::ptr_eq(now, &file)) {
+        if !known.file.as_ref().is_some_and(|now| Arc::ptr_eq(now, &file)) {
             return Ok(());
         }
-        for (body, entry) in std::mem::take(&mut shelf.tail) {
+        for (body, entry) in std::mem::take(&mut known.tail) {
             next.insert(body, entry)?;
         }
         next.save(false)?;
-        next.seen = shelf.seen;
+        next.seen = known.seen;
         std::fs::rename(&path, &self.path)?;
-        *shelf = next;
+        *known = next;
         Ok(())
     }
 

@@ -97,11 +97,11 @@ impl Summaries {
     /// The summary of a stored body; nothing when there is none, or none yet.
     pub fn body(&self, body: BodyId) -> Option<Summary> {
         let (number, at) = {
-            let shelf = self.shelf();
-            if let Ok(found) = shelf.tail.binary_search_by_key(&body, |(body, _)| *body) {
-                return shelf.tail.get(found).and_then(|(_, entry)| Summary::of_entry(entry));
+            let known = self.shelf();
+            if let Ok(found) = known.tail.binary_search_by_key(&body, |(body, _)| *body) {
+                return known.tail.get(found).and_then(|(_, entry)| Summary::of_entry(entry));
             }
-            let (first, stretch) = shelf.stretches.range(..=body.0).next_back()?;
+            let (first, stretch) = known.stretches.range(..=body.0).next_back()?;
             let offset = u32::try_from(body.0 - first).ok().filter(|at| *at < stretch.count)?;
             (stretch.block, stretch.at + offset)
         };
@@ -124,11 +124,11 @@ impl Summaries {
 
     /// Sizes and counts.
     pub fn stats(&self) -> Stats {
-        let shelf = self.shelf();
-        let kept: u64 = shelf.stretches.values().map(|stretch| u64::from(stretch.count)).sum();
+        let known = self.shelf();
+        let kept: u64 = known.stretches.values().map(|stretch| u64::from(stretch.count)).sum();
         Stats {
-            bodies: kept + shelf.tail.len() as u64,
-            file_bytes: shelf.file.as_ref().map_or(0, |file| file.end()),
+            bodies: kept + known.tail.len() as u64,
+            file_bytes: known.file.as_ref().map_or(0, |file| file.end()),
         }
     }
 
@@ -143,8 +143,8 @@ impl Summaries {
             }
         }
         let (file, place) = {
-            let shelf = self.shelf();
-            (Arc::clone(shelf.file.as_ref()?), *shelf.blocks.get(&number)?)
+            let known = self.shelf();
+            (Arc::clone(known.file.as_ref()?), *known.blocks.get(&number)?)
         };
         let block = match file.read(place) {
             Ok(block) => Arc::new(block),
@@ -161,9 +161,9 @@ impl Summaries {
     }
 
     fn begin_anew(&self) {
-        let mut shelf = self.shelf();
-        *shelf = Shelf::fresh(&self.path, shelf.next_block);
-        drop(shelf);
+        let mut known = self.shelf();
+        *known = Shelf::fresh(&self.path, known.next_block);
+        drop(known);
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 

@@ -37,12 +37,12 @@ async fn main() {
     println!("bodies of 3000 by blocks: {:.1?}", middle(|| store.held(small).unwrap()));
 
     let before = resident();
-    let kept: Vec<_> = (0..100).map(|_| store.overview(large).unwrap().unwrap().uids).collect();
-    println!("memory a session, by blocks: {} kB", (resident() - before) / 100);
+    let kept: Vec<_> = (0..1000).map(|_| store.overview(large).unwrap().unwrap().uids).collect();
+    println!("memory of 1,000 sessions, by blocks: {} kB", resident() - before);
     drop(kept);
     let before = resident();
     let kept = store.entries(large).unwrap();
-    println!("memory a session, by rows: {} kB", resident() - before);
+    println!("memory of one session, by rows: {} kB", resident() - before);
     drop(kept);
 
     let since = [change(&store, small).await, change(&store, large).await];

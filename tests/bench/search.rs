@@ -5,17 +5,18 @@
 //! CORPUS is a folder with `msgs.bin` (messages one after the other) and `index.jsonl` (a line each
 //! with `off` and `len`). They are repeated, with changed Message-IDs, until there are MESSAGES
 //! (20,000). Printed: bytes of the index for each raw byte, seconds of computing for 1,000
-//! messages, and the time from a word to the verdict on every message: the first after opening, and
-//! the middle of twenty.
+//! messages, the time from a word to the verdict on every message: the first after opening, and the
+//! middle of twenty; and the time to look at what the rows say of every message, in the same way and
+//! after a change.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here stops the benchmark")]
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pillarbox::mail::{Flags, MailboxName};
-use pillarbox::search::{Field, Index, Verdict};
-use pillarbox::store::{AccountId, Batch, BodyId, MailboxId, Options, Outcome, Store};
+use pillarbox::mail::{Flag, Flags, MailboxName, SystemFlag, Uid};
+use pillarbox::search::{Facts, Field, Index, Needs, Verdict};
+use pillarbox::store::{AccountId, Batch, BodyId, FlagChange, MailboxId, Options, Outcome, Store};
 
 const WORDS: [&str; 6] = ["linux", "meeting", "zebra", "money", "thursday", "xyzzyplugh"];
 
@@ -76,6 +77,44 @@ async fn main() {
             );
         }
     }
+    rows(&store, &Index::open(folder.path(), &store)).await;
+}
+
+/// Looks at the rows for the first time, again, and after changes.
+async fn rows(store: &Store, index: &Index) {
+    let inbox = store.find_mailbox(AccountId(1), &MailboxName::inbox()).unwrap().unwrap().id;
+    let flags = Needs { flags: vec![SystemFlag::Seen], ..Needs::default() };
+    let bodies = Needs { bodies: true, ..Needs::default() };
+    for (name, needs) in [("flags", &flags), ("bodies", &bodies)] {
+        let times = [(); 20].map(|()| {
+            let begun = Instant::now();
+            index.facts(store, inbox, needs, |_| {}).unwrap();
+            begun.elapsed()
+        });
+        println!("{name}: first {:.1?}, again {:.1?}", times[0], times[10]);
+    }
+    let look = || {
+        let (begun, mut unseen) = (Instant::now(), 0);
+        let count = |facts: Facts<'_>| unseen += u32::from(!facts.flags.has(SystemFlag::Seen));
+        index.facts(store, inbox, &Needs { rows: true, ..Needs::default() }, count).unwrap();
+        (begun.elapsed(), unseen)
+    };
+    let (first, unseen) = look();
+    let mut again: Vec<Duration> = (0..20).map(|_| look().0).collect();
+    again.sort_unstable();
+    let mut changed = Vec::new();
+    for uid in (1..=20).filter_map(Uid::new) {
+        let mut batch = Batch::new();
+        let seen = [Flag::System(SystemFlag::Seen)].into_iter().collect();
+        batch.set_flags(inbox, vec![uid], FlagChange::Add(seen), None);
+        store.commit(batch).await.unwrap();
+        changed.push(look().0);
+    }
+    changed.sort_unstable();
+    println!(
+        "rows: {unseen} messages, first {first:.1?}, again {:.1?}, after a change {:.1?}",
+        again[10], changed[10]
+    );
 }
 
 /// The number of messages found, and the time it took.

@@ -1,8 +1,8 @@
 //! What FETCH can ask for (RFC 3501 §6.4.5).
 
-use super::Reason;
 use super::cursor::{Cursor, Parsed};
 use super::resync::mod_sequence;
+use super::{PartialRange, Reason};
 use crate::mail::ModSeq;
 use crate::mail::structure::Piece;
 
@@ -23,8 +23,6 @@ pub(in crate::imap) enum FetchItem {
     /// BODY: the structure without extension data.
     Body,
     BodyStructure,
-    /// RFC 7162 §3.1.4.2.
-    ModSeq,
     /// RFC 8514 §4.2.
     SaveDate,
     /// RFC 8474 §5.
@@ -34,6 +32,8 @@ pub(in crate::imap) enum FetchItem {
     Preview {
         lazy: bool,
     },
+    /// RFC 7162 §3.1.4.2.
+    ModSeq,
     Section(Section),
     Binary(Binary),
 }
@@ -66,6 +66,8 @@ pub(in crate::imap) struct FetchModifiers {
     pub(in crate::imap) changed_since: Option<ModSeq>,
     /// With what vanished since (RFC 7162 §3.2.6).
     pub(in crate::imap) vanished: bool,
+    /// A page of them (RFC 9394 §3.3).
+    pub(in crate::imap) partial: Option<PartialRange>,
 }
 
 /// Bytes of a message, or of a part of it.
@@ -134,7 +136,7 @@ pub(super) fn items(cursor: &mut Cursor<'_>) -> Parsed<Vec<FetchItem>> {
     Ok(vec![item(cursor)?])
 }
 
-/// `(CHANGEDSINCE 12345 VANISHED)` behind the items.
+/// `(CHANGEDSINCE 12345 VANISHED PARTIAL -1:-50)` behind the items.
 pub(super) fn modifiers(uid: bool, cursor: &mut Cursor<'_>) -> Parsed<FetchModifiers> {
     let mut modifiers = FetchModifiers::default();
     if cursor.peek() != Some(b' ') {
@@ -151,6 +153,8 @@ pub(super) fn modifiers(uid: bool, cursor: &mut Cursor<'_>) -> Parsed<FetchModif
             modifiers.changed_since = Some(since);
         } else if cursor.word("VANISHED") {
             modifiers.vanished = true;
+        } else if cursor.word("PARTIAL ") && modifiers.partial.is_none() {
+            modifiers.partial = Some(PartialRange::parse(cursor)?);
         } else {
             return Err(Reason::Syntax("unknown FETCH modifier"));
         }
@@ -281,7 +285,8 @@ fn partial(cursor: &mut Cursor<'_>) -> Parsed<Option<Partial>> {
 
 fn field_name(cursor: &mut Cursor<'_>) -> Parsed<Vec<u8>> {
     let name = cursor.astring()?;
-    if name.iter().all(|b| b.is_ascii_graphic() && *b != b':') && !name.is_empty() {
+    // RFC 3501 §9: any astring; one with a colon is no field's name and finds none.
+    if name.iter().all(u8::is_ascii_graphic) && !name.is_empty() {
         Ok(name)
     } else {
         Err(Reason::Syntax("not the name of a header field"))

@@ -2,8 +2,8 @@
 
 use super::cursor::{Cursor, Parsed};
 use super::{
-    AppendHead, Body, Command, Names, Reason, Refused, SequenceSet, Tag, fetch, list, metadata,
-    notify, quota, resync, search,
+    Body, Command, Names, Reason, Refused, SequenceSet, Tag, fetch, list, metadata, notify, quota,
+    resync, search,
 };
 use crate::accounts::Password;
 use crate::mail::{Flags, SpecialUse};
@@ -27,44 +27,7 @@ pub(in crate::imap) fn tag_of(bytes: &[u8]) -> Option<Tag> {
     tag(&mut Cursor::new(bytes, Names::default())).ok()
 }
 
-/// What stands before the message of an APPEND. Nothing when this is another command, or when
-/// the literal that comes next is its mailbox name.
-pub(in crate::imap) fn append_head(
-    bytes: &[u8],
-    names: Names,
-) -> Option<Result<AppendHead, Refused>> {
-    let mut cursor = Cursor::new(bytes, names);
-    let tag = tag(&mut cursor).ok()?;
-    if !cursor.word("APPEND ") || matches!(cursor.peek(), None | Some(b' ')) {
-        return None;
-    }
-    let arguments = append_arguments(&mut cursor);
-    Some(match arguments {
-        Ok((name, flags, date)) => Ok(AppendHead { tag, name, flags, date }),
-        Err(reason) => Err(Refused { tag: Some(tag), reason }),
-    })
-}
-
-type AppendArguments = (crate::mail::MailboxName, Flags, Option<jiff::Timestamp>);
-
-fn append_arguments(cursor: &mut Cursor<'_>) -> Parsed<AppendArguments> {
-    let name = cursor.mailbox()?;
-    cursor.space()?;
-    let mut flags = Flags::none();
-    if cursor.peek() == Some(b'(') {
-        flags = cursor.flags()?;
-        cursor.space()?;
-    }
-    let mut date = None;
-    if cursor.peek() == Some(b'"') {
-        date = Some(cursor.date_time()?);
-        cursor.space()?;
-    }
-    cursor.end()?;
-    Ok((name, flags, date))
-}
-
-fn tag(cursor: &mut Cursor<'_>) -> Parsed<Tag> {
+pub(super) fn tag(cursor: &mut Cursor<'_>) -> Parsed<Tag> {
     let tag = Tag(cursor.tag().map_err(|_| Reason::Tag)?.to_owned());
     cursor.space().map_err(|_| Reason::Tag)?;
     Ok(tag)
@@ -82,13 +45,18 @@ fn body(cursor: &mut Cursor<'_>) -> Parsed<Body> {
         "UID" => {
             cursor.space()?;
             let name = cursor.atom()?.to_ascii_uppercase();
+            if name == "REPLACE" {
+                return with_arguments(&name, cursor);
+            }
             if name == "EXPUNGE" {
                 cursor.space()?;
                 return Ok(Body::Expunge(Some(SequenceSet::parse(cursor)?)));
             }
             numbered(&name, true, cursor)
         }
-        "FETCH" | "STORE" | "SEARCH" | "COPY" | "MOVE" => numbered(&name, false, cursor),
+        "FETCH" | "STORE" | "SEARCH" | "SORT" | "THREAD" | "COPY" | "MOVE" => {
+            numbered(&name, false, cursor)
+        }
         _ => with_arguments(&name, cursor),
     }
 }
@@ -111,7 +79,7 @@ fn without_arguments(name: &str) -> Option<Body> {
 
 /// Tells a known command without its arguments from an unknown one.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 27] = [
+    const KNOWN: [&str; 31] = [
         "GETQUOTA",
         "GETQUOTAROOT",
         "SETQUOTA",
@@ -122,6 +90,7 @@ fn is_known(name: &str) -> bool {
         "LOGIN",
         "ID",
         "ENABLE",
+        "COMPRESS",
         "SELECT",
         "EXAMINE",
         "CREATE",
@@ -133,10 +102,13 @@ fn is_known(name: &str) -> bool {
         "LSUB",
         "STATUS",
         "APPEND",
+        "REPLACE",
         "UID",
         "FETCH",
         "STORE",
         "SEARCH",
+        "SORT",
+        "THREAD",
         "COPY",
         "MOVE",
     ];
@@ -164,6 +136,8 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             Body::Login { user, password: Password::new(cursor.text()?) }
         }
         "ENABLE" => Body::Enable(enable(cursor)?),
+        "COMPRESS" if cursor.word("DEFLATE") => Body::Compress,
+        "COMPRESS" => return Err(Reason::Syntax("only DEFLATE is offered")),
         "ID" => Body::Id(id(cursor)?),
         "GETQUOTA" | "GETQUOTAROOT" | "SETQUOTA" => Body::Quota(quota::asked(name, cursor)?),
         "GETMETADATA" => Body::GetMetadata(metadata::get(cursor)?),
@@ -194,7 +168,7 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
             cursor.space()?;
             Body::Status { name, items: list::status_items(cursor)? }
         }
-        "APPEND" => return Err(Reason::Syntax("APPEND needs its message as a literal")),
+        "APPEND" | "REPLACE" => return Err(Reason::Syntax("a message has to be a literal")),
         _ => return Err(Reason::Unknown),
     })
 }
@@ -202,8 +176,11 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
 /// Commands that exist with message numbers and with UIDs.
 fn numbered(name: &str, uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Body> {
     cursor.space()?;
-    if name == "SEARCH" {
-        return Ok(Body::Search { uid, key: search::search(cursor)? });
+    match name {
+        "SEARCH" => return search::search(uid, cursor).map(Body::Search),
+        "SORT" => return search::sort(uid, cursor).map(Body::Search),
+        "THREAD" => return search::thread(uid, cursor).map(Body::Search),
+        _ => {}
     }
     let set = SequenceSet::parse(cursor)?;
     cursor.space()?;

@@ -3,6 +3,7 @@
 //! RFC 3501 §9 for the commands offered, taken a little leniently where clients are known to
 //! stray, never where it could change the meaning.
 
+mod append;
 mod cursor;
 mod fetch;
 mod grammar;
@@ -10,9 +11,11 @@ mod list;
 mod metadata;
 mod notify;
 mod quota;
+mod results;
 mod resync;
 mod search;
 mod sequence;
+mod sort;
 
 use jiff::Timestamp;
 
@@ -20,17 +23,20 @@ use crate::accounts::Password;
 use crate::mail::{Flags, MailboxError, MailboxName, ModSeq, SpecialUse};
 use crate::store::FlagChange;
 
+pub(super) use append::{append_head, next_message};
 pub(super) use fetch::{
     Binary, FetchItem, FetchModifiers, HeaderFilter, Label, Partial, Section, SectionKind,
 };
-pub(super) use grammar::{append_head, parse, tag_of};
+pub(super) use grammar::{parse, tag_of};
 pub(super) use list::{List, Matching};
 pub(super) use metadata::{Depth, GetMetadata, MAX_VALUE, Place, SetMetadata};
 pub(super) use notify::{Events, Selected, Wish};
 pub(super) use quota::Asked;
+pub(super) use results::{PartialRange, ResultItem, Results};
 pub(super) use resync::{Known, SelectParams};
-pub(super) use search::SearchKey;
-pub(super) use sequence::SequenceSet;
+pub(super) use search::{Search, SearchKey};
+pub(super) use sequence::{Ranges, SequenceSet};
+pub(super) use sort::{Algorithm, Criterion, Program, SortKey};
 
 /// How mailbox names are written in commands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,10 +116,8 @@ pub(super) enum Body {
     Unselect,
     /// With UIDs: RFC 4315 §2.1.
     Expunge(Option<SequenceSet>),
-    Search {
-        uid: bool,
-        key: SearchKey,
-    },
+    /// And SORT and THREAD (RFC 5256).
+    Search(Search),
     Fetch {
         uid: bool,
         set: SequenceSet,
@@ -143,15 +147,42 @@ pub(super) enum Body {
     GetMetadata(GetMetadata),
     SetMetadata(SetMetadata),
     Notify(Wish),
+    /// RFC 4978; there is one algorithm.
+    Compress,
 }
 
-/// All of an APPEND but the message itself.
+/// An APPEND, or a REPLACE (RFC 8508), up to its first message.
 #[derive(Debug, Clone)]
 pub(super) struct AppendHead {
     pub(super) tag: Tag,
     pub(super) name: MailboxName,
+    pub(super) replaces: Option<Replaced>,
+    pub(super) message: MessageHead,
+}
+
+/// What stands before each message of an APPEND (RFC 3502).
+#[derive(Debug, Clone)]
+pub(super) struct MessageHead {
     pub(super) flags: Flags,
     pub(super) date: Option<Timestamp>,
+    pub(super) form: Form,
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Literal,
+    /// It may have zero bytes (RFC 3516 §4.4).
+    Literal8,
+    /// `UTF8 (~{…} …)` (RFC 9755 §4).
+    Utf8,
+}
+
+/// The message to replace; the set has to name one.
+#[derive(Debug, Clone)]
+pub(super) struct Replaced {
+    pub(super) uid: bool,
+    pub(super) set: SequenceSet,
 }
 
 /// What STATUS can tell.
@@ -211,7 +242,10 @@ pub(super) enum Reason {
     #[error("{0}")]
     Name(MailboxError),
     #[error("only US-ASCII and UTF-8 can be searched for")]
-    Charset,
+    Charset {
+        /// Nothing is saved of this search, nor of one before it (RFC 5182 §2.1).
+        save: bool,
+    },
     /// RFC 6154 §3.
     #[error("a mailbox can have one of the uses \\Drafts, \\Sent, \\Junk, \\Trash and \\Archive")]
     Use,

@@ -67,7 +67,16 @@ const DIFFERENCES: &[Difference] = &[
         name: "character sets",
         because: "RFC 3501 §6.4.4: \"If the server does not support the specified [CHARSET], it MUST \
                   return a tagged NO response (not a BAD)\"",
-        applies: |case| matches!(case.ours, Err(Reason::Charset)),
+        applies: |case| matches!(case.ours, Err(Reason::Charset { .. })),
+    },
+    Difference {
+        name: "threads of other kinds",
+        because: "RFC 5256 §3 THREAD: \"BAD - command unknown or arguments invalid\"; an algorithm \
+                  that is not announced is no argument that could be used",
+        applies: |case| {
+            matches!(case.ours, Err(Reason::Syntax("unknown threading algorithm")))
+                && case.text.to_ascii_uppercase().windows(7).any(|word| word == b"THREAD ")
+        },
     },
     Difference {
         name: "case of INBOX and of capabilities",
@@ -279,7 +288,9 @@ fn our_reading(text: &[u8]) -> Result<String, Reason> {
     let text = text.strip_suffix(b"\r\n").unwrap_or(text);
     if let Some(head) = append_prefix(text).and_then(|text| append_head(text, Names::Utf7)) {
         return head
-            .map(|h| format!("{} {} {:?} {:?}", h.tag.as_str(), h.name, h.flags, h.date))
+            .map(|h| {
+                format!("{} {} {:?} {:?}", h.tag.as_str(), h.name, h.message.flags, h.message.date)
+            })
             .map_err(|refused| refused.reason);
     }
     match parse(text, Names::Utf7) {

@@ -73,7 +73,7 @@ fn known(cursor: &mut Cursor<'_>) -> Parsed<Known> {
 /// A set without `*`: RFC 7162 §7 `known-uids`.
 fn given(cursor: &mut Cursor<'_>) -> Parsed<SequenceSet> {
     let set = SequenceSet::parse(cursor)?;
-    if set.has_last() { Err(Reason::Syntax("* means nothing here")) } else { Ok(set) }
+    if set.is_plain() { Ok(set) } else { Err(Reason::Syntax("* means nothing here")) }
 }
 
 /// `(UNCHANGEDSINCE n)` before what STORE changes (RFC 7162 §3.1.3).

@@ -1,12 +1,20 @@
-//! Sets of message numbers, such as `1:4,7,9:*` (RFC 3501 §9 `sequence-set`).
+//! Sets of message numbers, such as `1:4,7,9:*` (RFC 3501 §9 `sequence-set`), or `$`: what the last
+//! search that was told to kept (RFC 5182 §3).
 
 use super::Reason;
 use super::cursor::{Cursor, Parsed};
-use crate::mail::Uid;
 
 /// A set as the client wrote it: what `*` means depends on the mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::imap) struct SequenceSet(Vec<(Number, Number)>);
+pub(in crate::imap) enum SequenceSet {
+    Given(Ranges),
+    /// `$`, whose messages only the session knows.
+    Saved,
+}
+
+/// Numbers that were written down. The default names no message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::imap) struct Ranges(Vec<(Number, Number)>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Number {
@@ -17,21 +25,44 @@ enum Number {
 
 impl SequenceSet {
     pub(super) fn parse(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        if cursor.skip(b'$') {
+            return Ok(Self::Saved);
+        }
         let mut ranges = Vec::new();
         loop {
             let first = Number::parse(cursor)?;
             let last = if cursor.skip(b':') { Number::parse(cursor)? } else { first };
             ranges.push((first, last));
             if !cursor.skip(b',') {
-                return Ok(Self(ranges));
+                return Ok(Self::Given(Ranges(ranges)));
             }
         }
     }
 
-    /// Just these.
-    pub(in crate::imap) fn of(uids: &[Uid]) -> Self {
-        let number = |uid: &Uid| (Number::Given(uid.get()), Number::Given(uid.get()));
-        Self(uids.iter().map(number).collect())
+    /// As [`Ranges::ranges`]; nothing for `$`.
+    pub(in crate::imap) fn ranges(&self, last: u32) -> Vec<(u32, u32)> {
+        match self {
+            Self::Given(ranges) => ranges.ranges(last),
+            Self::Saved => Vec::new(),
+        }
+    }
+
+    /// Whether it says the numbers themselves, without `*` and `$`.
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Self::Given(Ranges(all)) => {
+                all.iter().all(|(a, b)| *a != Number::Last && *b != Number::Last)
+            }
+            Self::Saved => false,
+        }
+    }
+}
+
+impl Ranges {
+    /// Of numbers that are there, as ranges.
+    pub(in crate::imap) fn of(ranges: impl IntoIterator<Item = (u32, u32)>) -> Self {
+        let given = |(from, to)| (Number::Given(from), Number::Given(to));
+        Self(ranges.into_iter().map(given).collect())
     }
 
     /// The set as ascending ranges that do not touch, given what `*` stands for.
@@ -58,15 +89,9 @@ impl SequenceSet {
         merged
     }
 
-    /// Whether `*` is in it.
-    pub(super) fn has_last(&self) -> bool {
-        self.0.iter().any(|(a, b)| *a == Number::Last || *b == Number::Last)
-    }
-
-    /// Fixes what `*` stands for, so that [`Self::contains`] can tell.
-    pub(in crate::imap) fn resolve(&mut self, last: u32) {
-        let given = |(from, to)| (Number::Given(from), Number::Given(to));
-        self.0 = self.ranges(last).into_iter().map(given).collect();
+    /// The same with what `*` stands for fixed, so that [`Self::contains`] can tell.
+    pub(in crate::imap) fn resolved(&self, last: u32) -> Self {
+        Self::of(self.ranges(last))
     }
 
     /// Whether a number is in a resolved set.

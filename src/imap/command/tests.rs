@@ -100,20 +100,23 @@ fn fetch_items_are_told_apart() {
 #[test]
 fn sets_mean_what_the_mailbox_makes_of_them() {
     let ranges = |text: &str, last| {
-        let Body::Copy { set, .. } = body(&format!("COPY {text} x")) else { panic!("{text}") };
+        let Body::Copy { set: SequenceSet::Given(set), .. } = body(&format!("COPY {text} x"))
+        else {
+            panic!("{text}")
+        };
         set.ranges(last)
     };
     assert_eq!(ranges("5,1:3,2:4,9", 20), [(1, 5), (9, 9)]);
     assert_eq!(ranges("*:4,7:*", 6), [(4, 7)]);
     assert_eq!(ranges("4294967295,1", 6), [(1, 1), (u32::MAX, u32::MAX)]);
-    for broken in ["0", "1:", "1,,2", ":2", "4294967296", "1:0", "a"] {
+    assert!(matches!(body("COPY $ x"), Body::Copy { set: SequenceSet::Saved, .. }));
+    for broken in ["$,1", "1,$", "$:1", "0", "1:", "1,,2", ":2", "4294967296", "1:0", "a"] {
         assert!(matches!(reason(&format!("t COPY {broken} x")), Reason::Syntax(_)), "{broken}");
     }
-    let mut set = match body("COPY 2:4,8:* x") {
-        Body::Copy { set, .. } => set,
+    let set = match body("COPY 2:4,8:* x") {
+        Body::Copy { set: SequenceSet::Given(set), .. } => set.resolved(9),
         other => panic!("{other:?}"),
     };
-    set.resolve(9);
     let inside: Vec<u32> = (0..12).filter(|n| set.contains(*n)).collect();
     assert_eq!(inside, [2, 3, 4, 8, 9]);
 }
@@ -158,7 +161,7 @@ fn searches_stay_within_their_limits() {
         parse(format!("t SEARCH {} ALL", "NOT ".repeat(49).trim_end()).as_bytes(), Names::Utf7)
             .is_ok()
     );
-    let Body::Search { key: SearchKey::And(keys), .. } =
+    let Body::Search(Search { key: SearchKey::And(keys), .. }) =
         body("SEARCH UNSEEN OR 1 (SUBJECT \"ÄB\")")
     else {
         panic!("no list of keys")
@@ -167,11 +170,87 @@ fn searches_stay_within_their_limits() {
 }
 
 #[test]
+fn results_are_asked_for_in_any_order() {
+    let search = |text: &str| match body(text) {
+        Body::Search(search) => search,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(search("SEARCH ALL").results, None);
+    assert_eq!(search("SEARCH RETURN () ALL").results, Some(Results::all()));
+    let results = search("uid search return (count SAVE min) charset utf-8 1").results.unwrap();
+    assert!(results.saves() && results.has(ResultItem::Min) && results.has(ResultItem::Count));
+    assert!(!results.has(ResultItem::All) && !results.has(ResultItem::Max));
+    let within = |text: &str, length| {
+        let results = search(&format!("SEARCH RETURN (PARTIAL {text}) ALL")).results.unwrap();
+        results.partial().unwrap().within(length)
+    };
+    assert_eq!((within("1:3", 9), within("3:2", 9), within("8:20", 9)), (0..3, 1..3, 7..9));
+    assert_eq!((within("-1:-3", 9), within("-3:-2", 9), within("-8:-20", 9)), (6..9, 6..8, 0..2));
+    assert!(within("10:20", 9).is_empty() && within("-10:-20", 9).is_empty());
+    assert!(within("1:4294967295", 0).is_empty());
+    for broken in [
+        "SEARCH RETURN (ALL PARTIAL 1:2) ALL",
+        "SEARCH RETURN (PARTIAL 1:2 PARTIAL 3:4) ALL",
+        "SEARCH RETURN (PARTIAL 1:-2) ALL",
+        "SEARCH RETURN (PARTIAL 0:2) ALL",
+        "SEARCH RETURN (PARTIAL *:2) ALL",
+        "SEARCH RETURN (UPDATE) ALL",
+        "SEARCH RETURN (MIN)",
+        "SEARCH RETURN ALL",
+        "THREAD RETURN () REFERENCES UTF-8 ALL",
+        "FETCH 1 FLAGS (PARTIAL 1:2 PARTIAL 1:2)",
+        "FETCH 1 FLAGS (FASTER)",
+        "FETCH 1 FLAGS ()",
+    ] {
+        assert!(matches!(reason(&format!("t {broken}")), Reason::Syntax(_)), "{broken}");
+    }
+}
+
+#[test]
+fn sorts_and_threads_have_an_order_a_charset_and_keys() {
+    let Body::Search(Search { uid: true, program: Program::Sort(criteria), .. }) =
+        body("UID SORT (REVERSE DATE subject) utf-8 UNSEEN")
+    else {
+        panic!("no sort")
+    };
+    let by: Vec<_> = criteria.iter().map(|one| (one.by, one.descending)).collect();
+    assert_eq!(by, [(SortKey::Date, true), (SortKey::Subject, false)]);
+    let Body::Search(Search { program, .. }) = body("THREAD references \"US-ASCII\" ALL") else {
+        panic!("no thread")
+    };
+    assert_eq!(program, Program::Thread(Algorithm::References));
+    for broken in [
+        "SORT () UTF-8 ALL",
+        "SORT (SUBJECT) UTF-8",
+        "SORT (REVERSE) UTF-8 ALL",
+        "SORT (REVERSE REVERSE DATE) UTF-8 ALL",
+        "SORT (SIZES) UTF-8 ALL",
+        "SORT SUBJECT UTF-8 ALL",
+        "SORT (SUBJECT)",
+        "THREAD REFS UTF-8 ALL",
+        "THREAD REFERENCES UTF-8",
+        "SEARCH OLDER 0",
+        "SEARCH YOUNGER",
+        "SEARCH MODSEQ x",
+        "SEARCH MODSEQ \"/flags/\\\\seen\" mine 7",
+        "SEARCH EMAILID a/b",
+        "SEARCH THREADID \"\"",
+    ] {
+        assert!(matches!(reason(&format!("t {broken}")), Reason::Syntax(_)), "{broken}");
+    }
+    let many = format!("t SORT ({}) UTF-8 ALL", ["DATE"; 21].join(" "));
+    assert_eq!(reason(&many), Reason::TooComplex);
+    let save = |text: &str| reason(&format!("t {text}"));
+    assert_eq!(save("SEARCH RETURN (SAVE) CHARSET KOI8-R x"), Reason::Charset { save: true });
+    assert_eq!(save("SORT RETURN (MIN) (DATE) KOI8-R x"), Reason::Charset { save: false });
+}
+
+#[test]
 fn the_message_of_an_append_is_found() {
     let head = |text: &str| append_head(text.as_bytes(), Names::Utf7);
     let full = head("t APPEND x (\\Seen $a) \"17-Jul-1996 02:44:25 -0700\" ").unwrap().unwrap();
-    assert_eq!(full.date.unwrap().to_string(), "1996-07-17T09:44:25Z");
-    assert_eq!(full.flags.iter().count(), 2);
+    assert_eq!(full.message.date.unwrap().to_string(), "1996-07-17T09:44:25Z");
+    assert_eq!(full.message.flags.iter().count(), 2);
     assert!(head("t append {1+}\r\nx ").unwrap().is_ok());
     // The mailbox name is a literal, too: the message comes later.
     assert!(head("t APPEND ").is_none());

@@ -60,7 +60,7 @@ impl Memory {
         client.out.clear();
         client.send(format!("t {command}\r\n").as_bytes(), usize::MAX);
         assert!(client.text().contains("t OK"), "{command}: {}", client.text());
-        self.hear(&client.text().to_owned(), quiet);
+        self.hear(client.text(), quiet);
     }
 
     fn new_mail(&mut self, client: &mut Client<'_>) {
@@ -115,20 +115,21 @@ fn come_back<'a>(house: &'a House, memory: &mut Memory, names: bool) -> Client<'
     client.send(b"t ENABLE QRESYNC\r\n", usize::MAX);
     let known = memory.messages.keys().map(|uid| Uid::new(*uid).unwrap()).collect::<UidSet>();
     let known = super::super::respond::uid_ranges(known.ranges());
-    let mut select = "SELECT INBOX".to_owned();
+    let mut knows = String::new();
     if memory.highest > 0 {
-        select.push_str(&format!(" (QRESYNC ({validity} {}", memory.highest));
+        knows = format!("{validity} {}", memory.highest);
         if names && !known.is_empty() {
             let (numbers, uids): (Vec<_>, Vec<_>) = (1..)
                 .zip(memory.messages.keys())
                 .map(|(n, u)| (n.to_string(), u.to_string()))
                 .unzip();
-            select.push_str(&format!(" {known} ({} {})", numbers.join(","), uids.join(",")));
+            let (numbers, uids) = (numbers.join(","), uids.join(","));
+            knows = format!("{knows} {known} ({numbers} {uids})");
         }
-        select.push_str("))");
+        knows = format!(" (QRESYNC ({knows}))");
     }
     memory.heard = (None, 0);
-    memory.run(&mut client, &select, false);
+    memory.run(&mut client, &format!("SELECT INBOX{knows}"), false);
     memory.new_mail(&mut client);
     client
 }

@@ -31,6 +31,10 @@ const KEYS: &[&str] = &[
     "BODY \u{1f389}",
     "SENTON 1-Jan-2020 TEXT zebra",
     "TEXT nowhere",
+    "MODSEQ 9 BODY zebra",
+    "SAVEDON 1-Mar-2026 NOT SUBJECT zebra",
+    "YOUNGER 60 BODY zebra",
+    "OLDER 60",
 ];
 
 #[test]
@@ -78,7 +82,10 @@ fn ask(house: &House, key: &str) -> String {
         format!("a SEARCH CHARSET UTF-8 {name} {{{}+}}\r\n{text}\r\n", text.len())
     };
     client.send(command.as_bytes(), usize::MAX);
-    let found = client.line();
+    let mut found = client.line();
+    if found.starts_with("* OK [HIGHESTMODSEQ ") {
+        found = client.line();
+    }
     assert_eq!(client.line(), "a OK SEARCH completed", "{key}: {found}");
     found
 }
@@ -91,9 +98,91 @@ fn ask_unindexed(house: &House, key: &str) -> String {
         runtime: Builder::new_current_thread().enable_all().build().unwrap(),
         store: house.store.clone(),
         search,
+        summaries: Arc::clone(&house.summaries),
         indexed: false,
         folder: empty,
         without: RefCell::default(),
     };
     ask(&house, key)
+}
+
+#[test]
+fn a_search_knows_what_others_changed_a_moment_ago() {
+    let house = House::new();
+    deliver_all(&house);
+    let (mut client, mut other) = (house.client(993), house.client(993));
+    for client in [&mut client, &mut other] {
+        client.log_in();
+        client.send(b"s SELECT INBOX\r\n", usize::MAX);
+    }
+    let mut found = |key: &str, other: &mut Client<'_>, before: &str| {
+        other.send(before.as_bytes(), usize::MAX);
+        client.out.clear();
+        client.send(format!("a UID SEARCH {key}\r\n").as_bytes(), usize::MAX);
+        client.line()
+    };
+    assert_eq!(found("FLAGGED", &mut other, ""), "* SEARCH");
+    assert_eq!(found("FLAGGED", &mut other, "b STORE 2,4 +FLAGS (\\Flagged)\r\n"), "* SEARCH 2 4");
+    assert_eq!(found("FLAGGED", &mut other, "c UID MOVE 2 Trash\r\n"), "* SEARCH 4");
+    assert_eq!(found("KEYWORD $Work", &mut other, "d UID STORE 4 FLAGS ($Work)\r\n"), "* SEARCH 4");
+    assert_eq!(found("UNFLAGGED 14:*", &mut other, "e UID COPY 4 INBOX\r\n"), "* SEARCH 15");
+    // The copy is there, but this client was not told of it before it asked.
+    assert_eq!(found("KEYWORD $Work", &mut other, "f UID COPY 4 INBOX\r\n"), "* SEARCH 4 16");
+    assert_eq!(found("KEYWORD $Work", &mut other, ""), "* SEARCH 4 16 17");
+}
+
+#[test]
+fn mailboxes_beyond_the_rows_kept_are_searched_alike() {
+    let mut house = House::new();
+    deliver_all(&house);
+    let mut client = house.client(993);
+    client.log_in();
+    client.send(b"s SELECT INBOX\r\n", usize::MAX);
+    // More different sets of keywords than are kept.
+    for round in 0..1100 {
+        client.send(format!("k STORE 3 FLAGS (k{round})\r\n").as_bytes(), usize::MAX);
+        if round % 50 == 0 {
+            client.send(b"k SEARCH KEYWORD k0\r\n", usize::MAX);
+        }
+    }
+    client.out.clear();
+    client.send(b"a SEARCH KEYWORD k1099\r\nb SEARCH UNKEYWORD k1099 5:*\r\n", usize::MAX);
+    assert_eq!(client.line(), "* SEARCH 3");
+    drop(client);
+    house.indexed = true;
+    assert_eq!(ask(&house, "KEYWORD k1099"), "* SEARCH 3");
+}
+
+#[test]
+fn a_client_that_waits_is_told_how_far_its_search_is() {
+    let house = House::new();
+    deliver_all(&house);
+    let mut client = house.client(993);
+    client.log_in();
+    client.send(b"s SELECT INBOX\r\n", usize::MAX);
+    client.desk.progress_after = Some(std::time::Duration::ZERO);
+    let count = {
+        client.out.clear();
+        client.send(b"n SEARCH RETURN (COUNT) ALL\r\n", usize::MAX);
+        let line = client.line();
+        line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()
+    };
+    // Nothing is indexed: each message is read.
+    client.out.clear();
+    client.send(b"a] SEARCH BODY zebra\r\n", usize::MAX);
+    let told = format!("* OK [INPROGRESS (\"a]\" {count} {count})] Still searching");
+    assert_eq!(client.line(), told);
+    assert!(client.line().starts_with("* SEARCH "));
+    // Both rounds of a SORT count, and it never goes back.
+    client.out.clear();
+    client.send(b"b SORT (SUBJECT) UTF-8 BODY zebra\r\n", usize::MAX);
+    let goal = 2 * count;
+    let told = |done: usize| format!("* OK [INPROGRESS (\"b\" {done} {goal})] Still searching");
+    assert_eq!((client.line(), client.line()), (told(count), told(goal)));
+    assert!(client.line().starts_with("* SORT "));
+    // In a hurry nothing is told.
+    client.desk.progress_after = None;
+    client.out.clear();
+    client.send(b"c SEARCH BODY zebra\r\n", usize::MAX);
+    assert!(client.line().starts_with("* SEARCH "));
 }

@@ -10,10 +10,11 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::*;
+use crate::accounts::sasl::scram;
 use crate::accounts::{Accounts, Lookup, Password};
 use crate::imap::Server;
 use crate::mail::Address;
-use crate::net::{Peer, Stream, Tls};
+use crate::net::{Compressors, Deflated, Peer, Stream, Tls};
 
 #[tokio::test]
 async fn a_phone_logs_in_after_starttls_and_is_told_of_new_mail() {
@@ -216,4 +217,62 @@ async fn line(stream: &mut BufReader<impl AsyncRead + Unpin>) -> String {
     let read = stream.read_line(&mut line);
     tokio::time::timeout(Duration::from_secs(20), read).await.expect("an answer").unwrap();
     line
+}
+
+#[tokio::test]
+async fn a_phone_proves_itself_over_its_own_connection_and_then_compresses() {
+    let house = Served::new(Duration::from_mins(30)).await;
+    house.deliver().await;
+    let device = house.accounts.add_device(&house.address, "phone").await.unwrap();
+    for bound in [false, true] {
+        let plain = TcpStream::connect(house.local).await.unwrap();
+        let name = ServerName::try_from("mail.example.org").unwrap();
+        let connector = connector(&house.folder.path().join("tls/certificate.pem"));
+        let mut phone = BufReader::new(connector.connect(name, plain).await.unwrap());
+        let greeting = line(&mut phone).await;
+        assert!(greeting.contains("AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 "), "{greeting}");
+        let (_, connection) = phone.get_ref().get_ref();
+        let mut binding =
+            connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).unwrap();
+        // Somebody in the middle has another connection to the phone than to us.
+        binding[0] ^= u8::from(!bound);
+        let login = scram::client::Client {
+            login: "alice@example.org",
+            password: device.expose(),
+            flag: "p=tls-exporter,,",
+            binding: &binding,
+        };
+        let first = format!("a AUTHENTICATE SCRAM-SHA-256-PLUS {}\r\n", login.first());
+        say(&mut phone, &first).await;
+        let challenge = line(&mut phone).await;
+        let (last, signature) = login.last(challenge.strip_prefix("+ ").unwrap().trim_end());
+        say(&mut phone, &format!("{last}\r\n")).await;
+        if !bound {
+            expect(&mut phone, "a NO [AUTHENTICATIONFAILED]").await;
+            continue;
+        }
+        expect(&mut phone, &format!("+ {signature}")).await;
+        say(&mut phone, "\r\n").await;
+        expect(&mut phone, "a OK [CAPABILITY").await;
+        say(&mut phone, "b COMPRESS DEFLATE\r\n").await;
+        expect(&mut phone, "b OK").await;
+        let phone = Deflated::new(phone.into_inner(), b"", Compressors::new(1));
+        let mut phone = BufReader::new(phone);
+        say(&mut phone, "c SELECT INBOX\r\nd FETCH 1 BODY.PEEK[TEXT]\r\ne IDLE\r\n").await;
+        while !line(&mut phone).await.starts_with("c OK") {}
+        expect(&mut phone, "* 1 FETCH (BODY[TEXT] {4}").await;
+        expect(&mut phone, "hi").await;
+        expect(&mut phone, ")").await;
+        expect(&mut phone, "d OK").await;
+        expect(&mut phone, "+ idling").await;
+        // Longer than the server keeps its compressor for.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        house.deliver().await;
+        expect(&mut phone, "* 2 EXISTS").await;
+        expect(&mut phone, "* 0 RECENT").await;
+        say(&mut phone, "DONE\r\n").await;
+        expect(&mut phone, "e OK").await;
+        house.accounts.revoke_device(&house.address, "phone").await.unwrap();
+        expect(&mut phone, "* BYE This login").await;
+    }
 }

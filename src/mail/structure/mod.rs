@@ -19,7 +19,7 @@ pub use decode::{BodyDecoder, TextDecoder, header_text, moment, sent_date};
 pub use fields::{Disposition, MediaType, Parameter};
 pub use header::{RawField, fields};
 pub use outline::describes;
-pub use people::Mailbox;
+pub use people::{Mailbox, parse as people};
 
 /// Deepest nesting that is taken apart; deeper parts stay leaves.
 pub const MAX_DEPTH: usize = 100;

@@ -21,7 +21,7 @@ pub struct Mailbox {
 }
 
 /// Reads an address list.
-pub(super) fn parse(value: &[u8]) -> Vec<Mailbox> {
+pub fn parse(value: &[u8]) -> Vec<Mailbox> {
     let mut list = Vec::new();
     let mut in_group = false;
     let mut draft = Draft::default();

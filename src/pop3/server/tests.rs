@@ -10,12 +10,15 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::accounts::Password;
 use crate::deliver::{Filing, Slot, place};
 use crate::mail::{Address, ReversePath};
-use crate::store::Options;
+use crate::store::{Batch, Options};
+
+mod removal;
 
 const HOST: &str = "mail.x.org";
 
@@ -82,7 +85,7 @@ impl House {
     }
 
     /// A connection under TLS, logged in.
-    async fn logged_in(&self) -> Client<impl AsyncRead + AsyncWrite + Unpin> {
+    async fn logged_in(&self) -> Client<TlsStream<TcpStream>> {
         let mut client = self.plain().await.start_tls(self.folder.path()).await;
         assert_eq!(client.ask("USER alice@x.org").await, "+OK now the password");
         let answer = client.ask("PASS correct horse").await;
@@ -100,12 +103,12 @@ struct Client<S> {
 }
 
 impl Client<TcpStream> {
-    async fn start_tls(mut self, folder: &Path) -> Client<impl AsyncRead + AsyncWrite + Unpin> {
+    async fn start_tls(mut self, folder: &Path) -> Client<TlsStream<TcpStream>> {
         self.say("STLS\r\n").await;
         self.handshake(folder).await
     }
 
-    async fn handshake(mut self, folder: &Path) -> Client<impl AsyncRead + AsyncWrite + Unpin> {
+    async fn handshake(mut self, folder: &Path) -> Client<TlsStream<TcpStream>> {
         assert_eq!(self.line().await, "+OK begin TLS");
         let mut roots = RootCertStore::empty();
         let pem = folder.join("certificate.pem");
@@ -192,7 +195,7 @@ async fn mail_is_fetched_whole_and_removed_only_by_quit() {
     };
     assert_eq!(client.listed("UIDL").await, names, "names have to last");
     assert!(client.ask("DELE 1").await.starts_with("+OK"));
-    assert_eq!(client.ask("QUIT").await, "+OK 1 messages removed, goodbye");
+    assert_eq!(client.ask("QUIT").await, "+OK 1 messages moved to the trash, goodbye");
     assert_eq!(house.stored(), 1, "not removed when told so");
     assert!(client.is_closed().await);
     let mut client = house.logged_in().await;

@@ -2,7 +2,7 @@
 //! Plays the chat scripts of `tests/dialogs/*.pop3` against the session: `C: ` lines are said,
 //! `S: ` lines must be answered exactly, `#` begins a comment. A line `= word` changes the world:
 //! `tls` (the connection begins under TLS), `busy` (another session has the maildrop), `broken`
-//! (the store fails), `gone` (IMAP removed the messages), `throttled`, `closed` (the connection
+//! (the store fails), `trash` (what is removed goes there), `gone` (IMAP removed the messages), `throttled`, `closed` (the connection
 //! must be closed now).
 
 use std::collections::HashSet;
@@ -12,6 +12,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::accounts::sasl::scram::client::Scripted;
 
 const MESSAGES: [&str; 3] = [
     "Subject: one\r\n\r\nfirst\r\n",
@@ -47,7 +48,7 @@ impl World {
                 }
                 Step::StartTls(reply) => {
                     say(reply);
-                    session.secured();
+                    session.secured(Bindings::default());
                     return said;
                 }
                 Step::Check(credentials) => {
@@ -58,22 +59,45 @@ impl World {
                     let gone = self.is("gone");
                     session.unreadable(if gone { Unreadable::Gone } else { Unreadable::Now })
                 }
-                Step::Send { reply, uid, lines } => {
+                Step::Salt(_) if self.is("throttled") => {
+                    session.salted(Err(AuthError::Throttled(40)))
+                }
+                Step::Salt(_) => session.salted(Ok(Scripted::salted())),
+                Step::Prove(proof) => {
+                    let right = Scripted::new("correct horse").check("alice@example.org", &proof);
+                    session.proved(right.ok_or(AuthError::Wrong))
+                }
+                Step::Open => {
+                    let answer = self.open();
+                    session.checked(Ok(answer))
+                }
+                Step::Send { reply, uid, lines, utf8 } => {
                     say(reply);
                     let index = usize::try_from(uid.get()).unwrap() / 10 - 1;
                     let mut transfer = super::super::transfer::Transfer::new(lines);
                     let mut out = Vec::new();
-                    transfer.push(MESSAGES[index].as_bytes(), &mut out);
+                    let mut ascii = Vec::new();
+                    if utf8 {
+                        ascii.extend_from_slice(MESSAGES[index].as_bytes());
+                    } else {
+                        let mut form = super::super::surrogate::Surrogate::default();
+                        form.push(MESSAGES[index].as_bytes(), &mut ascii);
+                        form.finish(&mut ascii);
+                    }
+                    transfer.push(&ascii, &mut out);
                     transfer.finish(&mut out);
                     say(out);
                     return said;
                 }
                 Step::Remove(uids) => {
-                    let count = (!self.is("broken")).then_some(uids.len());
-                    if count.is_some() {
+                    let (count, trash) = (uids.len(), self.is("trash"));
+                    let done =
+                        if trash { Removed::Trashed(count) } else { Removed::Deleted(count) };
+                    let done = (!self.is("broken")).then_some(done);
+                    if done.is_some() {
                         self.removed.extend(uids);
                     }
-                    session.removed(count)
+                    session.removed(done)
                 }
                 Step::Close(reply) => {
                     say(reply);
@@ -93,21 +117,25 @@ impl World {
         {
             return Err(AuthError::Wrong);
         }
+        Ok(self.open())
+    }
+
+    fn open(&self) -> Result<Maildrop, OpenFailure> {
         if self.is("busy") {
-            return Ok(Err(OpenFailure::InUse));
+            return Err(OpenFailure::InUse);
         }
         if self.is("broken") {
-            return Ok(Err(OpenFailure::Unavailable));
+            return Err(OpenFailure::Unavailable);
         }
         let item =
             |(message, uid): (&&str, u32)| Item::new(Uid::new(uid).unwrap(), message.len() as u64);
         let items = MESSAGES.iter().zip([10, 20, 30]).map(item).collect();
-        Ok(Ok(Maildrop::new(UidValidity(7.try_into().unwrap()), items)))
+        Ok(Maildrop::new(UidValidity(7.try_into().unwrap()), items))
     }
 }
 
 fn session(secure: bool) -> Session {
-    Session::new("mail.example.org".parse().unwrap(), secure)
+    Session::new("mail.example.org".parse().unwrap(), secure.then(Bindings::default))
 }
 
 /// Plays one script; the world is given back for a look at what was removed.
@@ -137,7 +165,7 @@ fn play(name: &str) -> World {
             match line {
                 "= tls" => {}
                 "= closed" => assert!(world.closed, "{at}: the session is open"),
-                "= busy" | "= broken" | "= gone" | "= throttled" => {
+                "= busy" | "= broken" | "= gone" | "= throttled" | "= trash" => {
                     world.facts.insert(line[2..].to_owned());
                 }
                 "= free" => {
@@ -217,7 +245,7 @@ proptest! {
             prop_oneof![
                 any::<Vec<u8>>(),
                 "(USER|PASS|AUTH|AUTH PLAIN|AUTH LOGIN|CAPA|STLS|QUIT|STAT|LIST|UIDL|RETR|TOP|DELE|\
-                 RSET|NOOP)( [0-4]){0,2}"
+                 RSET|NOOP|UTF8|AUTH SCRAM-SHA-256)( [0-4]){0,2}"
                     .prop_map(String::into_bytes),
             ],
             0..40,

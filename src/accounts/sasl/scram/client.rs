@@ -1,8 +1,13 @@
 //! The client's side of SCRAM, for tests alone: written from RFC 5802 §3, not from the server.
 
+use std::num::NonZeroU32;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac, pbkdf2};
+
+use super::{Keys, Proof, Salted, Signature};
+use crate::accounts::Password;
 
 /// A client that knows a password.
 pub(crate) struct Client<'a> {
@@ -45,6 +50,33 @@ impl Client<'_> {
 
     fn bare(&self) -> String {
         format!("n={},r=fyko+d2lbbFgONRv9qkxdawL", self.login)
+    }
+}
+
+/// The server's side with the salt, rounds and nonce of RFC 7677 §3, for scripts in which every
+/// byte is written down.
+pub(crate) struct Scripted {
+    keys: Keys,
+}
+
+impl Scripted {
+    /// Of somebody with this password.
+    pub(crate) fn new(password: &str) -> Self {
+        let password = Password::new(password.to_owned());
+        let Salted { salt, iterations, .. } = Self::salted();
+        Self { keys: Keys::derive(&password, &salt, iterations) }
+    }
+
+    /// Our signature, when this login has given the right proof.
+    pub(crate) fn check(&self, login: &str, proof: &Proof) -> Option<Signature> {
+        self.keys.check(proof).filter(|_| proof.login() == login)
+    }
+
+    /// The same for everybody.
+    pub(crate) fn salted() -> Salted {
+        let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap().try_into().unwrap();
+        let nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".to_owned();
+        Salted { salt, iterations: NonZeroU32::new(4096).unwrap(), nonce }
     }
 }
 
