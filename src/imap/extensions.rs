@@ -2,7 +2,7 @@
 //! stands here only when all of it is built; `README.md` in `tests/dialogs` says what shows it. An
 //! account can be kept from an extension that one of its programs stumbles over.
 
-use super::command::{Body, StatusItem};
+use super::command::{Algorithm, Body, FetchItem, Program, Search, StatusItem};
 use super::respond::Speech;
 
 use crate::mail::ModSeq;
@@ -85,7 +85,7 @@ const ANNOUNCED: &[Announced] = &[
 const APPENDLIMIT: &str = "APPENDLIMIT";
 
 /// What stands on others, and goes when one of them is switched off. Much of what is an extension
-/// of IMAP4rev1 is part of IMAP4rev2 (RFC 9051 Appendix E 2).
+/// of `IMAP4rev1` is part of `IMAP4rev2` (RFC 9051 Appendix E 2).
 const NEEDS: &[(&str, &[&str])] = &[
     ("QRESYNC", &["CONDSTORE"]),
     ("SEARCHRES", &["ESEARCH"]),
@@ -125,8 +125,8 @@ pub(super) struct Off(Vec<&'static str>);
 impl Off {
     /// These extensions, and what stands on them. Names that mean nothing any more are left out.
     pub(super) fn of(names: &[String]) -> Self {
-        let named = |one: &&str| names.iter().any(|name| name.eq_ignore_ascii_case(one));
-        let mut off: Vec<&str> = switchable().filter(named).collect();
+        let chosen = |one: &&str| names.iter().any(|name| name.eq_ignore_ascii_case(one));
+        let mut off: Vec<&str> = switchable().filter(chosen).collect();
         for (name, needed) in NEEDS {
             if !off.contains(name) && needed.iter().any(|needed| off.contains(needed)) {
                 off.push(name);
@@ -169,25 +169,66 @@ fn behind(body: &Body) -> Vec<&'static str> {
         Body::Copy { moving: true, .. } => vec!["MOVE"],
         Body::Create { special_use: Some(_), .. } => vec!["CREATE-SPECIAL-USE"],
         Body::List(list) => {
-            let mut names: Vec<_> = list.wanted.status.iter().filter_map(item_behind).collect();
+            let mut names: Vec<_> = list.wanted.status.iter().copied().filter_map(item_behind).collect();
             names.extend(list.matching.extended.then_some("LIST-EXTENDED"));
             names.extend((!list.wanted.status.is_empty()).then_some("LIST-STATUS"));
             names
         }
-        Body::Status { items, .. } => items.iter().filter_map(item_behind).collect(),
+        Body::Status { items, .. } => items.iter().copied().filter_map(item_behind).collect(),
         Body::Quota(_) => vec!["QUOTA"],
         Body::GetMetadata(_) | Body::SetMetadata(_) => vec!["METADATA"],
         Body::Notify(_) => vec!["NOTIFY"],
+        Body::Compress => vec!["COMPRESS=DEFLATE"],
+        Body::Select { params, .. } => {
+            let condstore = params.condstore.then_some("CONDSTORE");
+            condstore.into_iter().chain(params.qresync.is_some().then_some("QRESYNC")).collect()
+        }
+        Body::Store { unchanged_since: Some(_), .. } => vec!["CONDSTORE"],
+        Body::Fetch { items, modifiers, .. } => {
+            let mut names: Vec<_> = items.iter().filter_map(attribute_behind).collect();
+            names.extend(modifiers.changed_since.is_some().then_some("CONDSTORE"));
+            names.extend(modifiers.partial.is_some().then_some("PARTIAL"));
+            names
+        }
+        Body::Search(search) => search_behind(search),
         _ => Vec::new(),
     }
 }
 
-fn item_behind(item: &StatusItem) -> Option<&'static str> {
+fn search_behind(search: &Search) -> Vec<&'static str> {
+    let returns = search.results.is_some();
+    let mut names = match &search.program {
+        Program::Search => returns.then_some("ESEARCH").into_iter().collect(),
+        Program::Sort(_) if returns => vec!["SORT", "ESORT"],
+        Program::Sort(_) => vec!["SORT"],
+        Program::Thread(Algorithm::OrderedSubject) => vec!["THREAD=ORDEREDSUBJECT"],
+        Program::Thread(Algorithm::References) => vec!["THREAD=REFERENCES"],
+    };
+    if let Some(results) = &search.results {
+        names.extend(results.saves().then_some("SEARCHRES"));
+        names.extend(results.partial().is_some().then_some("PARTIAL"));
+    }
+    names
+}
+
+fn attribute_behind(item: &FetchItem) -> Option<&'static str> {
+    match item {
+        FetchItem::Binary(_) => Some("BINARY"),
+        FetchItem::Preview { .. } => Some("PREVIEW"),
+        FetchItem::SaveDate => Some("SAVEDATE"),
+        FetchItem::EmailId | FetchItem::ThreadId => Some("OBJECTID"),
+        FetchItem::ModSeq => Some("CONDSTORE"),
+        _ => None,
+    }
+}
+
+fn item_behind(item: StatusItem) -> Option<&'static str> {
     match item {
         StatusItem::Size => Some("STATUS=SIZE"),
         StatusItem::AppendLimit => Some(APPENDLIMIT),
         StatusItem::MailboxId => Some("OBJECTID"),
         StatusItem::DeletedStorage => Some("QUOTA"),
+        StatusItem::HighestModSeq => Some("CONDSTORE"),
         _ => None,
     }
 }

@@ -24,8 +24,8 @@ pub(super) struct Identity {
 }
 
 impl Session {
-    pub(super) fn id(&mut self, tag: &Tag, fields: Vec<(String, Option<String>)>) {
-        if let Some(client) = described(&fields) {
+    pub(super) fn id(&mut self, tag: &Tag, fields: &[(String, Option<String>)]) {
+        if let Some(client) = described(fields) {
             if self.is_guest() {
                 self.identity.client = Some(client);
             } else {

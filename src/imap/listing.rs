@@ -7,7 +7,7 @@ use std::ops::Bound;
 use crate::mail::MailboxName;
 use crate::store::{AccountId, Mailbox};
 
-use super::command::{List, Matching, StatusItem, Tag};
+use super::command::{List, Matching, Tag};
 use super::extensions::Off;
 use super::facts::Folders;
 use super::mailboxes::Counts;
@@ -26,7 +26,7 @@ impl Session {
                 Ok(folders) => folders,
                 Err(error) => return session.failed(&tag, &error),
             };
-            let wanted = list.wanted.status.iter().any(StatusItem::needs_count);
+            let wanted = list.wanted.status.iter().any(|item| item.needs_count());
             let matching = |mailbox: &&Mailbox| list.matching.matches(mailbox.name.as_str());
             let ids = folders.mailboxes.iter().filter(matching).map(|m| m.id).collect();
             session.noted(&list.wanted.status);
@@ -53,7 +53,7 @@ impl Session {
     }
 
     /// Tells of one name without having been asked, with the name it was known by, to a client that
-    /// has IMAP4rev2 (RFC 9051 §6.3.9.7).
+    /// has `IMAP4rev2` (RFC 9051 §6.3.9.7).
     pub(super) fn tell_name(
         &mut self,
         account: AccountId,

@@ -110,9 +110,9 @@ impl Session {
         tag: Tag,
         account: AccountId,
         from: MailboxName,
-        to: MailboxName,
+        to: &MailboxName,
     ) {
-        let Some(to) = creatable(&to) else { return self.no(&tag, UNPRINTABLE) };
+        let Some(to) = creatable(to) else { return self.no(&tag, UNPRINTABLE) };
         self.ask_folders(account, move |session, answer| {
             let folders = match answer {
                 Ok(folders) => folders,
@@ -131,7 +131,7 @@ impl Session {
                 return session.no(&tag, text);
             }
             if from.is_inbox() {
-                return session.rename_inbox(tag, account, &folders, batch, to);
+                return session.rename_inbox(tag, account, &folders, batch, &to);
             }
             let mut found = false;
             for mailbox in &folders.mailboxes {
@@ -171,12 +171,12 @@ impl Session {
         account: AccountId,
         folders: &Folders,
         mut batch: Batch,
-        to: MailboxName,
+        to: &MailboxName,
     ) {
         let Some(inbox) = folders.find(&MailboxName::inbox()).map(|inbox| inbox.id) else {
             return self.no(&tag, MISSING);
         };
-        make(&mut batch, account, folders, &to, None);
+        make(&mut batch, account, folders, to, None);
         self.ask_commit(batch, move |session, answer| {
             let target = match answer.map(|outcomes| created(&outcomes)) {
                 Ok(Some(target)) => target,
@@ -247,7 +247,7 @@ impl Session {
         self.ask_mailbox(account, name, move |session, answer| match answer {
             Ok(Some(mailbox)) => {
                 session.noted(&items);
-                let wanted = items.iter().any(StatusItem::needs_count);
+                let wanted = items.iter().any(|item| item.needs_count());
                 session.ask_marked(wanted, vec![mailbox.id], move |session, answer| {
                     let marked = match answer {
                         Ok(marked) => marked,
@@ -271,7 +271,7 @@ impl Session {
     }
 
     /// Tells what a mailbox is besides its numbers when it is opened: its lasting id (RFC 8474
-    /// §4.2) and, to who has IMAP4rev2, its name and attributes (RFC 9051 §6.3.2).
+    /// §4.2) and, to who has `IMAP4rev2`, its name and attributes (RFC 9051 §6.3.2).
     pub(super) fn introduce(
         &mut self,
         account: AccountId,

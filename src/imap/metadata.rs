@@ -77,6 +77,10 @@ impl Session {
                     Err(error) => return session.failed(&tag, &error),
                 };
                 let mut batch = Batch::new();
+                if let Some(mailbox) = mailbox {
+                    // RFC 7162 §3.2.
+                    batch.touch_mailbox(mailbox);
+                }
                 for (entry, value) in &set.values {
                     let owner = owner(account, mailbox, entry.is_shared());
                     let key = format!("{}{}", annotations_of(owner, mailbox), entry.as_str());

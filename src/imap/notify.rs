@@ -273,7 +273,9 @@ impl Watch {
                 Outcome::Created(id) => self.own(*id),
                 Outcome::Added { uid_validity, uid, .. } => self.own.add(*uid_validity, *uid),
                 Outcome::Copied { uid_validity, uids } => {
-                    uids.iter().for_each(|(_, uid)| self.own.add(*uid_validity, *uid));
+                    for (_, uid) in uids {
+                        self.own.add(*uid_validity, *uid);
+                    }
                 }
                 _ => {}
             }

@@ -11,7 +11,7 @@ use crate::store::{AccountId, Change, StoreError};
 
 use super::append::Append;
 use super::auth::{self, Failures, Pending};
-use super::command::{self, Body, Command, Names, Ranges, Reason, Refused, Tag};
+use super::command::{self, AppendHead, Body, Command, Names, Ranges, Reason, Refused, Tag};
 use super::extensions::{Enabled, Off, Resync, Switch};
 use super::id::Identity;
 use super::input::{Event, Input, Limits, Marker};
@@ -20,6 +20,8 @@ use super::question::{Question, Waiting};
 use super::respond::{Output, refusal};
 use super::store_flags::FlagStore;
 use super::view::{Expunges, View};
+
+const SWITCHED_OFF: &str = "This is switched off for the account";
 
 /// What the world has to do for the session.
 #[derive(Debug)]
@@ -245,6 +247,12 @@ impl Session {
             _ => None,
         };
         if let Some((account, head)) = head {
+            if let Ok(AppendHead { tag, replaces: Some(_), .. }) = &head
+                && !self.off.offers("REPLACE")
+            {
+                self.input.refuse(marker);
+                return self.bad(tag, SWITCHED_OFF);
+            }
             return self.append(account, head, marker);
         }
         let room = limits.command.saturating_sub(self.input.so_far().len());
@@ -294,7 +302,7 @@ impl Session {
 
     fn run(&mut self, Command { tag, body }: Command) {
         if !self.off.offers_command(&body) {
-            return self.bad(&tag, "This is switched off for the account");
+            return self.bad(&tag, SWITCHED_OFF);
         }
         // Commands of any state (RFC 3501 §6.1).
         let body = match body {
@@ -312,7 +320,7 @@ impl Session {
                 self.ok(&tag, "LOGOUT completed");
                 return self.close();
             }
-            Body::Id(fields) => return self.id(&tag, fields),
+            Body::Id(fields) => return self.id(&tag, &fields),
             body => body,
         };
         match (&self.state, body) {
@@ -340,7 +348,7 @@ impl Session {
             }
             Body::Create { name, special_use } => self.create(tag, account, &name, special_use),
             Body::Delete(name) => self.delete(tag, account, name),
-            Body::Rename { from, to } => self.rename(tag, account, from, to),
+            Body::Rename { from, to } => self.rename(tag, account, from, &to),
             Body::Subscribe { name, on } => self.subscribe(tag, account, name, on),
             Body::List(list) => self.list(tag, account, list),
             Body::Lsub(matching) => self.lsub(tag, account, matching),

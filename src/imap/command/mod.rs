@@ -209,7 +209,7 @@ pub(super) enum StatusItem {
 
 impl StatusItem {
     /// Whether every message has to be looked at.
-    pub(super) fn needs_count(&self) -> bool {
+    pub(super) fn needs_count(self) -> bool {
         matches!(self, Self::Deleted | Self::DeletedStorage)
     }
 }

@@ -123,17 +123,17 @@ pub(super) fn wish(cursor: &mut Cursor<'_>) -> Parsed<Wish> {
         cursor.expect(b'(', "a group of events is missing")?;
         let filter = filter(cursor)?;
         cursor.space()?;
-        let named = events(cursor)?;
+        let wanted = events(cursor)?;
         cursor.expect(b')', "a group of events has no end")?;
         match filter {
             Filter::Selected { delayed } => {
-                if selected.replace(named.of_selected(delayed)?).is_some() {
+                if selected.replace(wanted.of_selected(delayed)?).is_some() {
                     return Err(Reason::Syntax("the selected mailbox can stand in one group only"));
                 }
             }
             Filter::Others(scope) => {
                 names += scope.len();
-                groups.push(Group { scope, events: named.of_others()? });
+                groups.push(Group { scope, events: wanted.of_others()? });
             }
         }
         if groups.len() > MAX_GROUPS || names > MAX_NAMES {

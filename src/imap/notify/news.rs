@@ -42,7 +42,7 @@ impl News<'_> {
         self.wish.map(|wish| wish.events(name.as_str(), subscribed)).unwrap_or_default()
     }
 
-    /// MailboxName and SubscriptionChange (RFC 5465 §5.4, §5.5): one response for each name.
+    /// `MailboxName` and `SubscriptionChange` (RFC 5465 §5.4, §5.5): one response for each name.
     fn names(&self, before: &ById<'_>, after: &ById<'_>, out: &mut Output) {
         let mut affected: BTreeSet<&str> = BTreeSet::new();
         let mut renamed: BTreeMap<&str, &str> = BTreeMap::new();
@@ -95,7 +95,7 @@ impl News<'_> {
         mailboxes.any(|mailbox| mailbox.name.as_str() == name && mailbox.subscribed)
     }
 
-    /// MessageNew, MessageExpunge and FlagChange in other mailboxes (RFC 5465 §5.1 to §5.3): one
+    /// `MessageNew`, `MessageExpunge` and `FlagChange` in other mailboxes (RFC 5465 §5.1 to §5.3): one
     /// STATUS for all that happened in each.
     fn messages(&self, old: Option<&Mailbox>, new: &Mailbox, out: &mut Output) {
         let events = self.events(&new.name, new.subscribed);
@@ -141,7 +141,7 @@ impl News<'_> {
             && new.uid_next.get() == old.uid_next.get().saturating_add(added)
     }
 
-    /// MailboxMetadataChange and ServerMetadataChange (RFC 5465 §5.6, §5.7): names only.
+    /// `MailboxMetadataChange` and `ServerMetadataChange` (RFC 5465 §5.6, §5.7): names only.
     fn annotations(&self, after: &ById<'_>, out: &mut Output) {
         let (before, now) = (&self.known.annotations, &self.now.annotations);
         let mut changed: BTreeMap<Option<MailboxId>, BTreeSet<&str>> = BTreeMap::new();
