@@ -72,8 +72,8 @@ impl Secured {
             scram_spelt,
             devices,
             junk_marks,
-            pop3_removal,
             without,
+            pop3_removal,
         };
         entry.set_keys(keys);
         entry

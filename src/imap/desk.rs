@@ -315,23 +315,29 @@ impl Library {
         matches!(self.store.message(mailbox, uid), Ok(None))
     }
 
-    /// A message's header, or those fields of it that lists are sorted by; none when it is gone or
-    /// cannot be read.
-    pub(super) fn header(&self, mailbox: MailboxId, uid: Uid) -> Vec<u8> {
-        let read = || {
-            let Some(message) = self.store.message(mailbox, uid).map_err(io::Error::other)? else {
-                return Ok(Vec::new());
+    /// The headers of some messages in UID order, or those fields of them that lists are sorted by;
+    /// empty for those that are gone or cannot be read.
+    pub(super) fn headers(&self, mailbox: MailboxId, uids: &[Uid]) -> Vec<Vec<u8>> {
+        let rows = self.store.messages_of(mailbox, uids).unwrap_or_else(|error| {
+            tracing::error!(mailbox = mailbox.0, %error, "messages cannot be looked up");
+            Vec::new()
+        });
+        let mut rows = rows.into_iter().peekable();
+        let header = |uid: &Uid| {
+            let Some(message) = rows.next_if(|message| message.uid == *uid) else {
+                return Vec::new();
             };
             let source = Shelved { library: self, mailbox, message: &message };
-            match source.summary() {
+            let read = match source.summary() {
                 Some(summary) => Ok(summary.fields().to_vec()),
-                None => read_header(&mut source.open()?),
-            }
+                None => source.open().and_then(|mut reader| read_header(&mut reader)),
+            };
+            read.unwrap_or_else(|error| {
+                self.unread(mailbox, *uid, &error);
+                Vec::new()
+            })
         };
-        read().unwrap_or_else(|error| {
-            self.unread(mailbox, uid, &error);
-            Vec::new()
-        })
+        uids.iter().map(header).collect()
     }
 
     /// Says that a message could not be read for a search, unless it was expunged meanwhile.

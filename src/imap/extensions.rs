@@ -79,6 +79,7 @@ const ANNOUNCED: &[Announced] = &[
     user("BINARY"),
     user("PREVIEW"),
     user("COMPRESS=DEFLATE"),
+    user("SAVEDATE"),
 ];
 
 /// Announced with the largest message, in bytes (RFC 7889 §2).
@@ -169,7 +170,8 @@ fn behind(body: &Body) -> Vec<&'static str> {
         Body::Copy { moving: true, .. } => vec!["MOVE"],
         Body::Create { special_use: Some(_), .. } => vec!["CREATE-SPECIAL-USE"],
         Body::List(list) => {
-            let mut names: Vec<_> = list.wanted.status.iter().copied().filter_map(item_behind).collect();
+            let mut names: Vec<_> =
+                list.wanted.status.iter().copied().filter_map(item_behind).collect();
             names.extend(list.matching.extended.then_some("LIST-EXTENDED"));
             names.extend((!list.wanted.status.is_empty()).then_some("LIST-STATUS"));
             names

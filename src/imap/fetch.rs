@@ -73,8 +73,9 @@ impl Session {
         let reads = FetchItem::marks_as_read;
         let mut unread = Vec::new();
         if !view.read_only && items.iter().any(reads) {
+            // Whether somebody made it unread again is not known while there are news.
             let uids = targets.iter().map(|target| target.uid);
-            unread.extend(uids.filter(|uid| view.is_unread(*uid)));
+            unread.extend(uids.filter(|uid| self.stale || view.is_unread(*uid)));
         }
         if unread.is_empty() {
             let job = FetchJob { mailbox, items: items.into(), targets, speech };

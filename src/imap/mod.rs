@@ -16,6 +16,9 @@ mod desk;
 mod extensions;
 mod facts;
 mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::missing_panics_doc, clippy::expect_used, reason = "a panic is what is looked for")]
+pub mod fuzz;
 mod id;
 mod idle;
 mod input;

@@ -50,8 +50,9 @@ impl Patience {
 const GUEST_TIME: Duration = Duration::from_mins(3);
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
-/// Bytes read at once.
+/// Bytes read at once, and from who has not logged in.
 const READ: usize = 16 << 10;
+const READ_GUEST: usize = 2 << 10;
 /// Silence after which a connection gives back what only a talk needs.
 const REST: Duration = Duration::from_secs(2);
 /// Connections that may compress what they send at once, 8 MB in all.
@@ -245,7 +246,9 @@ impl std::fmt::Debug for Server {
 async fn receive(stream: &mut Stream, session: &mut Session) -> io::Result<usize> {
     poll_fn(|context| {
         let mut bytes = [0; READ];
-        let mut buffer = ReadBuf::new(&mut bytes);
+        // A stranger's commands are small, and what is read has to be held.
+        let most = if session.is_guest() { READ_GUEST } else { READ };
+        let mut buffer = ReadBuf::new(bytes.get_mut(..most).unwrap_or_default());
         ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
         session.receive(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))

@@ -27,7 +27,9 @@ use crate::store::{AccountId, Batch, Change, Options, Quota, Store, StoreError};
 use crate::summary::Summaries;
 
 mod items;
+mod model;
 mod news;
+mod responses;
 mod resync;
 mod search;
 mod socket;
@@ -233,7 +235,7 @@ fn play(name: &str, script: &str, piece: usize, indexed: bool) {
     }
     let mut client = house.client(port);
     let mut other: Option<Client<'_>> = None;
-    let mut pending = Vec::new();
+    let (mut pending, mut transcript) = (Vec::new(), Vec::new());
     for (number, line) in lines {
         let place = format!("{name}:{number} (in pieces of {piece})");
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -245,6 +247,8 @@ fn play(name: &str, script: &str, piece: usize, indexed: bool) {
             "C>" => pending.extend_from_slice(&unescape(rest)),
             "S:" => {
                 let said = client.line();
+                transcript.extend_from_slice(said.as_bytes());
+                transcript.extend_from_slice(b"\r\n");
                 assert!(matches(rest, &said), "{place}: expected {rest:?}, got {said:?}");
             }
             "tls" => client.handshake(),
@@ -281,6 +285,8 @@ fn play(name: &str, script: &str, piece: usize, indexed: bool) {
     }
     client.send(&pending, piece);
     assert_eq!(client.text(), "", "{name} (in pieces of {piece}): said more than was written");
+    let read = responses::read_all(&transcript);
+    assert!(matches!(read, Ok(1..)), "{name}: no client can read this: {read:?}");
 }
 
 /// `…` in a pattern stands for anything; the end may always be missing.

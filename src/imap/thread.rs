@@ -229,12 +229,11 @@ impl Forest {
         roots.sort_by_key(|id| self.age(*id));
         for id in roots {
             let subject = self.message(id).and_then(|message| message.subject);
-            match first.get(&subject) {
-                Some(root) => self.adopt(*root, id),
-                None => {
-                    first.insert(subject, id);
-                    self.roots.push(id);
-                }
+            if let Some(root) = first.get(&subject) {
+                self.adopt(*root, id);
+            } else {
+                first.insert(subject, id);
+                self.roots.push(id);
             }
         }
     }

@@ -8,6 +8,9 @@
 //! for good, as the account's owner has it.
 
 mod command;
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::missing_panics_doc, clippy::expect_used, reason = "a panic is what is looked for")]
+pub mod fuzz;
 mod login;
 mod remove;
 mod server;

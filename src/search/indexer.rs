@@ -86,6 +86,7 @@ struct Task {
 impl Task {
     /// Takes in all that is new; puts away what is many or old.
     async fn catch_up(&self, fresh_since: &mut Option<Instant>) -> Result<(), SearchError> {
+        let mut news = false;
         loop {
             let begun = Instant::now();
             let summaries = Arc::clone(&self.summaries);
@@ -96,6 +97,7 @@ impl Task {
             if fresh {
                 fresh_since.get_or_insert(begun);
             }
+            news |= fresh;
             let old = fresh_since.is_some_and(|since| since.elapsed() >= KEEP);
             if full || old {
                 self.off_thread(|index, store, stop| {
@@ -113,6 +115,10 @@ impl Task {
                 *fresh_since = None;
             }
             if !bodies {
+                if news {
+                    // So that the first search after new mail is as fast as the second.
+                    self.off_thread(|index, _, _| index.warm_up()).await?;
+                }
                 return Ok(());
             }
             tokio::select! {

@@ -193,8 +193,8 @@ impl Known {
         known.retain(|(_, rows)| {
             // One in use is being brought up to date, and counted by who does that.
             let Ok(rows) = rows.try_lock() else { return true };
-            let fits = rows.rows.len() <= room;
-            room = room.saturating_sub(rows.rows.len());
+            let fits = rows.all.len() <= room;
+            room = room.saturating_sub(rows.all.len());
             fits
         });
     }
@@ -218,7 +218,7 @@ struct Rows {
     /// Everything up to this change is in them.
     seen: Option<ModSeq>,
     /// By UID.
-    rows: Vec<Row>,
+    all: Vec<Row>,
     /// The sets of flags in use.
     kinds: Vec<Flags>,
 }
@@ -239,7 +239,7 @@ struct Row {
 
 impl Rows {
     fn iter(&self) -> impl Iterator<Item = Facts<'_>> {
-        self.rows.iter().filter_map(|row| {
+        self.all.iter().filter_map(|row| {
             Some(Facts {
                 uid: row.uid,
                 modseq: row.modseq,
@@ -268,7 +268,7 @@ impl Rows {
         }
         let gone = &changes.vanished;
         if !gone.is_empty() {
-            self.rows.retain(|row| gone.binary_search(&row.uid).is_err());
+            self.all.retain(|row| gone.binary_search(&row.uid).is_err());
         }
         if changes.changed.len() > FEW {
             if let Err(kept) = self.read_all(store, mailbox)? {
@@ -300,7 +300,7 @@ impl Rows {
         if count > KEPT {
             return Ok(Err(Kept::TooLarge));
         }
-        self.rows.reserve_exact(count);
+        self.all.reserve_exact(count);
         let mut fits = true;
         pages(store, mailbox.id, |page| {
             fits = fits && page.iter().all(|message| self.put(&Facts::of(message)));
@@ -322,19 +322,19 @@ impl Rows {
             body: facts.body,
             thread: facts.thread,
         };
-        if self.rows.last().is_none_or(|last| last.uid < row.uid) {
-            self.rows.push(row);
-            return self.rows.len() <= KEPT;
+        if self.all.last().is_none_or(|last| last.uid < row.uid) {
+            self.all.push(row);
+            return self.all.len() <= KEPT;
         }
-        match self.rows.binary_search_by_key(&row.uid, |known| known.uid) {
+        match self.all.binary_search_by_key(&row.uid, |known| known.uid) {
             Ok(at) => {
-                if let Some(known) = self.rows.get_mut(at) {
+                if let Some(known) = self.all.get_mut(at) {
                     *known = row;
                 }
             }
-            Err(at) => self.rows.insert(at, row),
+            Err(at) => self.all.insert(at, row),
         }
-        self.rows.len() <= KEPT
+        self.all.len() <= KEPT
     }
 
     fn kind(&mut self, flags: &Flags) -> Option<u16> {

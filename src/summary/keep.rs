@@ -100,9 +100,8 @@ impl Summaries {
 
     /// Writes what is in memory only. Not synced: what is lost is made anew.
     pub fn put_away(&self) -> Result<(), SummaryError> {
-        let mut known = self.shelf();
-        if known.unsaved {
-            known.save(false)?;
+        if self.shelf().unsaved {
+            self.save(false)?;
         }
         Ok(())
     }
@@ -136,7 +135,7 @@ impl Summaries {
             };
             for (body, entry) in entries {
                 if living.binary_search(&body).is_ok() {
-                    next.insert(body, entry)?;
+                    next.put(body, entry)?;
                 }
             }
         }
@@ -146,9 +145,9 @@ impl Summaries {
             return Ok(());
         }
         for (body, entry) in std::mem::take(&mut known.tail) {
-            next.insert(body, entry)?;
+            next.put(body, entry)?;
         }
-        next.save(false)?;
+        next.save(false, &pack(&next.tail)?)?;
         next.seen = known.seen;
         std::fs::rename(&path, &self.path)?;
         *known = next;
@@ -178,33 +177,63 @@ impl Summaries {
     }
 
     fn add(&self, body: BodyId, entry: Entry) -> Result<(), SummaryError> {
-        self.shelf().insert(body, Arc::new(entry))
+        if self.shelf().is_full() {
+            self.save(true)?;
+        }
+        self.shelf().insert(body, Arc::new(entry));
+        Ok(())
+    }
+
+    /// Writes the tail. Nobody has to wait while it is packed.
+    fn save(&self, full: bool) -> Result<(), SummaryError> {
+        let (file, tail) = {
+            let known = self.shelf();
+            (known.file.clone(), known.tail.clone())
+        };
+        let packed = pack(&tail)?;
+        let mut known = self.shelf();
+        // Unless it was begun anew meanwhile.
+        let same = match (&known.file, &file) {
+            (Some(now), Some(file)) => Arc::ptr_eq(now, file),
+            (now, _) => now.is_none(),
+        };
+        if same { known.save(full, &packed) } else { Ok(()) }
     }
 }
 
 impl Shelf {
-    fn insert(&mut self, body: BodyId, entry: Arc<Entry>) -> Result<(), SummaryError> {
+    /// Whether the tail is enough for a block.
+    fn is_full(&self) -> bool {
         let bytes: usize = self.tail.iter().map(|(_, entry)| entry.size()).sum();
-        if self.tail.len() >= FULL || bytes >= FULL_BYTES {
-            self.save(true)?;
-        }
+        self.tail.len() >= FULL || bytes >= FULL_BYTES
+    }
+
+    fn insert(&mut self, body: BodyId, entry: Arc<Entry>) {
         if let Err(at) = self.tail.binary_search_by_key(&body, |(known, _)| *known) {
             self.tail.insert(at, (body, entry));
             self.unsaved = true;
         }
-        Ok(())
     }
 
-    /// Writes the tail. As a full block it is a tail no more.
-    fn save(&mut self, full: bool) -> Result<(), SummaryError> {
+    /// Writes the tail, which was packed. As a full block it is a tail no more.
+    fn save(&mut self, full: bool, packed: &[u8]) -> Result<(), SummaryError> {
         let file = self.file.as_ref().ok_or(io::Error::from(io::ErrorKind::NotFound))?;
         let bodies: Vec<BodyId> = self.tail.iter().map(|(body, _)| *body).collect();
-        let place = file.append(&bodies, &pack(&self.tail)?, full)?;
+        let place = file.append(&bodies, packed, full)?;
         if full {
             self.add(place, &bodies);
             self.tail.clear();
         }
         self.unsaved = false;
+        Ok(())
+    }
+
+    /// Like [`Summaries::save`], of one that nobody else sees yet.
+    fn put(&mut self, body: BodyId, entry: Arc<Entry>) -> Result<(), SummaryError> {
+        if self.is_full() {
+            self.save(true, &pack(&self.tail)?)?;
+        }
+        self.insert(body, entry);
         Ok(())
     }
 }

@@ -257,12 +257,7 @@ pub(super) enum Reason {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a panic is the failed test, and its count is its result"
-)]
+#[allow(clippy::unwrap_used, reason = "a panic is the failed test")]
 mod oracle;
 #[cfg(test)]
 mod tests;

@@ -118,6 +118,18 @@ const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
+        name: "names of header fields",
+        because: "RFC 5322 §2.2: a field name has no colon and no control; RFC 3501 §9 lets \
+                  `header-fld-name` be any text",
+        applies: |case| {
+            let upper = case.text.to_ascii_uppercase();
+            let fields = upper
+                .windows(14)
+                .any(|here| here == b"HEADER.FIELDS " || here == b"HEADER.FIELDS.");
+            case.ours.is_err() && case.theirs.is_some() && fields
+        },
+    },
+    Difference {
         name: "texts in no known encoding",
         because: "RFC 3501 §6.4.4: texts are in the [CHARSET], US-ASCII and UTF-8 here",
         applies: |case| matches!(case.ours, Err(Reason::Utf8)),

@@ -117,7 +117,8 @@ pub(super) fn thread(uid: bool, cursor: &mut Cursor<'_>) -> Parsed<Search> {
 }
 
 /// A charset that can be searched in, and the blank behind it. What follows another one cannot be
-/// read.
+/// read. RFC 9755 §3 would have CHARSET refused once a client has switched UTF-8 on; one that says so
+/// a second time means the same (RFC 9051 §6.4.4).
 fn charset(cursor: &mut Cursor<'_>, results: Option<&Results>) -> Parsed<()> {
     let charset = cursor.astring()?;
     cursor.space()?;

@@ -104,10 +104,10 @@ impl Desk {
             let some: Vec<Match> = found.iter().skip(done).take(step).copied().collect();
             done += some.len();
             let work = move |library: &Library| {
-                for one in some {
-                    let header = if reads { library.header(mailbox, one.uid) } else { Vec::new() };
-                    arrange.add(&one, &header)?;
-                }
+                let uids: Vec<Uid> = some.iter().map(|one| one.uid).collect();
+                let headers = if reads { library.headers(mailbox, &uids) } else { Vec::new() };
+                let headers = headers.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
+                some.iter().zip(headers).try_for_each(|(one, header)| arrange.add(one, header))?;
                 Ok(arrange)
             };
             arrange = match self.reading(work).await? {

@@ -74,3 +74,51 @@ proptest! {
         check(&[lines.join("\r\n").into_bytes()]);
     }
 }
+
+/// The answer to a command.
+fn ask(client: &mut Client<'_>, command: &str) -> String {
+    client.out.clear();
+    client.send(command.as_bytes(), usize::MAX);
+    client.text().to_owned()
+}
+
+#[test]
+fn of_too_many_messages_at_once_none_is_kept() {
+    let house = House::new();
+    let mut client = house.client(993);
+    client.log_in();
+    let message = " {14+}\r\nSubject: x\r\n\r\n";
+    let answer = ask(&mut client, &format!("a APPEND INBOX{}\r\n", message.repeat(51)));
+    assert!(answer.starts_with("a NO [LIMIT] "), "{answer}");
+    let answer = ask(&mut client, &format!("b APPEND INBOX{}\r\n", message.repeat(50)));
+    assert!(answer.contains(" 1:50] APPEND completed"), "{answer}");
+    // Too large together, though none of them is.
+    let large = House::MESSAGE_SIZE / 2 + 1;
+    let large = format!(" {{{large}+}}\r\n{}", "x".repeat(usize::try_from(large).unwrap()));
+    let answer = ask(&mut client, &format!("c APPEND INBOX{large}{large}\r\nd NOOP\r\n"));
+    assert!(answer.starts_with("c NO [LIMIT] ") && answer.contains("d OK"), "{answer}");
+    assert!(ask(&mut client, "e STATUS INBOX (MESSAGES)\r\n").contains("(MESSAGES 50)"));
+}
+
+#[test]
+fn a_full_mailbox_takes_what_replaces_as_much() {
+    let house = House::new();
+    house.deliver(b"Subject: x\r\n\r\nhello\r\n");
+    let mut batch = Batch::new();
+    batch.set_quota(ALICE, Quota { bytes: Some(25), messages: None });
+    house.runtime.block_on(house.store.commit(batch)).unwrap();
+    let mut client = house.client(993);
+    client.log_in();
+    ask(&mut client, "s SELECT INBOX\r\n");
+    let message = "Subject: x\r\n\r\nhallo you";
+    let append = format!("INBOX {{{}+}}\r\n{message}\r\n", message.len());
+    let answer = ask(&mut client, &format!("a APPEND {append}"));
+    assert!(answer.starts_with("a NO [OVERQUOTA]"), "{answer}");
+    let answer = ask(&mut client, &format!("b REPLACE 1 {append}"));
+    assert!(answer.contains("* 1 EXPUNGE") && answer.contains("b OK"), "{answer}");
+    let message = format!("{message}, dear friend");
+    let append = format!("INBOX {{{}+}}\r\n{message}\r\n", message.len());
+    let answer = ask(&mut client, &format!("c REPLACE 1 {append}"));
+    assert!(answer.starts_with("c NO [OVERQUOTA]"), "{answer}");
+    assert!(ask(&mut client, "d STATUS INBOX (MESSAGES)\r\n").contains("(MESSAGES 1)"));
+}

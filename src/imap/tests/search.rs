@@ -132,6 +132,42 @@ fn a_search_knows_what_others_changed_a_moment_ago() {
 }
 
 #[test]
+fn the_sets_of_a_mailbox_say_what_its_rows_say() {
+    let house = House::new();
+    deliver_all(&house);
+    let mut client = house.client(993);
+    client.log_in();
+    client.send(
+        b"s SELECT INBOX\r\na STORE 1:4 +FLAGS (\\Seen)\r\nb STORE 2:6 +FLAGS (\\Flagged)\r\n\
+          c STORE 4,7 +FLAGS (\\Answered $Work)\r\nd STORE 3:9 +FLAGS (\\Draft)\r\n\
+          e STORE 8,15 +FLAGS (\\Deleted)\r\nf EXPUNGE\r\ng STORE 6,10 +FLAGS (\\Deleted)\r\n",
+        usize::MAX,
+    );
+    let mut found = |key: &str| {
+        client.out.clear();
+        client.send(format!("a SEARCH {key}\r\n").as_bytes(), usize::MAX);
+        client.line()
+    };
+    for key in [
+        "ALL",
+        "UNSEEN",
+        "SEEN",
+        "FLAGGED UNDRAFT",
+        "OR ANSWERED DELETED",
+        "NOT (SEEN FLAGGED)",
+        "UNDELETED 3:*",
+        "DRAFT UID 5:7 UNANSWERED",
+        "UNSEEN BODY zebra",
+        "NOT SUBJECT zebra FLAGGED",
+    ] {
+        // Every message is larger than nothing, which only its row can tell.
+        let (sets, rows) = (found(key), found(&format!("LARGER 0 {key}")));
+        assert_eq!(sets, rows, "{key}");
+        assert!(sets.len() > "* SEARCH".len(), "{key}");
+    }
+}
+
+#[test]
 fn mailboxes_beyond_the_rows_kept_are_searched_alike() {
     let mut house = House::new();
     deliver_all(&house);

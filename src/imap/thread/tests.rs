@@ -165,7 +165,9 @@ proptest! {
     ) {
         let headers: Vec<String> = messages.iter().map(|(id, references, subject, hour)| {
             let id = id.map(|id| format!("Message-ID: <{id}@x>\r\n")).unwrap_or_default();
-            let references: String = references.iter().map(|id| format!(" <{id}@x>")).collect();
+            let references: Vec<String> =
+                references.iter().map(|id| format!(" <{id}@x>")).collect();
+            let references = references.concat();
             let subject = ["Tea", "Re: Tea", "", "Cake"][usize::from(*subject)];
             format!(
                 "{id}References:{references}\r\nSubject: {subject}\r\n\

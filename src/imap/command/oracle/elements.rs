@@ -36,14 +36,12 @@ impl Generator {
     pub(super) fn mailbox(&mut self) {
         const NAMES: &[&str] =
             &["a", "Work", "Work/Bills", "x y", "in]box", "a+b", "Entw\u{fc}rfe"];
-        match self.below(4) {
-            0 => self.one_of(&["INBOX", "\"INBOX\"", "{5}\r\nINBOX"]),
-            _ => {
-                let name = NAMES[self.below(NAMES.len())];
-                self.leaves.push(name.to_owned());
-                self.string(&name.replace('\u{fc}', "&APw-"), true);
-            }
+        if self.once_in(4) {
+            return self.one_of(&["INBOX", "\"INBOX\"", "{5}\r\nINBOX"]);
         }
+        let name = NAMES[self.below(NAMES.len())];
+        self.leaves.push(name.to_owned());
+        self.string(&name.replace('\u{fc}', "&APw-"), true);
     }
 
     /// A text that is searched for or names somebody.

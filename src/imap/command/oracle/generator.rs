@@ -168,9 +168,9 @@ impl Generator {
     fn list(&mut self) {
         self.one_of(&["LIST ", "LSUB "]);
         if self.once_in(2) {
-            self.raw("\"\"")
+            self.raw("\"\"");
         } else {
-            self.mailbox()
+            self.mailbox();
         }
         self.raw(" ");
         self.one_of(&["\"\"", "*", "%", "\"*\"", "INBOX", "a/%", "\"a b*\"", "{3}\r\na/*", "x]y"]);
@@ -317,9 +317,9 @@ impl Generator {
         if self.once_in(2) {
             self.word("SETMETADATA ");
             if self.once_in(3) {
-                self.raw("\"\"")
+                self.raw("\"\"");
             } else {
-                self.mailbox()
+                self.mailbox();
             }
             self.raw(" (");
             self.several(" ", |s| {
@@ -336,9 +336,9 @@ impl Generator {
                 self.one_of(&options);
             }
             if self.once_in(3) {
-                self.raw("\"\"")
+                self.raw("\"\"");
             } else {
-                self.mailbox()
+                self.mailbox();
             }
             self.raw(" ");
             if self.once_in(2) {
