@@ -101,6 +101,7 @@ fn ask_unindexed(house: &House, key: &str) -> String {
         summaries: Arc::clone(&house.summaries),
         indexed: false,
         folder: empty,
+        without: RefCell::default(),
     };
     ask(&house, key)
 }
