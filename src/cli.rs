@@ -23,6 +23,7 @@ use crate::store::{OpenError, StoreError};
 mod archive;
 mod device;
 mod dns;
+mod extensions;
 mod junk;
 mod quota;
 mod show;
@@ -214,6 +215,9 @@ enum AccountArgs {
     /// Show or set how much an account may hold
     #[command(after_help = quota::EXAMPLE)]
     Quota(quota::QuotaArgs),
+    /// Show or set which IMAP extensions an account's programs are not told of
+    #[command(after_help = extensions::EXAMPLE)]
+    Extensions(extensions::ExtensionsArgs),
     /// Passwords for single devices
     #[command(subcommand)]
     Device(device::DeviceArgs),
@@ -422,6 +426,7 @@ fn account(at: &At, command: AccountArgs) -> Result<ExitCode, Failure> {
             AccountCommand::Remove { address }
         }
         AccountArgs::Quota(args) => args.into(),
+        AccountArgs::Extensions(args) => args.into(),
         AccountArgs::Device(args) => args.into(),
         AccountArgs::Pop3(args) => args.into(),
         AccountArgs::Alias(AliasArgs::Add { alias, target }) => {

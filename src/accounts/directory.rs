@@ -50,6 +50,9 @@ pub(super) struct Entry {
     /// Where its person decided; the box's otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) junk_marks: Option<JunkMarks>,
+    /// IMAP extensions its programs do not see, by their capabilities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) without: Vec<String>,
     /// What DELE does in POP3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pop3_removal: Option<Removal>,
@@ -332,6 +335,7 @@ mod tests {
                 scram_spelt: Vec::new(),
                 devices: Vec::new(),
                 junk_marks: None,
+                without: Vec::new(),
                 pop3_removal: None,
             };
             directory.apply(Edit::Account(AccountId(id), entry));

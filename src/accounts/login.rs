@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +28,8 @@ pub struct Login {
     pub address: Address,
     /// The device, when its own password was used.
     pub device: Option<String>,
+    /// IMAP extensions this account is kept from, by their capabilities.
+    pub without: Arc<[String]>,
     /// See [`Accounts::is_current`].
     pub(crate) proof: ProofTag,
 }
@@ -61,9 +64,17 @@ impl Secured {
     pub(super) fn entry(self, address: Address) -> Entry {
         let Self { hash: password, keys } = self;
         let (scram, scram_spelt, devices) = (None, Vec::new(), Vec::new());
-        let (junk_marks, pop3_removal) = (None, None);
-        let mut entry =
-            Entry { address, password, scram, scram_spelt, devices, junk_marks, pop3_removal };
+        let (junk_marks, pop3_removal, without) = (None, None, Vec::new());
+        let mut entry = Entry {
+            address,
+            password,
+            scram,
+            scram_spelt,
+            devices,
+            junk_marks,
+            without,
+            pop3_removal,
+        };
         entry.set_keys(keys);
         entry
     }
@@ -322,6 +333,7 @@ impl Inner {
             account,
             address: entry.address.clone(),
             device: device.map(|device| device.name.clone()),
+            without: entry.without.clone().into(),
             proof: self.proof(entry, device),
         }
     }

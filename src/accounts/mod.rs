@@ -255,6 +255,26 @@ impl Accounts {
         .await
     }
 
+    /// The IMAP extensions an account is kept from, by their capabilities; nothing when there is no
+    /// such account.
+    pub fn without(&self, address: &Address) -> Option<Vec<String>> {
+        self.inner.read().account(address).map(|(_, entry)| entry.without.clone())
+    }
+
+    /// Keeps an account from these IMAP extensions and no others, from its next login on. What they
+    /// are called is the business of who knows them.
+    pub async fn set_without(
+        &self,
+        address: &Address,
+        without: Vec<String>,
+    ) -> Result<(), AccountError> {
+        self.change_entry(address, move |entry| {
+            entry.without = without;
+            Ok(())
+        })
+        .await
+    }
+
     /// Sends mail for `alias` on to `target` (an account of ours or an address elsewhere). An
     /// alias that exists gets one more target.
     pub async fn add_alias(&self, alias: Address, target: Address) -> Result<(), AccountError> {
@@ -309,6 +329,9 @@ impl Accounts {
                 batch.delete_mailbox(mailbox.id);
             }
             batch.set_quota(id, Quota::NONE);
+            for (key, _) in inner.store.settings(&id.settings())? {
+                batch.delete_setting(&key);
+            }
             batch.forget_account(id);
             let mut edits = vec![Edit::NoAccount(id)];
             let key = entry.address.key();

@@ -77,6 +77,7 @@ pub(super) fn answer(request: &Request, value: &Value) {
         Request::Account(AccountCommand::Quota { .. }) => {
             println!("{}  {}", field(value, "address"), held(value));
         }
+        Request::Account(AccountCommand::Extensions { .. }) => super::extensions::shown(value),
         Request::Account(AccountCommand::ListDevices { address }) => {
             let of = address.as_ref().map(|address| format!(" of {address}")).unwrap_or_default();
             none(value, &format!("No device{of} has a password of its own."));

@@ -1,5 +1,6 @@
 //! Doing what a request asks. Answers are JSON for scripts; `cli` turns them into text for people.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -112,6 +113,16 @@ async fn account(office: &Office, command: &AccountCommand) -> Result<Value, Str
             }
             shown(office, &account)
         }
+        AccountCommand::Extensions { address, without } => {
+            if let Some(without) = without {
+                let known = known_extensions(without)?;
+                accounts.set_without(address, known).await.map_err(text)?;
+            }
+            let account = existing(office, address)?;
+            let without = accounts.without(&account.address).unwrap_or_default();
+            let all: Vec<&str> = crate::imap::switchable().collect();
+            Ok(json!({ "address": account.address, "extensions": all, "without": without }))
+        }
         AccountCommand::Passwd { address, password } => {
             accounts.set_password(address, password.clone()).await.map_err(text)?;
             Ok(json!({ "changed": address }))
@@ -157,6 +168,19 @@ async fn account(office: &Office, command: &AccountCommand) -> Result<Value, Str
             Ok(json!({ "removed": alias }))
         }
     }
+}
+
+/// Extensions as they are announced, each once, however they were written.
+fn known_extensions(names: &[String]) -> Result<Vec<String>, String> {
+    let mut known = BTreeSet::new();
+    for name in names {
+        let found = crate::imap::switchable().find(|one| one.eq_ignore_ascii_case(name));
+        let all = || crate::imap::switchable().collect::<Vec<_>>().join(" ");
+        known.insert(found.ok_or_else(|| {
+            format!("{name} is no extension that can be switched off; these are: {}", all())
+        })?);
+    }
+    Ok(known.into_iter().map(str::to_owned).collect())
 }
 
 fn existing(office: &Office, address: &Address) -> Result<Account, String> {

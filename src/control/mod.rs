@@ -114,6 +114,11 @@ pub enum AccountCommand {
         address: Address,
         change: QuotaChange,
     },
+    Extensions {
+        address: Address,
+        /// Nothing to leave it as it is.
+        without: Option<Vec<String>>,
+    },
     Pop3 {
         address: Address,
         dele: Option<Removal>,

@@ -22,6 +22,7 @@ use crate::store::{
 };
 use crate::summary::{Summaries, Summary};
 
+use super::facts::{find_mailbox, find_out};
 use super::question::{Answer, FetchJob, Fetched, Question};
 use super::render::{Chunk, Source, Stream, Stretch, Unrendered, render};
 use super::search::read_header;
@@ -90,11 +91,8 @@ impl Desk {
             Question::Login { .. } => Answer::Login(Err(AuthError::Unavailable)),
             Question::Salt(_) => Answer::Salt(Err(AuthError::Unavailable)),
             Question::Proof(_) => Answer::Proof(Err(AuthError::Unavailable)),
-            Question::Mailboxes(account) => {
-                Answer::Mailboxes(self.look(move |store| store.mailboxes(account)).await)
-            }
             Question::Mailbox(account, name) => {
-                Answer::Mailbox(self.look(move |store| store.find_mailbox(account, &name)).await)
+                Answer::Mailbox(self.look(move |store| find_mailbox(store, account, &name)).await)
             }
             Question::Snapshot(mailbox) => {
                 Answer::Snapshot(self.look(move |store| store.overview(mailbox)).await)
@@ -121,6 +119,9 @@ impl Desk {
             }
             Question::Fetch(job) => Answer::Fetch(self.fetch(job, writer).await?),
             Question::Search(job) => Answer::Search(self.search(job, writer).await?),
+            Question::About(about) => {
+                Answer::About(self.look(move |store| find_out(store, about)).await)
+            }
         })
     }
 

@@ -1,5 +1,9 @@
 //! What is announced, and what a client has switched on: the one table of extensions. A capability
-//! stands here only when all of it is built; `README.md` in `tests/dialogs` says what shows it.
+//! stands here only when all of it is built; `README.md` in `tests/dialogs` says what shows it. An
+//! account can be kept from an extension that one of its programs stumbles over.
+
+use super::command::{Algorithm, Body, FetchItem, Program, Search, StatusItem};
+use super::respond::Speech;
 
 use crate::mail::ModSeq;
 
@@ -50,6 +54,16 @@ const ANNOUNCED: &[Announced] = &[
     user("CREATE-SPECIAL-USE"),
     user("LIST-EXTENDED"),
     user("LIST-STATUS"),
+    user("STATUS=SIZE"),
+    user("OBJECTID"),
+    user("QUOTA"),
+    user("QUOTA=RES-STORAGE"),
+    user("QUOTA=RES-MESSAGE"),
+    user("METADATA"),
+    user("NOTIFY"),
+    user(APPENDLIMIT),
+    user("UTF8=ACCEPT"),
+    user("IMAP4rev2"),
     user("ESEARCH"),
     user("SEARCHRES"),
     user("WITHIN"),
@@ -68,12 +82,157 @@ const ANNOUNCED: &[Announced] = &[
     user("SAVEDATE"),
 ];
 
-/// The capabilities for somebody who has logged in, or has not.
-pub(super) fn announced(logged_in: bool) -> String {
-    let other = if logged_in { When::Guest } else { When::User };
-    let names: Vec<&str> =
-        ANNOUNCED.iter().filter(|one| one.when != other).map(|one| one.name).collect();
-    names.join(" ")
+/// Announced with the largest message, in bytes (RFC 7889 §2).
+const APPENDLIMIT: &str = "APPENDLIMIT";
+
+/// What stands on others, and goes when one of them is switched off. Much of what is an extension
+/// of `IMAP4rev1` is part of `IMAP4rev2` (RFC 9051 Appendix E 2).
+const NEEDS: &[(&str, &[&str])] = &[
+    ("QRESYNC", &["CONDSTORE"]),
+    ("SEARCHRES", &["ESEARCH"]),
+    ("ESORT", &["SORT"]),
+    ("SORT=DISPLAY", &["SORT"]),
+    ("LIST-STATUS", &["LIST-EXTENDED"]),
+    ("CREATE-SPECIAL-USE", &["SPECIAL-USE"]),
+    ("QUOTA=RES-STORAGE", &["QUOTA"]),
+    ("QUOTA=RES-MESSAGE", &["QUOTA"]),
+    (
+        "IMAP4rev2",
+        &[
+            "IDLE",
+            "NAMESPACE",
+            "UNSELECT",
+            "UIDPLUS",
+            "MOVE",
+            "LIST-EXTENDED",
+            "LIST-STATUS",
+            "STATUS=SIZE",
+            "ESEARCH",
+            "SEARCHRES",
+            "BINARY",
+        ],
+    ),
+];
+
+/// The extensions that can be switched off for an account, by their capabilities.
+pub fn switchable() -> impl Iterator<Item = &'static str> {
+    ANNOUNCED.iter().filter(|one| one.when == When::User).map(|one| one.name)
+}
+
+/// What one account is kept from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Off(Vec<&'static str>);
+
+impl Off {
+    /// These extensions, and what stands on them. Names that mean nothing any more are left out.
+    pub(super) fn of(names: &[String]) -> Self {
+        let chosen = |one: &&str| names.iter().any(|name| name.eq_ignore_ascii_case(one));
+        let mut off: Vec<&str> = switchable().filter(chosen).collect();
+        for (name, needed) in NEEDS {
+            if !off.contains(name) && needed.iter().any(|needed| off.contains(needed)) {
+                off.push(name);
+            }
+        }
+        Self(off)
+    }
+
+    /// Whether the account may use an extension.
+    pub(super) fn offers(&self, name: &str) -> bool {
+        !self.0.contains(&name)
+    }
+
+    /// Whether the account may use all that a command is made of.
+    pub(super) fn offers_command(&self, body: &Body) -> bool {
+        self.0.is_empty() || behind(body).into_iter().all(|name| self.offers(name))
+    }
+
+    /// The capabilities for somebody who has logged in, or has not. `limit` is the largest message
+    /// APPEND takes, in bytes.
+    pub(super) fn announced(&self, logged_in: bool, limit: u64) -> String {
+        let other = if logged_in { When::Guest } else { When::User };
+        let told = |one: &&Announced| one.when != other && self.offers(one.name);
+        let written = |one: &Announced| match one.name {
+            APPENDLIMIT => format!("{APPENDLIMIT}={limit}"),
+            name => name.to_owned(),
+        };
+        let names: Vec<String> = ANNOUNCED.iter().filter(told).map(written).collect();
+        names.join(" ")
+    }
+}
+
+/// The extensions a command belongs to.
+fn behind(body: &Body) -> Vec<&'static str> {
+    match body {
+        Body::Idle => vec!["IDLE"],
+        Body::Namespace => vec!["NAMESPACE"],
+        Body::Unselect => vec!["UNSELECT"],
+        Body::Expunge(Some(_)) => vec!["UIDPLUS"],
+        Body::Copy { moving: true, .. } => vec!["MOVE"],
+        Body::Create { special_use: Some(_), .. } => vec!["CREATE-SPECIAL-USE"],
+        Body::List(list) => {
+            let mut names: Vec<_> =
+                list.wanted.status.iter().copied().filter_map(item_behind).collect();
+            names.extend(list.matching.extended.then_some("LIST-EXTENDED"));
+            names.extend((!list.wanted.status.is_empty()).then_some("LIST-STATUS"));
+            names
+        }
+        Body::Status { items, .. } => items.iter().copied().filter_map(item_behind).collect(),
+        Body::Quota(_) => vec!["QUOTA"],
+        Body::GetMetadata(_) | Body::SetMetadata(_) => vec!["METADATA"],
+        Body::Notify(_) => vec!["NOTIFY"],
+        Body::Compress => vec!["COMPRESS=DEFLATE"],
+        Body::Select { params, .. } => {
+            let condstore = params.condstore.then_some("CONDSTORE");
+            condstore.into_iter().chain(params.qresync.is_some().then_some("QRESYNC")).collect()
+        }
+        Body::Store { unchanged_since: Some(_), .. } => vec!["CONDSTORE"],
+        Body::Fetch { items, modifiers, .. } => {
+            let mut names: Vec<_> = items.iter().filter_map(attribute_behind).collect();
+            names.extend(modifiers.changed_since.is_some().then_some("CONDSTORE"));
+            names.extend(modifiers.partial.is_some().then_some("PARTIAL"));
+            names
+        }
+        Body::Search(search) => search_behind(search),
+        _ => Vec::new(),
+    }
+}
+
+fn search_behind(search: &Search) -> Vec<&'static str> {
+    let returns = search.results.is_some();
+    let mut names = match &search.program {
+        Program::Search => returns.then_some("ESEARCH").into_iter().collect(),
+        Program::Sort(_) if returns => vec!["SORT", "ESORT"],
+        Program::Sort(_) => vec!["SORT"],
+        Program::Thread(Algorithm::OrderedSubject) => vec!["THREAD=ORDEREDSUBJECT"],
+        Program::Thread(Algorithm::References) => vec!["THREAD=REFERENCES"],
+    };
+    if let Some(results) = &search.results {
+        names.extend(results.saves().then_some("SEARCHRES"));
+        names.extend(results.partial().is_some().then_some("PARTIAL"));
+    }
+    names
+}
+
+fn attribute_behind(item: &FetchItem) -> Option<&'static str> {
+    match item {
+        FetchItem::Binary(_) => Some("BINARY"),
+        FetchItem::Preview { .. } => Some("PREVIEW"),
+        FetchItem::SaveDate => Some("SAVEDATE"),
+        FetchItem::EmailId | FetchItem::ThreadId => Some("OBJECTID"),
+        FetchItem::ModSeq => Some("CONDSTORE"),
+        _ => None,
+    }
+}
+
+fn item_behind(item: StatusItem) -> Option<&'static str> {
+    match item {
+        StatusItem::Size => Some("STATUS=SIZE"),
+        StatusItem::AppendLimit => Some(APPENDLIMIT),
+        StatusItem::MailboxId => Some("OBJECTID"),
+        StatusItem::DeletedStorage => Some("QUOTA"),
+        StatusItem::HighestModSeq => Some("CONDSTORE"),
+        _ => None,
+    }
 }
 
 /// What can be switched on (RFC 5161): before, a client is spoken to as if it had never heard of
@@ -88,6 +247,8 @@ pub(super) enum Switch {
     Utf8,
     /// RFC 9051; includes UTF-8 in names and texts.
     Rev2,
+    /// RFC 5464 §4.1: to be told when annotations change.
+    Metadata,
 }
 
 impl Switch {
@@ -97,6 +258,7 @@ impl Switch {
         ("QRESYNC", Self::Qresync),
         ("UTF8=ACCEPT", Self::Utf8),
         ("IMAP4rev2", Self::Rev2),
+        ("METADATA", Self::Metadata),
     ];
 
     /// By its name in ENABLE; nothing for what cannot be switched on here (RFC 5161 §3.1: that is
@@ -123,6 +285,7 @@ pub(super) struct Enabled {
     pub(super) resync: Resync,
     pub(super) utf8: bool,
     pub(super) rev2: bool,
+    pub(super) metadata: bool,
 }
 
 impl Enabled {
@@ -139,7 +302,13 @@ impl Enabled {
             Switch::Qresync => self.resync = Resync::Qresync,
             Switch::Utf8 => self.utf8 = true,
             Switch::Rev2 => (self.rev2, self.utf8) = (true, true),
+            Switch::Metadata => self.metadata = true,
         }
         *self != before
+    }
+
+    /// How the client is to be spoken to.
+    pub(super) fn speech(self) -> Speech {
+        Speech { utf8: self.utf8, rev2: self.rev2 }
     }
 }

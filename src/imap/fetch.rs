@@ -7,7 +7,6 @@ use super::command::{FetchItem, FetchModifiers, SequenceSet, Tag};
 use super::extensions::Resync;
 use super::partial::page;
 use super::question::{FetchJob, Fetched};
-use super::respond::Speech;
 use super::session::{Session, State};
 use super::view::{Expunges, Target};
 
@@ -70,8 +69,7 @@ impl Session {
         targets: Vec<Target>,
     ) {
         let State::Selected(_, view) = &self.state else { return };
-        let mailbox = view.mailbox;
-        let speech = Speech { utf8: self.enabled.utf8 };
+        let (mailbox, speech) = (view.mailbox, self.out.speech());
         let reads = FetchItem::marks_as_read;
         let mut unread = Vec::new();
         if !view.read_only && items.iter().any(reads) {

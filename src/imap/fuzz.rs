@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
-use super::command::{Tag, append_head, parse, tag_of};
+use super::command::{Names, Tag, append_head, parse, tag_of};
 use super::desk::Desk;
 use super::input::{Event, Input, Limits};
 use super::question::{Answer, Question};
@@ -28,12 +28,14 @@ const STORE_RUNS: u64 = 500;
 /// One command, and what stands before the message of an APPEND.
 pub fn command(bytes: &[u8]) {
     let tag = tag_of(bytes);
-    match parse(bytes) {
-        Ok(command) => assert_eq!(Some(command.tag.as_str()), tag.as_ref().map(Tag::as_str)),
-        Err(refused) => assert!(refused.tag.is_none() || refused.tag == tag, "another's tag"),
-    }
-    if let Some(Ok(head)) = append_head(bytes) {
-        assert_eq!(Some(head.tag), tag);
+    for names in [Names::Utf7, Names::Utf8] {
+        match parse(bytes, names) {
+            Ok(command) => assert_eq!(Some(command.tag.as_str()), tag.as_ref().map(Tag::as_str)),
+            Err(refused) => assert!(refused.tag.is_none() || refused.tag == tag, "another's tag"),
+        }
+        if let Some(Ok(head)) = append_head(bytes, names) {
+            assert_eq!(Some(&head.tag), tag.as_ref());
+        }
     }
 }
 
@@ -252,8 +254,13 @@ impl Client<'_> {
                 Effect::Ask(Question::Login { user, password }) => {
                     let right = user == "alice@example.org" && password.expose() == "x";
                     let address = "alice@example.org".parse().expect("an address");
-                    let login =
-                        Login { account: AccountId(1), address, device: None, proof: [0; 16] };
+                    let login = Login {
+                        account: AccountId(1),
+                        address,
+                        device: None,
+                        without: Arc::default(),
+                        proof: [0; 16],
+                    };
                     let answer = if right { Ok(login) } else { Err(AuthError::Wrong) };
                     self.session.answer(Answer::Login(answer));
                 }
@@ -269,6 +276,7 @@ impl Client<'_> {
                     self.session.answer(answer);
                 }
                 Effect::DropBody => self.desk.drop_body(),
+                Effect::Client(name) => assert!(name.chars().count() <= 100, "a long name"),
                 Effect::Compress(early) => self.session.receive(&early),
                 Effect::StartTls => self.session.tls_started(Bindings::default()),
                 Effect::Close => {

@@ -16,12 +16,18 @@ impl Session {
     /// Tells news, or looks for DONE; whether there was either. Commands that come right behind
     /// DONE stay in the input and are run next.
     pub(super) fn idle_step(&mut self, tag: Tag) -> bool {
-        if self.stale && matches!(self.state, super::session::State::Selected(..)) {
+        let selected = matches!(self.state, super::session::State::Selected(..));
+        if self.stale && selected && self.watch.tells_selected() {
             self.try_news(Expunges::Told, move |session, told| match told {
                 Ok(()) => session.mode = Mode::Idle(tag),
                 // Trying again at once would go on for ever.
                 Err(error) => session.bye(refusal(&error)),
             });
+            return true;
+        }
+        let again = tag.clone();
+        // Just what NOTIFY asks for is told here too (RFC 5465 §4).
+        if self.tell_watched(move |session| session.mode = Mode::Idle(again)) {
             return true;
         }
         match self.input.line(self.limits()) {

@@ -14,16 +14,21 @@ mod compress;
 mod copy_move;
 mod desk;
 mod extensions;
+mod facts;
 mod fetch;
 #[cfg(any(test, feature = "fuzzing"))]
 #[allow(clippy::missing_panics_doc, clippy::expect_used, reason = "a panic is what is looked for")]
 pub mod fuzz;
+mod id;
 mod idle;
 mod input;
 mod listing;
 mod mailboxes;
+mod metadata;
+mod notify;
 mod partial;
 mod question;
+mod quota;
 mod render;
 mod respond;
 mod resync;
@@ -36,6 +41,7 @@ mod store_flags;
 mod thread;
 mod view;
 
+pub use extensions::switchable;
 pub use server::Server;
 
 #[cfg(test)]

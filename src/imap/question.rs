@@ -12,6 +12,7 @@ use crate::mail::{Flags, MailboxName, ModSeq, Uid};
 use crate::store::{AccountId, Batch, Changes, Mailbox, MailboxId, Outcome, Overview, StoreError};
 
 use super::command::{FetchItem, Program, Ranges, SearchKey};
+use super::facts::{About, Fact};
 use super::respond::Speech;
 use super::search::Match;
 use super::session::{Effect, Session};
@@ -28,7 +29,6 @@ pub(super) enum Question {
     Salt(String),
     /// Whether the proof is right.
     Proof(Proof),
-    Mailboxes(AccountId),
     Mailbox(AccountId, MailboxName),
     /// The mailbox as a whole.
     Snapshot(MailboxId),
@@ -54,6 +54,7 @@ pub(super) enum Question {
     },
     Fetch(FetchJob),
     Search(SearchJob),
+    About(About),
 }
 
 /// The answer to a question.
@@ -62,7 +63,6 @@ pub(super) enum Answer {
     Login(Result<Login, AuthError>),
     Salt(Result<Salted, AuthError>),
     Proof(Result<(Login, Signature), AuthError>),
-    Mailboxes(Result<Vec<Mailbox>, StoreError>),
     Mailbox(Result<Option<Mailbox>, StoreError>),
     /// Nothing when the mailbox is gone.
     Snapshot(Result<Option<Overview>, StoreError>),
@@ -73,6 +73,7 @@ pub(super) enum Answer {
     /// The responses were sent already.
     Fetch(Fetched),
     Search(Result<Found, StoreError>),
+    About(Result<Fact, StoreError>),
 }
 
 /// FETCH responses to make and send.
@@ -128,7 +129,6 @@ pub(super) enum Waiting {
     Login(Then<Result<Login, AuthError>>),
     Salt(Then<Result<Salted, AuthError>>),
     Proof(Then<Result<(Login, Signature), AuthError>>),
-    Mailboxes(Then<Result<Vec<Mailbox>, StoreError>>),
     Mailbox(Then<Result<Option<Mailbox>, StoreError>>),
     Snapshot(Then<Result<Option<Overview>, StoreError>>),
     Changes(Then<Result<Option<Changes>, StoreError>>),
@@ -136,16 +136,21 @@ pub(super) enum Waiting {
     Body(Then<Result<(), StoreError>>),
     Fetch(Then<Fetched>),
     Search(Then<Result<Found, StoreError>>),
+    About(Then<Result<Fact, StoreError>>),
 }
 
 impl Session {
     /// The answer to the question asked last.
     pub(super) fn answer(&mut self, answer: Answer) {
+        match &answer {
+            Answer::Login(Ok(login)) | Answer::Proof(Ok((login, _))) => self.known_as(login),
+            Answer::Commit(Ok(outcomes)) => self.watch.did(outcomes),
+            _ => {}
+        }
         match (self.waiting.take(), answer) {
             (Some(Waiting::Login(then)), Answer::Login(answer)) => then(self, answer),
             (Some(Waiting::Salt(then)), Answer::Salt(answer)) => then(self, answer),
             (Some(Waiting::Proof(then)), Answer::Proof(answer)) => then(self, answer),
-            (Some(Waiting::Mailboxes(then)), Answer::Mailboxes(answer)) => then(self, answer),
             (Some(Waiting::Mailbox(then)), Answer::Mailbox(answer)) => then(self, answer),
             (Some(Waiting::Snapshot(then)), Answer::Snapshot(answer)) => then(self, answer),
             (Some(Waiting::Changes(then)), Answer::Changes(answer)) => then(self, answer),
@@ -153,8 +158,14 @@ impl Session {
             (Some(Waiting::Body(then)), Answer::Body(answer)) => then(self, answer),
             (Some(Waiting::Fetch(then)), Answer::Fetch(answer)) => then(self, answer),
             (Some(Waiting::Search(then)), Answer::Search(answer)) => then(self, answer),
-            _ => self.bye("[SERVERBUG] The box lost its thread: connect again"),
+            (Some(Waiting::About(then)), Answer::About(answer)) => then(self, answer),
+            _ => self.lost(),
         }
+    }
+
+    /// An answer is not of the question.
+    pub(super) fn lost(&mut self) {
+        self.bye("[SERVERBUG] The box lost its thread: connect again");
     }
 
     pub(super) fn ask_login(
@@ -180,14 +191,6 @@ impl Session {
         then: impl FnOnce(&mut Self, Result<(Login, Signature), AuthError>) + Send + 'static,
     ) {
         self.ask(Question::Proof(proof), Waiting::Proof(Box::new(then)));
-    }
-
-    pub(super) fn ask_mailboxes(
-        &mut self,
-        account: AccountId,
-        then: impl FnOnce(&mut Self, Result<Vec<Mailbox>, StoreError>) + Send + 'static,
-    ) {
-        self.ask(Question::Mailboxes(account), Waiting::Mailboxes(Box::new(then)));
     }
 
     pub(super) fn ask_mailbox(
@@ -255,6 +258,14 @@ impl Session {
         then: impl FnOnce(&mut Self, Result<Found, StoreError>) + Send + 'static,
     ) {
         self.ask(Question::Search(job), Waiting::Search(Box::new(then)));
+    }
+
+    pub(super) fn ask_fact(
+        &mut self,
+        question: Question,
+        then: impl FnOnce(&mut Self, Result<Fact, StoreError>) + Send + 'static,
+    ) {
+        self.ask(question, Waiting::About(Box::new(then)));
     }
 
     fn ask(&mut self, question: Question, waiting: Waiting) {

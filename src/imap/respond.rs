@@ -19,6 +19,8 @@ const MAX_QUOTED: usize = 1000;
 pub(super) struct Speech {
     /// Texts and mailbox names go out as UTF-8, quoted (RFC 9755 §3).
     pub(super) utf8: bool,
+    /// RFC 9051: no message is ever recent.
+    pub(super) rev2: bool,
 }
 
 /// Bytes to send, in the order in which they were added.
@@ -32,6 +34,15 @@ impl Output {
     /// For a client that understands this.
     pub(super) fn speaking(speech: Speech) -> Self {
         Self { bytes: Vec::new(), speech }
+    }
+
+    /// From now on the client understands this.
+    pub(super) fn speak(&mut self, speech: Speech) {
+        self.speech = speech;
+    }
+
+    pub(super) fn speech(&self) -> Speech {
+        self.speech
     }
 
     pub(super) fn take(&mut self) -> Vec<u8> {
@@ -108,9 +119,17 @@ impl Output {
         }
     }
 
-    /// A mailbox name, which modified UTF-7 makes printable ASCII.
+    /// A mailbox name; modified UTF-7 makes it printable ASCII for who has not switched UTF-8 on.
     pub(super) fn mailbox(&mut self, name: &str) -> &mut Self {
+        if self.speech.utf8 {
+            return self.string(name.as_bytes());
+        }
         self.string(utf7::encode(name).as_bytes())
+    }
+
+    /// RFC 3501 §7.3.2, which RFC 9051 has no more.
+    pub(super) fn recent(&mut self) -> &mut Self {
+        if self.speech.rev2 { self } else { self.line("0 RECENT") }
     }
 
     /// Flags in parentheses.
@@ -352,7 +371,6 @@ pub(super) fn refusal(error: &StoreError) -> &'static str {
 }
 
 /// The parents of a name, nearest first.
-pub(super) fn parents(name: &MailboxName) -> impl Iterator<Item = &str> {
-    let text = name.as_str();
-    text.rmatch_indices(MailboxName::SEPARATOR).filter_map(move |(at, _)| text.get(..at))
+pub(super) fn parents(name: &str) -> impl Iterator<Item = &str> {
+    name.rmatch_indices(MailboxName::SEPARATOR).filter_map(move |(at, _)| name.get(..at))
 }

@@ -9,6 +9,15 @@ use super::extensions::Resync;
 use super::session::{Session, State};
 use super::view::{Expunges, View};
 
+/// How a mailbox is opened.
+struct Opening {
+    /// The name as it was asked for.
+    asked: MailboxName,
+    read_only: bool,
+    /// What the client knows from before.
+    known: Option<Known>,
+}
+
 impl Session {
     pub(super) fn select(
         &mut self,
@@ -22,43 +31,34 @@ impl Session {
             // RFC 7162 §3.2.5.
             return self.bad(&tag, "ENABLE QRESYNC comes first");
         }
+        if matches!(self.state, State::Selected(..)) {
+            // RFC 7162 §3.2.11, RFC 9051 §6.3.2: what follows is of the new one.
+            self.out.line("OK [CLOSED] The mailbox before is closed");
+        }
         // Even when it fails, no mailbox is selected afterwards (RFC 3501 §6.3.1).
         self.state = State::Authenticated(account);
         self.stale = false;
         if params.condstore {
             self.enable_condstore();
         }
-        let known = params.qresync;
+        let how = Opening { asked: name.clone(), read_only, known: params.qresync };
         self.ask_mailbox(account, name, move |session, answer| match answer {
-            Ok(Some(mailbox)) => session.open(tag, account, mailbox.id, read_only, known),
+            Ok(Some(mailbox)) => session.open(tag, account, mailbox.id, how),
             Ok(None) => session.no(&tag, "[NONEXISTENT] There is no such mailbox"),
             Err(error) => session.failed(&tag, &error),
         });
     }
 
-    fn open(
-        &mut self,
-        tag: Tag,
-        account: AccountId,
-        mailbox: MailboxId,
-        read_only: bool,
-        known: Option<Known>,
-    ) {
+    fn open(&mut self, tag: Tag, account: AccountId, mailbox: MailboxId, how: Opening) {
         self.ask_snapshot(mailbox, move |session, answer| match answer {
-            Ok(Some(snapshot)) => session.opened(tag, account, snapshot, read_only, known),
+            Ok(Some(snapshot)) => session.opened(tag, account, snapshot, how),
             Ok(None) => session.no(&tag, "[NONEXISTENT] The mailbox was deleted just now"),
             Err(error) => session.failed(&tag, &error),
         });
     }
 
-    fn opened(
-        &mut self,
-        tag: Tag,
-        account: AccountId,
-        snapshot: Overview,
-        read_only: bool,
-        known: Option<Known>,
-    ) {
+    fn opened(&mut self, tag: Tag, account: AccountId, snapshot: Overview, how: Opening) {
+        let Opening { asked, read_only, known } = how;
         let (mailbox, unseen) = (snapshot.mailbox.clone(), snapshot.unseen.first());
         let view = View::new(snapshot, read_only);
         let flags = view.flags();
@@ -66,8 +66,10 @@ impl Session {
         let permanent = if read_only { String::new() } else { format!("{flags} \\*") };
         self.out.line(&format!("OK [PERMANENTFLAGS ({permanent})] Kept for ever"));
         self.out.line(&format!("{} EXISTS", view.len()));
-        self.out.line("0 RECENT");
-        if let Some(number) = unseen.and_then(|uid| view.uids().number(uid)) {
+        self.out.recent();
+        // RFC 9051 Appendix E 11.
+        let first = unseen.filter(|_| !self.enabled.rev2);
+        if let Some(number) = first.and_then(|uid| view.uids().number(uid)) {
             self.out.line(&format!("OK [UNSEEN {number}] First unread message"));
         }
         self.out.line(&format!("OK [UIDVALIDITY {}] UIDs are valid", mailbox.uid_validity.0));
@@ -76,14 +78,15 @@ impl Session {
             // RFC 7162 §3.1.2.1.
             self.out.line(&format!("OK [HIGHESTMODSEQ {}] Last change", highest.0));
         }
-        let validity = mailbox.uid_validity;
         self.state = State::Selected(account, view);
         let done = if read_only { "[READ-ONLY] EXAMINE" } else { "[READ-WRITE] SELECT" };
-        // RFC 7162 §3.2.5: of a mailbox with another validity the client knows nothing.
-        match known.filter(|known| known.uid_validity == validity.0.get()) {
-            Some(known) => self.resync(tag, known, done),
-            None => self.ok(&tag, &format!("{done} completed")),
-        }
+        self.introduce(account, &mailbox, asked, move |session| {
+            // RFC 7162 §3.2.5: of a mailbox with another validity the client knows nothing.
+            match known.filter(|known| known.uid_validity == mailbox.uid_validity.0.get()) {
+                Some(known) => session.resync(tag, known, done),
+                None => session.ok(&tag, &format!("{done} completed")),
+            }
+        });
     }
 
     pub(super) fn unselect(&mut self, tag: &Tag, account: AccountId) {

@@ -160,6 +160,12 @@ impl Server {
                         session.answer(answer);
                     }
                     Effect::DropBody => desk.drop_body(),
+                    Effect::Client(name) => {
+                        tracing::info!(peer = %peer.address, client = name, "an IMAP client");
+                        if let Some(login) = &login {
+                            self.accounts.called_itself(login, &name);
+                        }
+                    }
                     Effect::Compress(early) => {
                         patiently(stream.flush()).await?;
                         stream = stream.deflated(&early, self.compressors.clone());

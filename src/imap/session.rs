@@ -11,13 +11,17 @@ use crate::store::{AccountId, Change, StoreError};
 
 use super::append::Append;
 use super::auth::{self, Failures, Pending};
-use super::command::{self, Body, Command, Ranges, Reason, Refused, Tag};
-use super::extensions::{Enabled, Resync, Switch, announced};
+use super::command::{self, AppendHead, Body, Command, Names, Ranges, Reason, Refused, Tag};
+use super::extensions::{Enabled, Off, Resync, Switch};
+use super::id::Identity;
 use super::input::{Event, Input, Limits, Marker};
+use super::notify::{EVENTS, Watch};
 use super::question::{Question, Waiting};
 use super::respond::{Output, refusal};
 use super::store_flags::FlagStore;
 use super::view::{Expunges, View};
+
+const SWITCHED_OFF: &str = "This is switched off for the account";
 
 /// What the world has to do for the session.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(super) enum Effect {
     Ask(Question),
     /// The message being taken in will not be used.
     DropBody,
+    /// Who the client says it is (RFC 2971), for the list of devices.
+    Client(String),
     /// Everything after what was sent so far is compressed, in both directions (RFC 4978). These
     /// bytes came already, and are the client's first compressed ones.
     Compress(Bytes),
@@ -70,6 +76,10 @@ pub(super) struct Session {
     pub(super) compressing: bool,
     pub(super) message_size: u64,
     pub(super) enabled: Enabled,
+    /// What the account is kept from.
+    pub(super) off: Off,
+    pub(super) identity: Identity,
+    pub(super) watch: Watch,
     /// The mailbox may have changed since the client was last told.
     pub(super) stale: bool,
     pub(super) waiting: Option<Waiting>,
@@ -88,6 +98,9 @@ impl Session {
             compressing: false,
             message_size,
             enabled: Enabled::default(),
+            off: Off::default(),
+            identity: Identity::default(),
+            watch: Watch::default(),
             stale: false,
             waiting: None,
             effects: VecDeque::new(),
@@ -126,6 +139,7 @@ impl Session {
 
     /// Something changed in the store, or news were missed.
     pub(super) fn changed(&mut self, change: Option<&Change>) {
+        self.watch.changed(&self.state, change);
         self.stale |= match (&self.state, change) {
             (State::Selected(account, view), Some(change)) => {
                 *account == change.account && change.mailbox.is_none_or(|id| id == view.mailbox)
@@ -140,6 +154,8 @@ impl Session {
         self.tls = Some(bindings);
         self.input.clear();
         self.enabled = Enabled::default();
+        self.out.speak(self.enabled.speech());
+        self.identity = Identity::default();
         self.state = State::Guest(Failures::default());
         self.mode = Mode::Commands;
     }
@@ -166,12 +182,17 @@ impl Session {
     }
 
     pub(super) fn capability(&self) -> String {
-        let names = announced(!self.is_guest());
+        let names = self.off.announced(!self.is_guest(), self.message_size);
         match (&self.state, &self.tls) {
             (State::Guest(_), Some(bindings)) => format!("{names}{}", auth::offered(bindings)),
             (State::Guest(_), None) => format!("{names} STARTTLS LOGINDISABLED"),
             _ => names,
         }
+    }
+
+    /// How the client writes mailbox names.
+    pub(super) fn names(&self) -> Names {
+        if self.enabled.utf8 { Names::Utf8 } else { Names::Utf7 }
     }
 
     pub(super) fn effect(&mut self, effect: Effect) {
@@ -192,7 +213,7 @@ impl Session {
     /// Takes one step with the bytes at hand; whether there was one.
     fn advance(&mut self) -> bool {
         match std::mem::replace(&mut self.mode, Mode::Commands) {
-            Mode::Commands => self.next_command(),
+            Mode::Commands => self.next_command() || self.watch_step(),
             Mode::Sasl(tag, pending) => self.sasl_line(tag, pending),
             Mode::Idle(tag) => self.idle_step(tag),
             Mode::Append(append) => self.append_step(append),
@@ -206,10 +227,13 @@ impl Session {
                 self.out.line(&format!("BAD {text}"));
             }
             Some(Event::Literal(marker)) => self.literal(marker),
-            Some(Event::Command(bytes)) => match command::parse(&bytes) {
-                Ok(command) => self.run(command),
-                Err(refused) => self.refuse(&refused),
-            },
+            Some(Event::Command(bytes)) => {
+                self.watch.wake();
+                match command::parse(&bytes, self.names()) {
+                    Ok(command) => self.run(command),
+                    Err(refused) => self.refuse(&refused),
+                }
+            }
         }
         true
     }
@@ -218,11 +242,17 @@ impl Session {
         let limits = self.limits();
         let head = match self.state {
             State::Authenticated(account) | State::Selected(account, _) => {
-                command::append_head(self.input.so_far()).map(|head| (account, head))
+                command::append_head(self.input.so_far(), self.names()).map(|head| (account, head))
             }
             _ => None,
         };
         if let Some((account, head)) = head {
+            if let Ok(AppendHead { tag, replaces: Some(_), .. }) = &head
+                && !self.off.offers("REPLACE")
+            {
+                self.input.refuse(marker);
+                return self.bad(tag, SWITCHED_OFF);
+            }
             return self.append(account, head, marker);
         }
         let room = limits.command.saturating_sub(self.input.so_far().len());
@@ -261,11 +291,19 @@ impl Session {
                 }
                 self.no(tag, &format!("[BADCHARSET (US-ASCII UTF-8)] {reason}"));
             }
+            Reason::Use => self.no(tag, &format!("[USEATTR] {}", Reason::Use)),
+            Reason::Event => self.no(tag, &format!("[BADEVENT ({EVENTS})] {}", Reason::Event)),
+            Reason::TooMuchToWatch => {
+                self.no(tag, &format!("[NOTIFICATIONOVERFLOW] {}", Reason::TooMuchToWatch));
+            }
             reason => self.bad(tag, &reason.to_string()),
         }
     }
 
     fn run(&mut self, Command { tag, body }: Command) {
+        if !self.off.offers_command(&body) {
+            return self.bad(&tag, SWITCHED_OFF);
+        }
         // Commands of any state (RFC 3501 §6.1).
         let body = match body {
             Body::Capability => {
@@ -282,10 +320,7 @@ impl Session {
                 self.ok(&tag, "LOGOUT completed");
                 return self.close();
             }
-            Body::Id => {
-                self.out.line("ID (\"name\" \"Pillarbox\")");
-                return self.finish(&tag, "ID completed", Some(Expunges::Told));
-            }
+            Body::Id(fields) => return self.id(&tag, &fields),
             body => body,
         };
         match (&self.state, body) {
@@ -311,9 +346,9 @@ impl Session {
             Body::Select { name, read_only, params } => {
                 self.select(tag, account, name, read_only, params);
             }
-            Body::Create { name, special_use } => self.create(tag, account, name, special_use),
+            Body::Create { name, special_use } => self.create(tag, account, &name, special_use),
             Body::Delete(name) => self.delete(tag, account, name),
-            Body::Rename { from, to } => self.rename(tag, account, from, to),
+            Body::Rename { from, to } => self.rename(tag, account, from, &to),
             Body::Subscribe { name, on } => self.subscribe(tag, account, name, on),
             Body::List(list) => self.list(tag, account, list),
             Body::Lsub(matching) => self.lsub(tag, account, matching),
@@ -323,7 +358,11 @@ impl Session {
                 self.out.line("NAMESPACE ((\"\" \"/\")) NIL NIL");
                 self.finish(&tag, "NAMESPACE completed", Some(Expunges::Told));
             }
-            Body::Enable(names) => self.enable(&tag, &names),
+            Body::Enable(names) => self.enable(tag, account, &names),
+            Body::Quota(asked) => self.quota(tag, account, asked),
+            Body::GetMetadata(get) => self.get_metadata(tag, account, get),
+            Body::SetMetadata(set) => self.set_metadata(tag, account, set),
+            Body::Notify(wish) => self.notify(tag, account, wish),
             Body::Idle => self.idle(tag),
             Body::Compress => self.compress(&tag),
             body if matches!(self.state, State::Selected(..)) => {
@@ -334,15 +373,22 @@ impl Session {
     }
 
     /// RFC 5161 §3.1; with a mailbox open too: clients do it, and nothing speaks against it.
-    fn enable(&mut self, tag: &Tag, names: &[String]) {
+    fn enable(&mut self, tag: Tag, account: AccountId, names: &[String]) {
         let before = self.enabled.resync;
         let known = names.iter().filter_map(|name| Switch::named(name));
-        let new: Vec<&str> =
-            known.filter(|(_, switch)| self.enabled.add(*switch)).map(|(name, _)| name).collect();
+        let mut new: Vec<&str> = Vec::new();
+        for (name, switch) in known.filter(|(name, _)| self.off.offers(name)) {
+            if self.enabled.add(switch) {
+                new.push(name);
+            }
+        }
         let blank = if new.is_empty() { "" } else { " " };
         self.out.line(&format!("ENABLED{blank}{}", new.join(" ")));
         self.tell_highest(before);
-        self.finish(tag, "ENABLE completed", Some(Expunges::Told));
+        self.out.speak(self.enabled.speech());
+        self.watch_metadata(account, move |session| {
+            session.finish(&tag, "ENABLE completed", Some(Expunges::Told));
+        });
     }
 
     /// A command that only a client aware of modification sequences uses was given (RFC 7162 §3.1):
@@ -417,14 +463,16 @@ impl Session {
         then: impl FnOnce(&mut Self, Result<(), StoreError>) + Send + 'static,
     ) {
         let State::Selected(_, view) = &self.state else { return then(self, Ok(())) };
-        if !self.stale {
+        if !self.stale || !self.watch.tells_selected() {
             return then(self, Ok(()));
         }
-        let (mailbox, since) = (view.mailbox, view.seen());
+        let (mailbox, since, last) = (view.mailbox, view.seen(), view.last());
         self.stale = false;
         self.ask_changes(mailbox, since, move |session, answer| {
+            let mut new = Vec::new();
             let result = match (answer, &mut session.state) {
-                (Ok(Some(changes)), State::Selected(_, view)) => {
+                (Ok(Some(mut changes)), State::Selected(_, view)) => {
+                    new = session.watch.filter(&mut changes, last);
                     let enabled = session.enabled;
                     let held = view.update(changes, expunges, enabled, &mut session.out);
                     session.stale |= held;
@@ -440,7 +488,7 @@ impl Session {
                     Err(error)
                 }
             };
-            then(session, result);
+            session.fetch_new(&new, move |session| then(session, result));
         });
     }
 

@@ -5,7 +5,6 @@ use crate::store::{Batch, FlagChange, Flagged, Outcome};
 
 use super::command::{FetchItem, SequenceSet, Tag};
 use super::question::FetchJob;
-use super::respond::Speech;
 use super::respond::{number_set, uid_set};
 use super::session::{Session, State};
 use super::view::{Expunges, Target};
@@ -96,7 +95,7 @@ impl Session {
         };
         let news = store.news();
         let items = [FetchItem::Uid, FetchItem::Flags, FetchItem::ModSeq];
-        let speech = Speech { utf8: self.enabled.utf8 };
+        let speech = self.out.speech();
         let job =
             FetchJob { mailbox: view.mailbox, items: items.into(), targets: modified, speech };
         self.ask_fetch(job, move |session, _| {

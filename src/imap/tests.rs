@@ -2,6 +2,7 @@
 //! script can say. A script is read as a conversation; see `tests/dialogs/README.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what fails here is the failed test")]
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -267,6 +268,17 @@ fn play(name: &str, script: &str, piece: usize, indexed: bool) {
                 assert!(other.text().contains("2 OK"), "{place}: {}", other.text());
                 client.pump();
             }
+            "quota" => {
+                let (bytes, messages) = rest.split_once(' ').unwrap();
+                let quota = Quota { bytes: bytes.parse().ok(), messages: messages.parse().ok() };
+                let mut batch = Batch::new();
+                batch.set_quota(ALICE, quota);
+                house.runtime.block_on(house.store.commit(batch)).unwrap();
+            }
+            "without" => {
+                *house.without.borrow_mut() = rest.split(' ').map(str::to_owned).collect();
+            }
+            "introduced" => assert_eq!(client.introduced, [rest], "{place}"),
             "closed" => assert!(client.closed, "{place}: the connection is open"),
             _ => panic!("{place}: unknown word {word}"),
         }
@@ -315,6 +327,8 @@ struct House {
     /// nothing.
     indexed: bool,
     folder: TempDir,
+    /// Extensions the account is kept from.
+    without: RefCell<Arc<[String]>>,
 }
 
 struct Noon;
@@ -349,7 +363,14 @@ impl House {
         runtime.block_on(store.commit(batch)).unwrap();
         let search = Arc::new(Index::open(folder.path(), &store));
         let summaries = Arc::new(Summaries::open(folder.path(), &store));
-        Self { runtime, store, search, summaries, indexed: false, folder }
+        let without = RefCell::default();
+        Self { runtime, store, search, summaries, indexed: false, folder, without }
+    }
+
+    fn login(&self) -> Login {
+        let address = "alice@example.org".parse().unwrap();
+        let without = self.without.borrow().clone();
+        Login { account: ALICE, address, device: None, without, proof: [0; 16] }
     }
 
     fn deliver(&self, message: &[u8]) {
@@ -392,6 +413,7 @@ impl House {
             largest: 0,
             handshake: false,
             closed: false,
+            introduced: Vec::new(),
         };
         client.pump();
         client
@@ -399,11 +421,6 @@ impl House {
 }
 
 /// Alice's, however it came about.
-fn login() -> Login {
-    let address = "alice@example.org".parse().unwrap();
-    Login { account: ALICE, address, device: None, proof: [0; 16] }
-}
-
 /// Logins by proof, always with the same salt and nonce, so that a script can know the answers.
 fn scripted() -> Scripted {
     Scripted::new("wonderland-7")
@@ -419,6 +436,8 @@ struct Client<'a> {
     largest: usize,
     handshake: bool,
     closed: bool,
+    /// Who it said it is.
+    introduced: Vec<String>,
 }
 
 impl Client<'_> {
@@ -439,7 +458,7 @@ impl Client<'_> {
                 Effect::Output(bytes) => self.out.extend_from_slice(&bytes),
                 Effect::Ask(Question::Login { user, password }) => {
                     let right = user == "alice@example.org" && password.expose() == "wonderland-7";
-                    let answer = if right { Ok(login()) } else { Err(AuthError::Wrong) };
+                    let answer = if right { Ok(self.house.login()) } else { Err(AuthError::Wrong) };
                     self.session.answer(Answer::Login(answer));
                 }
                 Effect::Ask(Question::Salt(_)) => {
@@ -447,7 +466,7 @@ impl Client<'_> {
                 }
                 Effect::Ask(Question::Proof(proof)) => {
                     let right = scripted().check("alice@example.org", &proof);
-                    let login = |signature| (login(), signature);
+                    let login = |signature| (self.house.login(), signature);
                     let answer = right.map(login).ok_or(AuthError::Wrong);
                     self.session.answer(Answer::Proof(answer));
                 }
@@ -465,6 +484,7 @@ impl Client<'_> {
                     self.session.answer(answer);
                 }
                 Effect::DropBody => self.desk.drop_body(),
+                Effect::Client(name) => self.introduced.push(name),
                 Effect::Compress(early) => self.session.receive(&early),
                 Effect::StartTls => self.handshake = true,
                 Effect::Close => self.closed = true,

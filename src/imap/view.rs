@@ -102,6 +102,11 @@ impl View {
         &self.uids
     }
 
+    /// The highest UID there is.
+    pub(super) fn last(&self) -> Option<Uid> {
+        self.uids.last()
+    }
+
     pub(super) fn len(&self) -> u32 {
         self.uids.len()
     }
@@ -220,7 +225,7 @@ impl View {
         if !new.is_empty() {
             out.raw("* ").number(self.len()).raw(" EXISTS\r\n");
             // RFC 3501 §7.3.2: told with EXISTS. No message is recent here.
-            out.line("0 RECENT");
+            out.recent();
         }
         for entry in changed {
             if let Some(number) = self.uids.number(entry.uid) {

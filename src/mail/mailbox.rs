@@ -5,6 +5,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
 
 /// A message's number in its mailbox: assigned once, strictly ascending, never reused.
@@ -247,6 +248,18 @@ impl MailboxName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name with its characters composed (NFC), as new ones have to be (RFC 9051 §5.1).
+    #[must_use]
+    pub fn composed(&self) -> Self {
+        let composed = composed(&self.0);
+        if composed.len() > Self::MAX { self.clone() } else { Self(composed) }
+    }
+}
+
+/// A text with its characters composed (NFC), however a keyboard writes an `ä`.
+pub fn composed(text: &str) -> String {
+    const { ComposingNormalizerBorrowed::new_nfc() }.normalize(text).into_owned()
 }
 
 impl FromStr for MailboxName {

@@ -19,7 +19,7 @@ pub use address::{Address, AddressError, Domain, LocalPart};
 pub use envelope::{BodyKind, Envelope, MailRequests, Recipient, RecipientRequests, ReversePath};
 pub use mailbox::{
     Flag, Flags, Keyword, MailboxError, MailboxName, ModSeq, SpecialUse, SystemFlag, Uid,
-    UidValidity,
+    UidValidity, composed,
 };
 pub use notices::{EnvelopeId, NoticeError, Notify, OriginalRecipient, Return};
 pub use preview::preview;

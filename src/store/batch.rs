@@ -72,14 +72,26 @@ impl Batch {
         self.push(Op::Expunge { mailbox, uids })
     }
 
-    /// Creates a mailbox, subscribed: [`Outcome::Created`]; fails the batch when the name is taken.
+    /// Creates a mailbox, subscribed, since phones show no others by default and nobody may be there
+    /// to subscribe to it: [`Outcome::Created`]; fails the batch when the name is taken.
     pub fn create_mailbox(
         &mut self,
         account: AccountId,
         name: MailboxName,
         special_use: Option<SpecialUse>,
     ) -> &mut Self {
-        self.push(Op::Create { account, name, special_use })
+        self.push(Op::Create { account, name, special_use, subscribed: true })
+    }
+
+    /// Creates a mailbox that nobody has subscribed to: [`Outcome::Created`]; fails the batch when
+    /// the name is taken.
+    pub fn create_unsubscribed(
+        &mut self,
+        account: AccountId,
+        name: MailboxName,
+        special_use: Option<SpecialUse>,
+    ) -> &mut Self {
+        self.push(Op::Create { account, name, special_use, subscribed: false })
     }
 
     /// Renames one mailbox (children are the caller's business): [`Outcome::Done`].
@@ -230,6 +242,7 @@ pub(super) enum Op {
         account: AccountId,
         name: MailboxName,
         special_use: Option<SpecialUse>,
+        subscribed: bool,
     },
     Rename {
         mailbox: MailboxId,

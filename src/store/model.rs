@@ -139,7 +139,7 @@ impl Model {
                 Outcome::Copied { uid_validity: self.mailboxes.get(to)?.uid_validity, uids: pairs }
             }
             Op::Expunge { mailbox, uids } => Outcome::Expunged(self.expunge(*mailbox, uids)?),
-            Op::Create { account, name, special_use } => {
+            Op::Create { account, name, special_use, subscribed } => {
                 self.free_name(*account, name.as_str())?;
                 let id = MailboxId(numbers.mailbox);
                 let uid_validity = UidValidity(NonZeroU32::new(numbers.uid_validity).unwrap());
@@ -153,7 +153,7 @@ impl Model {
                     uid_next: Uid::FIRST,
                     highest_modseq: ModSeq(1),
                     special_use: *special_use,
-                    subscribed: true,
+                    subscribed: *subscribed,
                     messages: 0,
                     unseen: 0,
                     size: 0,

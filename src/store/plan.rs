@@ -61,7 +61,9 @@ impl<W: Writing> Planner<'_, '_, W> {
             }
             Op::Copy { from, uids, to, away } => self.copy(*from, uids, *to, *away),
             Op::Expunge { mailbox, uids } => self.expunge(*mailbox, uids).map(Outcome::Expunged),
-            Op::Create { account, name, special_use } => self.create(*account, name, *special_use),
+            Op::Create { account, name, special_use, subscribed } => {
+                self.create(*account, name, *special_use, *subscribed)
+            }
             Op::Rename { mailbox, name } => self.rename(*mailbox, name),
             Op::Delete(mailbox) => {
                 let account = self.mailbox(*mailbox)?.account;
@@ -95,8 +97,14 @@ impl<W: Writing> Planner<'_, '_, W> {
             }
             Op::UpdateQueued(id, state) => self.emit(Event::QueueState(*id, state.clone())),
             Op::Dequeue(id) => self.emit(Event::Dequeued(*id)),
-            Op::PutSetting(key, value) => self.emit(Event::Setting(key.clone(), value.clone())),
-            Op::DeleteSetting(key) => self.emit(Event::SettingDeleted(key.clone())),
+            Op::PutSetting(key, value) => {
+                self.set(key);
+                self.emit(Event::Setting(key.clone(), value.clone()))
+            }
+            Op::DeleteSetting(key) => {
+                self.set(key);
+                self.emit(Event::SettingDeleted(key.clone()))
+            }
             Op::ForgetAccount(account) => self.emit(Event::AccountGone(*account)),
             Op::Carry(carry, ends) => self.carry(carry, *ends),
         }
@@ -225,6 +233,7 @@ impl<W: Writing> Planner<'_, '_, W> {
         account: AccountId,
         name: &MailboxName,
         special_use: Option<SpecialUse>,
+        subscribed: bool,
     ) -> Result<Outcome, StoreError> {
         if self.tables.name_taken(account, name.as_str())? {
             return Err(StoreError::MailboxExists);
@@ -247,8 +256,7 @@ impl<W: Writing> Planner<'_, '_, W> {
             uid_next: Uid::FIRST,
             highest_modseq: ModSeq(1),
             special_use,
-            // Phones show only those by default, and made by an import it has nobody to subscribe it.
-            subscribed: true,
+            subscribed,
             messages: 0,
             unseen: 0,
             size: 0,
@@ -364,6 +372,13 @@ impl<W: Writing> Planner<'_, '_, W> {
             Ok(())
         } else {
             Err(StoreError::OverQuota)
+        }
+    }
+
+    /// Notes that a setting changes: those of an account are news for who looks at it.
+    fn set(&mut self, key: &str) {
+        if let Some(account) = AccountId::of_setting(key) {
+            self.changed(account, None);
         }
     }
 

@@ -13,10 +13,34 @@ use crate::mail::{Flags, MailboxName, ModSeq, SpecialUse, Uid, UidValidity};
 #[serde(transparent)]
 pub struct AccountId(pub u32);
 
+impl AccountId {
+    /// Stands for all accounts together; no account ever has this number.
+    pub const EVERYBODY: Self = Self(0);
+
+    /// What the keys of those settings begin with that belong to an account and go when it goes. A
+    /// change of one is told as a change of the account's mailboxes.
+    pub fn settings(self) -> String {
+        format!("own/{}/", self.0)
+    }
+
+    /// Whose setting this is; nothing when it is the box's.
+    pub(super) fn of_setting(key: &str) -> Option<Self> {
+        let (number, _) = key.strip_prefix("own/")?.split_once('/')?;
+        number.parse().ok().map(Self)
+    }
+}
+
 /// A mailbox's number in this box; survives renames, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MailboxId(pub u32);
+
+impl MailboxId {
+    /// MAILBOXID (RFC 8474 §4): `F` and the mailbox's number, which a rename keeps.
+    pub fn object_id(self) -> String {
+        format!("F{}", self.0)
+    }
+}
 
 /// A stored body's number; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -221,7 +245,8 @@ pub struct QueueRecord {
 pub struct Change {
     /// Whose.
     pub account: AccountId,
-    /// Where; nothing when mailboxes came, went or changed their names.
+    /// Where; nothing when mailboxes came, went or changed their names, or when a setting of the
+    /// account did.
     pub mailbox: Option<MailboxId>,
 }
 

@@ -100,7 +100,8 @@ mod tests {
 
     fn login(account: u32) -> Login {
         let address = format!("a{account}@x.org").parse().unwrap();
-        Login { account: AccountId(account), address, device: None, proof: [0; 16] }
+        let without = std::sync::Arc::default();
+        Login { account: AccountId(account), address, device: None, without, proof: [0; 16] }
     }
 
     fn begin(sessions: &mut Sessions, account: u32, ticket: &str, now: Instant) {

@@ -3,13 +3,16 @@
 
 use super::cursor::{Cursor, Parsed};
 use super::grammar::tag;
-use super::{AppendHead, Form, MessageHead, Reason, Refused, Replaced, SequenceSet};
+use super::{AppendHead, Form, MessageHead, Names, Reason, Refused, Replaced, SequenceSet};
 use crate::mail::{Flags, MailboxName};
 
 /// What stands before the first message of an APPEND or a REPLACE. Nothing when this is another
 /// command, or when the literal that comes next is its mailbox name.
-pub(in crate::imap) fn append_head(bytes: &[u8]) -> Option<Result<AppendHead, Refused>> {
-    let mut cursor = Cursor::new(bytes);
+pub(in crate::imap) fn append_head(
+    bytes: &[u8],
+    names: Names,
+) -> Option<Result<AppendHead, Refused>> {
+    let mut cursor = Cursor::new(bytes, names);
     let tag = tag(&mut cursor).ok()?;
     let uid = cursor.word("UID ");
     let replaces = cursor.word("REPLACE ");
@@ -41,7 +44,7 @@ fn arguments(cursor: &mut Cursor<'_>) -> Parsed<(MailboxName, MessageHead)> {
 
 /// What stands between two messages.
 pub(in crate::imap) fn next_message(bytes: &[u8]) -> Result<MessageHead, Reason> {
-    message_head(&mut Cursor::new(bytes))
+    message_head(&mut Cursor::new(bytes, Names::default()))
 }
 
 /// What stands before a message: flags, a date, and the mark of a literal that is no plain one. The

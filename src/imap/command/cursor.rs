@@ -5,13 +5,16 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
 
-use super::Reason;
+use super::{Names, Reason};
 use crate::mail::utf7;
 use crate::mail::{Flag, Flags, MailboxName};
 
 /// What is left of a command.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cursor<'a>(&'a [u8]);
+pub(super) struct Cursor<'a> {
+    rest: &'a [u8],
+    names: Names,
+}
 
 pub(super) type Parsed<T> = Result<T, Reason>;
 
@@ -19,16 +22,16 @@ const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+    pub(super) fn new(bytes: &'a [u8], names: Names) -> Self {
+        Self { rest: bytes, names }
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
-        self.0.first().copied()
+        self.rest.first().copied()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rest.is_empty()
     }
 
     /// Takes this byte if it comes next.
@@ -60,7 +63,7 @@ impl<'a> Cursor<'a> {
     /// Takes a word if it comes next, whatever its case.
     pub(super) fn word(&mut self, word: &str) -> bool {
         let found =
-            self.0.get(..word.len()).is_some_and(|w| w.eq_ignore_ascii_case(word.as_bytes()));
+            self.rest.get(..word.len()).is_some_and(|w| w.eq_ignore_ascii_case(word.as_bytes()));
         if found {
             self.take(word.len());
         }
@@ -85,7 +88,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A string: quoted or literal. Bytes beyond ASCII are forgiven in both.
+    /// A string: quoted or literal. Bytes beyond ASCII are forgiven in both; they are UTF-8 where a
+    /// text is meant.
     pub(super) fn string(&mut self) -> Parsed<Vec<u8>> {
         if self.skip(b'{') {
             return self.literal();
@@ -139,7 +143,17 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn mailbox_text(&mut self) -> Parsed<String> {
-        Ok(utf7::decode(&self.astring()?))
+        let raw = self.astring()?;
+        self.name(raw)
+    }
+
+    fn name(&self, raw: Vec<u8>) -> Parsed<String> {
+        match self.names {
+            // What is no text at all would be taken for another name.
+            Names::Utf7 if std::str::from_utf8(&raw).is_err() => Err(Reason::Utf8),
+            Names::Utf7 => Ok(utf7::decode(&raw)),
+            Names::Utf8 => String::from_utf8(raw).map_err(|_| Reason::Utf8),
+        }
     }
 
     /// A pattern of LIST: a name with wildcards.
@@ -150,7 +164,7 @@ impl<'a> Cursor<'a> {
                 .chars(|b| is_atom(b) || b"]%*".contains(&b), "a mailbox pattern is missing")?
                 .into(),
         };
-        Ok(utf7::decode(&raw))
+        self.name(raw)
     }
 
     /// Elements between parentheses, at least `least`.
@@ -238,14 +252,18 @@ impl<'a> Cursor<'a> {
         Date::new(year, month, day).map_err(|_| BAD)
     }
 
+    /// A text or bytes, or nothing: `nstring` or `literal8` (RFC 5464 §5 `value`).
+    pub(super) fn value(&mut self) -> Parsed<Option<Vec<u8>>> {
+        if self.skip(b'~') {
+            self.expect(b'{', "a literal is missing")?;
+            return self.bytes().map(|bytes| Some(bytes.into()));
+        }
+        self.nstring()
+    }
+
     /// What follows the opening brace of a literal.
     fn literal(&mut self) -> Parsed<Vec<u8>> {
-        let size = usize::try_from(self.number()?).map_err(|_| Reason::Syntax("too large"))?;
-        self.skip(b'+');
-        if !self.word("}\r\n") || self.0.len() < size {
-            return Err(Reason::Syntax("not a literal"));
-        }
-        let text = self.take(size);
+        let text = self.bytes()?;
         if text.contains(&0) {
             Err(Reason::Syntax("a text has a zero byte"))
         } else {
@@ -253,8 +271,17 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    fn bytes(&mut self) -> Parsed<&'a [u8]> {
+        let size = usize::try_from(self.number()?).map_err(|_| Reason::Syntax("too large"))?;
+        self.skip(b'+');
+        if !self.word("}\r\n") || self.rest.len() < size {
+            return Err(Reason::Syntax("not a literal"));
+        }
+        Ok(self.take(size))
+    }
+
     fn chars(&mut self, good: impl Fn(u8) -> bool, missing: &'static str) -> Parsed<&'a str> {
-        let end = self.0.iter().position(|b| !good(*b)).unwrap_or(self.0.len());
+        let end = self.rest.iter().position(|b| !good(*b)).unwrap_or(self.rest.len());
         match std::str::from_utf8(self.take(end)) {
             Ok("") | Err(_) => Err(Reason::Syntax(missing)),
             Ok(word) => Ok(word),
@@ -262,8 +289,8 @@ impl<'a> Cursor<'a> {
     }
 
     fn take(&mut self, length: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at(length.min(self.0.len()));
-        self.0 = rest;
+        let (taken, rest) = self.rest.split_at(length.min(self.rest.len()));
+        self.rest = rest;
         taken
     }
 }

@@ -1,7 +1,10 @@
 //! From the bytes of a command to its type (RFC 3501 §9 `command`).
 
 use super::cursor::{Cursor, Parsed};
-use super::{Body, Command, Reason, Refused, SequenceSet, Tag, fetch, list, resync, search};
+use super::{
+    Body, Command, Names, Reason, Refused, SequenceSet, Tag, fetch, list, metadata, notify, quota,
+    resync, search,
+};
 use crate::accounts::Password;
 use crate::mail::{Flags, SpecialUse};
 use crate::store::FlagChange;
@@ -10,8 +13,8 @@ use crate::store::FlagChange;
 const MAX_ID_PAIRS: usize = 30;
 
 /// Parses a whole command, literals in place, without its last CRLF.
-pub(in crate::imap) fn parse(bytes: &[u8]) -> Result<Command, Refused> {
-    let mut cursor = Cursor::new(bytes);
+pub(in crate::imap) fn parse(bytes: &[u8], names: Names) -> Result<Command, Refused> {
+    let mut cursor = Cursor::new(bytes, names);
     let tag = tag(&mut cursor).map_err(|reason| Refused { tag: None, reason })?;
     match body(&mut cursor).and_then(|body| cursor.end().map(|()| body)) {
         Ok(body) => Ok(Command { tag, body }),
@@ -21,7 +24,7 @@ pub(in crate::imap) fn parse(bytes: &[u8]) -> Result<Command, Refused> {
 
 /// The tag of what may be no command at all, for the answer.
 pub(in crate::imap) fn tag_of(bytes: &[u8]) -> Option<Tag> {
-    tag(&mut Cursor::new(bytes)).ok()
+    tag(&mut Cursor::new(bytes, Names::default())).ok()
 }
 
 pub(super) fn tag(cursor: &mut Cursor<'_>) -> Parsed<Tag> {
@@ -76,7 +79,13 @@ fn without_arguments(name: &str) -> Option<Body> {
 
 /// Tells a known command without its arguments from an unknown one.
 fn is_known(name: &str) -> bool {
-    const KNOWN: [&str; 25] = [
+    const KNOWN: [&str; 31] = [
+        "GETQUOTA",
+        "GETQUOTAROOT",
+        "SETQUOTA",
+        "GETMETADATA",
+        "SETMETADATA",
+        "NOTIFY",
         "AUTHENTICATE",
         "LOGIN",
         "ID",
@@ -129,10 +138,11 @@ fn with_arguments(name: &str, cursor: &mut Cursor<'_>) -> Parsed<Body> {
         "ENABLE" => Body::Enable(enable(cursor)?),
         "COMPRESS" if cursor.word("DEFLATE") => Body::Compress,
         "COMPRESS" => return Err(Reason::Syntax("only DEFLATE is offered")),
-        "ID" => {
-            id(cursor)?;
-            Body::Id
-        }
+        "ID" => Body::Id(id(cursor)?),
+        "GETQUOTA" | "GETQUOTAROOT" | "SETQUOTA" => Body::Quota(quota::asked(name, cursor)?),
+        "GETMETADATA" => Body::GetMetadata(metadata::get(cursor)?),
+        "SETMETADATA" => Body::SetMetadata(metadata::set(cursor)?),
+        "NOTIFY" => Body::Notify(notify::wish(cursor)?),
         "SELECT" | "EXAMINE" => {
             let read_only = name == "EXAMINE";
             let name = cursor.mailbox()?;
@@ -233,13 +243,14 @@ fn create_use(cursor: &mut Cursor<'_>) -> Parsed<Option<SpecialUse>> {
         let known = SpecialUse::ALL
             .into_iter()
             .find(|u| u.attribute().get(1..).is_some_and(|name| name.eq_ignore_ascii_case(word)));
-        known.ok_or(Reason::Syntax("this special use is not offered"))
+        Ok(known)
     })?;
     cursor.expect(b')', "a list has no end")?;
     match *uses {
         [] => Ok(None),
-        [only] => Ok(Some(only)),
-        _ => Err(Reason::Syntax("a mailbox has one special use at most")),
+        [Some(only)] => Ok(Some(only)),
+        // RFC 6154 §3: no mistake in syntax, but nothing that can be had.
+        _ => Err(Reason::Use),
     }
 }
 
@@ -252,18 +263,19 @@ fn enable(cursor: &mut Cursor<'_>) -> Parsed<Vec<String>> {
     Ok(names)
 }
 
-fn id(cursor: &mut Cursor<'_>) -> Parsed<()> {
+/// Names and values; what a client tells of itself need not be UTF-8.
+fn id(cursor: &mut Cursor<'_>) -> Parsed<Vec<(String, Option<String>)>> {
     if cursor.word("NIL") {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let mut name_comes = true;
-    let values = cursor.list(0, |cursor| {
-        let is_name = name_comes;
-        name_comes = !name_comes;
-        if is_name { cursor.string().map(drop) } else { cursor.nstring().map(drop) }
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let fields = cursor.list(0, |cursor| {
+        let name = text(cursor.string()?);
+        cursor.space()?;
+        Ok((name, cursor.nstring()?.map(text)))
     })?;
-    if values.len() > 2 * MAX_ID_PAIRS {
+    if fields.len() > MAX_ID_PAIRS {
         return Err(Reason::Syntax("too many ID fields"));
     }
-    Ok(())
+    Ok(fields)
 }

@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, Parsed};
 use super::{Reason, StatusItem};
-use crate::mail::MailboxName;
+use crate::mail::{MailboxName, composed};
 
 /// Most patterns in one LIST.
 const MAX_PATTERNS: usize = 100;
@@ -31,22 +31,33 @@ pub(in crate::imap) struct Return {
 }
 
 /// Which names are meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::imap) struct Matching {
-    patterns: Vec<String>,
+    patterns: Vec<Pattern>,
     /// `LIST "" ""`: asks for the separator only.
     pub(in crate::imap) separator_only: bool,
+    /// Written as only RFC 5258 can.
+    pub(in crate::imap) extended: bool,
+}
+
+/// A name with wildcards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pattern {
+    text: Vec<char>,
+    /// The same for the inbox and what is below it: their first level has no case.
+    for_inbox: Vec<char>,
 }
 
 pub(super) fn list(cursor: &mut Cursor<'_>) -> Parsed<List> {
     let mut list = List {
-        matching: Matching { patterns: Vec::new(), separator_only: false },
+        matching: Matching::default(),
         subscribed: false,
         recursive: false,
         special_use: false,
         wanted: Return::default(),
     };
-    if cursor.peek() == Some(b'(') {
+    let mut extended = cursor.peek() == Some(b'(');
+    if extended {
         for option in cursor.list(0, Cursor::atom)? {
             match option.to_ascii_uppercase().as_str() {
                 "SUBSCRIBED" => list.subscribed = true,
@@ -57,13 +68,14 @@ pub(super) fn list(cursor: &mut Cursor<'_>) -> Parsed<List> {
                 _ => return Err(Reason::Syntax("unknown LIST selection option")),
             }
         }
-        if list.recursive && !list.subscribed {
+        if list.recursive && !list.subscribed && !list.special_use {
             // RFC 5258 §3: it modifies another option.
-            return Err(Reason::Syntax("RECURSIVEMATCH needs SUBSCRIBED"));
+            return Err(Reason::Syntax("RECURSIVEMATCH needs SUBSCRIBED or SPECIAL-USE"));
         }
         cursor.space()?;
     }
-    list.matching = matching(cursor)?;
+    let (reference, patterns) = patterns(cursor)?;
+    extended |= patterns.is_list;
     // What was asked to be selected by is told (RFC 5258 §3.1).
     list.wanted.subscribed = list.subscribed;
     if cursor.peek() == Some(b' ') {
@@ -71,24 +83,36 @@ pub(super) fn list(cursor: &mut Cursor<'_>) -> Parsed<List> {
         if !cursor.word("RETURN ") {
             return Err(Reason::Syntax("RETURN is missing"));
         }
+        extended = true;
         for wanted in cursor.list(0, return_option)? {
             list.wanted.subscribed |= wanted.subscribed;
             list.wanted.status.extend(wanted.status);
         }
     }
+    list.matching = Matching::new(&reference, patterns.all, extended)?;
     Ok(list)
 }
 
-/// Reference and one pattern, or several in parentheses.
+/// The arguments of LSUB: reference and one pattern.
 pub(super) fn matching(cursor: &mut Cursor<'_>) -> Parsed<Matching> {
+    let (reference, patterns) = patterns(cursor)?;
+    Matching::new(&reference, patterns.all, patterns.is_list)
+}
+
+/// Patterns as they are written.
+struct Patterns {
+    all: Vec<String>,
+    /// In parentheses.
+    is_list: bool,
+}
+
+/// Reference and one pattern, or several in parentheses.
+fn patterns(cursor: &mut Cursor<'_>) -> Parsed<(String, Patterns)> {
     let reference = cursor.mailbox_text()?;
     cursor.space()?;
-    if cursor.peek() != Some(b'(') {
-        let pattern = cursor.pattern()?;
-        return Matching::new(&reference, vec![pattern]);
-    }
-    let patterns = cursor.list(1, Cursor::pattern)?;
-    Matching::new(&reference, patterns)
+    let is_list = cursor.peek() == Some(b'(');
+    let all = if is_list { cursor.list(1, Cursor::pattern)? } else { vec![cursor.pattern()?] };
+    Ok((reference, Patterns { all, is_list }))
 }
 
 fn return_option(cursor: &mut Cursor<'_>) -> Parsed<Return> {
@@ -113,39 +137,59 @@ pub(super) fn status_items(cursor: &mut Cursor<'_>) -> Parsed<Vec<StatusItem>> {
         "UIDNEXT" => Ok(StatusItem::UidNext),
         "UIDVALIDITY" => Ok(StatusItem::UidValidity),
         "UNSEEN" => Ok(StatusItem::Unseen),
+        "SIZE" => Ok(StatusItem::Size),
+        "DELETED" => Ok(StatusItem::Deleted),
+        "DELETED-STORAGE" => Ok(StatusItem::DeletedStorage),
+        "HIGHESTMODSEQ" => Ok(StatusItem::HighestModSeq),
+        "APPENDLIMIT" => Ok(StatusItem::AppendLimit),
+        "MAILBOXID" => Ok(StatusItem::MailboxId),
         _ => Err(Reason::Syntax("unknown STATUS item")),
     })
 }
 
 impl Matching {
-    fn new(reference: &str, patterns: Vec<String>) -> Parsed<Self> {
-        let separator_only = matches!(&*patterns, [only] if only.is_empty());
+    fn new(reference: &str, mut patterns: Vec<String>, extended: bool) -> Parsed<Self> {
+        let separator_only = !extended && matches!(&*patterns, [only] if only.is_empty());
+        if extended {
+            // RFC 5258 §3.
+            patterns.retain(|pattern| !pattern.is_empty());
+        }
         let wildcards = |p: &String| p.chars().filter(|c| matches!(c, '*' | '%')).count();
         if patterns.len() > MAX_PATTERNS || patterns.iter().any(|p| wildcards(p) > MAX_WILDCARDS) {
             return Err(Reason::Syntax("too many mailbox patterns or wildcards"));
         }
-        let patterns = patterns.into_iter().map(|p| inbox(format!("{reference}{p}"))).collect();
-        Ok(Self { patterns, separator_only })
+        let whole = patterns.into_iter().map(|pattern| format!("{reference}{pattern}"));
+        // As written, and as new names are composed.
+        let spelt = whole.flat_map(|pattern| {
+            let composed = composed(&pattern);
+            let same = composed == pattern;
+            [Some(pattern), Some(composed).filter(|_| !same)]
+        });
+        let patterns = spelt.flatten().map(|pattern| Pattern::new(&pattern)).collect();
+        Ok(Self { patterns, separator_only, extended })
     }
 
     /// Whether a name matches: `*` stands for anything, `%` for anything within a level.
     pub(in crate::imap) fn matches(&self, name: &str) -> bool {
+        let top = name.split(MailboxName::SEPARATOR).next().unwrap_or_default();
+        let name: Vec<char> = name.chars().collect();
         self.patterns.iter().any(|pattern| {
-            let pattern: Vec<char> = pattern.chars().collect();
-            let name: Vec<char> = name.chars().collect();
-            wildcard(&pattern, &name)
+            wildcard(&pattern.text, &name) || top == "INBOX" && wildcard(&pattern.for_inbox, &name)
         })
+    }
+
+    /// Whether there is a wildcard that stops at the end of a level.
+    pub(in crate::imap) fn has_percent(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.text.contains(&'%'))
     }
 }
 
-/// INBOX in any case is the one inbox, in patterns too.
-fn inbox(pattern: String) -> String {
-    let top = pattern.split(MailboxName::SEPARATOR).next().unwrap_or_default();
-    if top.eq_ignore_ascii_case("INBOX") {
-        let rest = pattern.get(top.len()..).unwrap_or_default();
-        return format!("INBOX{rest}");
+impl Pattern {
+    fn new(text: &str) -> Self {
+        let (top, rest) = text.split_at(text.find(MailboxName::SEPARATOR).unwrap_or(text.len()));
+        let for_inbox = format!("{}{rest}", top.to_ascii_uppercase());
+        Self { text: text.chars().collect(), for_inbox: for_inbox.chars().collect() }
     }
-    pattern
 }
 
 /// Dynamic programming over the name: time is pattern times name, never exponential.

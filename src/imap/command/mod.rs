@@ -8,6 +8,9 @@ mod cursor;
 mod fetch;
 mod grammar;
 mod list;
+mod metadata;
+mod notify;
+mod quota;
 mod results;
 mod resync;
 mod search;
@@ -26,11 +29,24 @@ pub(super) use fetch::{
 };
 pub(super) use grammar::{parse, tag_of};
 pub(super) use list::{List, Matching};
+pub(super) use metadata::{Depth, GetMetadata, MAX_VALUE, Place, SetMetadata};
+pub(super) use notify::{Events, Selected, Wish};
+pub(super) use quota::Asked;
 pub(super) use results::{PartialRange, ResultItem, Results};
 pub(super) use resync::{Known, SelectParams};
 pub(super) use search::{Search, SearchKey};
 pub(super) use sequence::{Ranges, SequenceSet};
 pub(super) use sort::{Algorithm, Criterion, Program, SortKey};
+
+/// How mailbox names are written in commands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Modified UTF-7 (RFC 3501 §5.1.3).
+    #[default]
+    Utf7,
+    /// As they are, once UTF-8 is switched on (RFC 9755 §3, RFC 9051 §5.1).
+    Utf8,
+}
 
 /// What the client calls a command; repeated in the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +71,8 @@ pub(super) enum Body {
     Capability,
     Noop,
     Logout,
-    /// RFC 2971; what clients tell of themselves is not kept.
-    Id,
+    /// RFC 2971: what the client tells of itself.
+    Id(Vec<(String, Option<String>)>),
     StartTls,
     Authenticate {
         mechanism: String,
@@ -127,6 +143,10 @@ pub(super) enum Body {
     Enable(Vec<String>),
     /// RFC 2177.
     Idle,
+    Quota(Asked),
+    GetMetadata(GetMetadata),
+    SetMetadata(SetMetadata),
+    Notify(Wish),
     /// RFC 4978; there is one algorithm.
     Compress,
 }
@@ -173,6 +193,25 @@ pub(super) enum StatusItem {
     UidNext,
     UidValidity,
     Unseen,
+    /// RFC 8438.
+    Size,
+    /// RFC 9051 §6.3.11.
+    Deleted,
+    /// RFC 9208 §4.1.4.
+    DeletedStorage,
+    /// RFC 7162 §3.1.7.
+    HighestModSeq,
+    /// RFC 7889.
+    AppendLimit,
+    /// RFC 8474 §4.3.
+    MailboxId,
+}
+
+impl StatusItem {
+    /// Whether every message has to be looked at.
+    pub(super) fn needs_count(self) -> bool {
+        matches!(self, Self::Deleted | Self::DeletedStorage)
+    }
 }
 
 /// A command that is not taken, and whose it is when that can be told.
@@ -182,7 +221,7 @@ pub(super) struct Refused {
     pub(super) reason: Reason,
 }
 
-/// Why a command is not taken; all but the last two are the client's mistake in syntax.
+/// Why a command is not taken; those that stand last are no mistake in syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Reason {
     #[error("a command begins with a tag")]
@@ -193,6 +232,9 @@ pub(super) enum Reason {
     Syntax(&'static str),
     #[error("{0}")]
     Flag(MailboxError),
+    /// RFC 5464 §3.2.
+    #[error("this is no name of an entry below /private or /shared")]
+    Entry,
     #[error("text must be UTF-8")]
     Utf8,
     #[error("the search is nested too deeply or has too many keys")]
@@ -204,6 +246,14 @@ pub(super) enum Reason {
         /// Nothing is saved of this search, nor of one before it (RFC 5182 §2.1).
         save: bool,
     },
+    /// RFC 6154 §3.
+    #[error("a mailbox can have one of the uses \\Drafts, \\Sent, \\Junk, \\Trash and \\Archive")]
+    Use,
+    /// RFC 5465 §3.1.
+    #[error("this event cannot be watched")]
+    Event,
+    #[error("this is too much to watch at once")]
+    TooMuchToWatch,
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use super::*;
 use crate::mail::structure::Piece;
 
 fn body(text: &str) -> Body {
-    parse(format!("t {text}").as_bytes()).unwrap().body
+    parse(format!("t {text}").as_bytes(), Names::Utf7).unwrap().body
 }
 
 fn reason(text: &str) -> Reason {
-    parse(text.as_bytes()).unwrap_err().reason
+    parse(text.as_bytes(), Names::Utf7).unwrap_err().reason
 }
 
 #[test]
@@ -28,10 +28,10 @@ fn strings_come_in_three_forms() {
 
 #[test]
 fn a_refusal_names_its_command() {
-    assert_eq!(parse(b"").unwrap_err().tag, None);
-    assert_eq!(parse(b"tag").unwrap_err().tag, None);
-    assert_eq!(parse(b"+ NOOP").unwrap_err().tag, None);
-    let refused = parse(b"A1] NOPE").unwrap_err();
+    assert_eq!(parse(b"", Names::Utf7).unwrap_err().tag, None);
+    assert_eq!(parse(b"tag", Names::Utf7).unwrap_err().tag, None);
+    assert_eq!(parse(b"+ NOOP", Names::Utf7).unwrap_err().tag, None);
+    let refused = parse(b"A1] NOPE", Names::Utf7).unwrap_err();
     assert_eq!((refused.tag.unwrap().as_str(), refused.reason), ("A1]", Reason::Unknown));
     assert_eq!(reason("t NOOP now"), Reason::Syntax("too many arguments"));
 }
@@ -39,7 +39,7 @@ fn a_refusal_names_its_command() {
 #[test]
 fn a_fetch_has_so_many_items_at_most() {
     let fetch = |count| format!("t FETCH 1 ({})", vec!["BODY.PEEK[]<0.65536>"; count].join(" "));
-    assert!(parse(fetch(100).as_bytes()).is_ok());
+    assert!(parse(fetch(100).as_bytes(), Names::Utf7).is_ok());
     assert_eq!(reason(&fetch(101)), Reason::Syntax("too many FETCH items"));
 }
 
@@ -157,7 +157,10 @@ fn searches_stay_within_their_limits() {
     assert_eq!(reason(&deep), Reason::TooComplex);
     let wide = format!("t SEARCH {}", "ALL ".repeat(1001));
     assert_eq!(reason(&wide), Reason::TooComplex);
-    assert!(parse(format!("t SEARCH {} ALL", "NOT ".repeat(49).trim_end()).as_bytes()).is_ok());
+    assert!(
+        parse(format!("t SEARCH {} ALL", "NOT ".repeat(49).trim_end()).as_bytes(), Names::Utf7)
+            .is_ok()
+    );
     let Body::Search(Search { key: SearchKey::And(keys), .. }) =
         body("SEARCH UNSEEN OR 1 (SUBJECT \"ÄB\")")
     else {
@@ -244,7 +247,7 @@ fn sorts_and_threads_have_an_order_a_charset_and_keys() {
 
 #[test]
 fn the_message_of_an_append_is_found() {
-    let head = |text: &str| append_head(text.as_bytes());
+    let head = |text: &str| append_head(text.as_bytes(), Names::Utf7);
     let full = head("t APPEND x (\\Seen $a) \"17-Jul-1996 02:44:25 -0700\" ").unwrap().unwrap();
     assert_eq!(full.message.date.unwrap().to_string(), "1996-07-17T09:44:25Z");
     assert_eq!(full.message.flags.iter().count(), 2);
@@ -262,8 +265,8 @@ fn the_message_of_an_append_is_found() {
 proptest! {
     #[test]
     fn no_bytes_break_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(&bytes);
-        let _ = append_head(&bytes);
+        let _ = parse(&bytes, Names::Utf7);
+        let _ = append_head(&bytes, Names::Utf8);
     }
 
     #[test]
@@ -277,7 +280,7 @@ proptest! {
         ], 0..30)
     ) {
         let bytes = words.concat().into_bytes();
-        let _ = parse(&bytes);
-        let _ = append_head(&bytes);
+        let _ = parse(&bytes, Names::Utf7);
+        let _ = append_head(&bytes, Names::Utf8);
     }
 }
