@@ -264,6 +264,12 @@ impl Client<'_> {
                     let answer = if right { Ok(login) } else { Err(AuthError::Wrong) };
                     self.session.answer(Answer::Login(answer));
                 }
+                Effect::Ask(Question::Salt(_)) => {
+                    self.session.answer(Answer::Salt(Err(AuthError::Wrong)));
+                }
+                Effect::Ask(Question::Proof(_)) => {
+                    self.session.answer(Answer::Proof(Err(AuthError::Wrong)));
+                }
                 Effect::Ask(question) => {
                     let answer = self.desk.answer(question, &mut self.out);
                     let answer = self.house.runtime.block_on(answer).expect("memory takes bytes");

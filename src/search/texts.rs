@@ -51,7 +51,7 @@ pub fn texts(
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         for field in structure::fields(&header) {
-            let value = structure::header_text(field.value).to_lowercase();
+            let value = field_text(field.name, field.value);
             each(Text::Field { own: i == 0, name: field.name, value: &value });
         }
         if part.inside == Inside::Leaf && part.media.is_kind("text") {
@@ -60,6 +60,29 @@ pub fn texts(
         }
     }
     Ok(())
+}
+
+/// What is looked through of a header field, in lower case. A search for an address looks at the
+/// envelope (RFC 3501 §6.4.4), where no comment stands within it: such addresses follow the value.
+pub fn field_text(name: &[u8], value: &[u8]) -> String {
+    const ADDRESSES: [&str; 4] = ["from", "to", "cc", "bcc"];
+    let mut text = structure::header_text(value).to_lowercase();
+    let has_addresses = ADDRESSES.iter().any(|of| name.eq_ignore_ascii_case(of.as_bytes()));
+    if has_addresses && text.contains('(') {
+        for address in structure::people(value) {
+            if let (Some(mailbox), Some(host)) = (&address.mailbox, &address.host) {
+                let (mailbox, host) = (mailbox.to_ascii_lowercase(), host.to_ascii_lowercase());
+                let (mailbox, host) =
+                    (String::from_utf8_lossy(&mailbox), String::from_utf8_lossy(&host));
+                let address = format!("{mailbox}@{host}");
+                if !text.contains(&address) {
+                    text.push('\n');
+                    text.push_str(&address);
+                }
+            }
+        }
+    }
+    text
 }
 
 fn body(

@@ -14,7 +14,7 @@ use super::text::Text;
 use crate::imap::command::{Ranges, SearchKey, SequenceSet};
 use crate::imap::render::Source;
 use crate::mail::structure;
-use crate::search::{Facts, Field, Hits, Index, Needs, Verdict};
+use crate::search::{Facts, Field, Hits, Index, Needs, Verdict, texts};
 use crate::store::{BodyId, Message, ThreadId};
 
 /// Most different texts looked up in the index; for further ones messages are read.
@@ -210,7 +210,7 @@ impl Looked {
                 Place::Body => false,
                 Place::Anywhere => true,
             };
-            here && structure::header_text(field.value).to_lowercase().contains(&self.text)
+            here && texts::field_text(field.name, field.value).contains(&self.text)
         })
     }
 }

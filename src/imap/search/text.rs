@@ -63,7 +63,7 @@ impl<'a, S: Source> Text<'a, S> {
         let header = self.header()?;
         let named = |f: &structure::RawField<'_>| f.name.eq_ignore_ascii_case(name.as_bytes());
         let mut fields = structure::fields(header).filter(named);
-        Ok(fields.any(|f| structure::header_text(f.value).to_lowercase().contains(needle)))
+        Ok(fields.any(|f| texts::field_text(f.name, f.value).contains(needle)))
     }
 
     pub(super) fn find(&mut self, needle: &str) -> io::Result<Found> {

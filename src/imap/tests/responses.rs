@@ -86,7 +86,11 @@ fn is_beyond(one: &[u8]) -> bool {
     };
     let inside = list.and_then(|raw| raw.strip_prefix(b"(")?.strip_suffix(b")"));
     let Some(pairs) = inside.and_then(Values::split) else { return false };
-    let beyond = |name: &[u8]| BEYOND_ITEMS.iter().any(|(known, _)| known.as_bytes() == name);
+    let beyond = |name: &[u8]| {
+        // RFC 3516 §4.3 gives a part of a section its origin; the grammar of §7 forgets it.
+        let part = name.starts_with(b"BINARY[") && name.ends_with(b">");
+        part || BEYOND_ITEMS.iter().any(|(known, _)| known.as_bytes() == name)
+    };
     if pairs.len() % 2 != 0 || !pairs.chunks(2).any(|pair| beyond(pair[0])) {
         return false;
     }

@@ -129,6 +129,7 @@ fn a_search_knows_what_others_changed_a_moment_ago() {
     // The copy is there, but this client was not told of it before it asked.
     assert_eq!(found("KEYWORD $Work", &mut other, "f UID COPY 4 INBOX\r\n"), "* SEARCH 4 16");
     assert_eq!(found("KEYWORD $Work", &mut other, ""), "* SEARCH 4 16 17");
+    assert_eq!(found("KEYWORD $Work", &mut other, "g UID MOVE 4 Trash\r\n"), "* SEARCH 16 17");
 }
 
 #[test]
