@@ -17,6 +17,7 @@ use crate::net::Bindings;
 use crate::store::Options;
 
 mod devices;
+mod extensions;
 
 const CHEAP: Cost = Cost { memory: 8, passes: 1, rounds: NonZeroU32::MIN };
 

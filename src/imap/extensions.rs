@@ -312,3 +312,31 @@ impl Enabled {
         Speech { utf8: self.utf8, rev2: self.rev2 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_on_an_extension_goes_with_it() {
+        let off = Off::of(&["move".to_owned(), "SORT".to_owned(), "X-GONE".to_owned()]);
+        for name in ["MOVE", "IMAP4rev2", "SORT", "SORT=DISPLAY", "ESORT"] {
+            assert!(!off.offers(name), "{name}");
+        }
+        let told = off.announced(true, 1000);
+        assert!(told.starts_with("IMAP4rev1 ") && told.contains(" APPENDLIMIT=1000"), "{told}");
+        assert!(!told.contains("MOVE") && !told.contains("SORT"), "{told}");
+        let guest = Off::default().announced(false, 1000);
+        assert!(guest.contains("SASL-IR") && !guest.contains("APPENDLIMIT"), "{guest}");
+    }
+
+    #[test]
+    fn what_is_needed_and_what_is_enabled_is_announced() {
+        let is_known = |name: &&str| ANNOUNCED.iter().any(|one| one.name == *name);
+        let needs = NEEDS.iter().flat_map(|(name, needed)| needed.iter().chain([name]));
+        let unknown: Vec<_> = needs.filter(|name| !is_known(name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        assert!(Switch::BUILT.iter().all(|(name, _)| is_known(name)));
+        assert_eq!(switchable().filter(|name| name.starts_with("AUTH")).count(), 0);
+    }
+}

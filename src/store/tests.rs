@@ -132,6 +132,12 @@ async fn listeners_are_told_after_the_commit() {
     store.commit(batch).await.unwrap();
     assert_eq!(changes.recv().await.unwrap(), Change { account: ALICE, mailbox: Some(inbox) });
     assert!(changes.try_recv().is_err());
+    let mut batch = Batch::new();
+    batch.put_setting("box/of/no/account", Vec::new());
+    batch.put_setting(&format!("{}note", ALICE.settings()), Vec::new());
+    store.commit(batch).await.unwrap();
+    assert_eq!(changes.recv().await.unwrap(), Change { account: ALICE, mailbox: None });
+    assert!(changes.try_recv().is_err());
     let stats = store.stats().unwrap();
     assert_eq!((stats.accounts, stats.mailboxes, stats.messages), (1, 1, 2));
     assert_eq!((stats.message_bytes, stats.segments, stats.damaged_records), (10, 1, 0));

@@ -12,6 +12,8 @@ use super::Part;
 
 /// Decoded bytes are turned into text once there are so many.
 const PIECE: usize = 64 << 10;
+/// More blanks than a line may have (RFC 5322 §2.1.1) are no blanks at its end.
+const LONGEST_BLANK: usize = 998;
 
 /// The text of a header field's value: unfolded, encoded words decoded.
 pub fn header_text(value: &[u8]) -> String {
@@ -93,9 +95,7 @@ impl TextDecoder {
 
     /// The rest of the text.
     pub fn finish(mut self) -> String {
-        if let Transfer::QuotedPrintable(escape) = &mut self.transfer {
-            self.bytes.append(escape);
-        }
+        self.transfer.finish(&mut self.bytes);
         self.text(&self.bytes)
     }
 
@@ -123,9 +123,7 @@ impl BodyDecoder {
 
     /// Appends what was begun and never ended.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if let Transfer::QuotedPrintable(escape) = &mut self.0 {
-            out.append(escape);
-        }
+        self.0.finish(out);
     }
 }
 
@@ -145,7 +143,16 @@ impl Transfer {
         match self {
             Self::Identity => out.extend_from_slice(raw),
             Self::Base64 { bits, count } => base64(raw, bits, count, out),
-            Self::QuotedPrintable(escape) => quoted_printable(raw, escape, out),
+            Self::QuotedPrintable(held) => quoted_printable(raw, held, out),
+        }
+    }
+
+    /// An escape that was never ended stands for itself; blanks at the end mean nothing.
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Self::QuotedPrintable(held) = self
+            && held.first() == Some(&b'=')
+        {
+            out.append(held);
         }
     }
 }
@@ -174,27 +181,49 @@ fn base64(raw: &[u8], bits: &mut u32, count: &mut u32, out: &mut Vec<u8>) {
     }
 }
 
-fn quoted_printable(raw: &[u8], escape: &mut Vec<u8>, out: &mut Vec<u8>) {
+/// `held` is what cannot be decided yet: an escape that is not complete, or blanks that may stand at
+/// the end of a line, where they mean nothing (RFC 2045 §6.7 (3)).
+fn quoted_printable(raw: &[u8], held: &mut Vec<u8>, out: &mut Vec<u8>) {
     for byte in raw {
-        if escape.is_empty() {
-            let target = if *byte == b'=' { &mut *escape } else { &mut *out };
-            target.push(*byte);
+        if held.is_empty() && !matches!(byte, b'=' | b' ' | b'\t') {
+            out.push(*byte);
             continue;
         }
-        escape.push(*byte);
-        match **escape {
-            // Soft line breaks.
-            [_, b'\n'] | [_, b'\r', b'\n'] => escape.clear(),
-            [_, high, low] => {
-                match (hex(high), hex(low)) {
-                    (Some(high), Some(low)) => out.push(high << 4 | low),
-                    _ => out.extend_from_slice(escape),
-                }
-                escape.clear();
-            }
-            _ => {}
+        held.push(*byte);
+        if settle(held, out) {
+            held.clear();
         }
     }
+}
+
+/// Decides on what is held, when that is possible; whether it was.
+fn settle(held: &mut Vec<u8>, out: &mut Vec<u8>) -> bool {
+    let (escape, rest) = match held.as_slice() {
+        [b'=', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    match rest.get(blanks..).unwrap_or_default() {
+        [] | [b'\r'] if held.len() < LONGEST_BLANK => return false,
+        // A soft break, or the end of a line.
+        [b'\n'] | [b'\r', b'\n'] if escape => {}
+        end @ ([b'\n'] | [b'\r', b'\n']) => out.extend_from_slice(end),
+        [_] if escape && blanks == 0 => return false,
+        [high, low] if escape && blanks == 0 => match (hex(*high), hex(*low)) {
+            (Some(high), Some(low)) => out.push(high << 4 | low),
+            _ => out.extend_from_slice(held),
+        },
+        // The last byte may begin something anew.
+        [.., last @ (b'=' | b' ' | b'\t')] => {
+            let last = *last;
+            out.extend_from_slice(held.get(..held.len() - 1).unwrap_or_default());
+            held.clear();
+            held.push(last);
+            return false;
+        }
+        _ => out.extend_from_slice(held),
+    }
+    true
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -228,3 +228,20 @@ impl Read for Slow<'_> {
         Ok(length)
     }
 }
+
+#[test]
+fn quoted_printable_forgets_blanks_at_the_end_of_lines() {
+    let raw = b"a  \r\nb\t=\r\nc \t= \r\n=62\r\nd = \t\r\ne=3D=\r\n\r\n f =zz= g=41 \nend  ";
+    let expected: &[u8] = b"a\r\nb\tc \tb\r\nd e=\r\n f =zz= gA\nend";
+    let message = [b"Content-Transfer-Encoding: quoted-printable\r\n\r\n".as_slice(), raw].concat();
+    let structure = scan(&message);
+    for step in 1..raw.len() {
+        let mut decoder = BodyDecoder::new(structure.root());
+        let mut out = Vec::new();
+        for piece in raw.chunks(step) {
+            decoder.feed(piece, &mut out);
+        }
+        decoder.finish(&mut out);
+        assert_eq!(out, expected, "in pieces of {step}: {}", out.escape_ascii());
+    }
+}
