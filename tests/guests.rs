@@ -77,12 +77,12 @@ fn no_stranger_costs_more_than_64_kib_before_the_login() {
         for secure in [false, true] {
             let post = PostOffice::start();
             let tls = trusting(Path::new(post.data()));
-            let port = if protocol == "IMAP" { post.imap_port() } else { post.pop3_port() };
+            let at = if protocol == "IMAP" { post.imap_port() } else { post.pop3_port() };
             // What one kind leaves behind counts against the next.
             let before = post.memory_kib();
             for Attack { what, once, again } in &attacks {
                 let mut strangers: Vec<Box<dyn Stranger>> =
-                    (0..STRANGERS).map(|_| call(protocol, port, secure.then_some(&tls))).collect();
+                    (0..STRANGERS).map(|_| call(protocol, at, secure.then_some(&tls))).collect();
                 for stranger in &mut strangers {
                     if stranger.tell(once.as_bytes()) && !again.is_empty() {
                         let _ = (0..TIMES).all(|_| stranger.tell(again.as_bytes()));

@@ -74,10 +74,9 @@ impl Session {
         }
         self.out.line(&format!("OK [UIDVALIDITY {}] UIDs are valid", mailbox.uid_validity.0));
         self.out.line(&format!("OK [UIDNEXT {}] Next UID", mailbox.uid_next.get()));
-        if let Some(highest) = self.enabled.modseq(mailbox.highest_modseq) {
-            // RFC 7162 §3.1.2.1.
-            self.out.line(&format!("OK [HIGHESTMODSEQ {}] Last change", highest.0));
-        }
+        // RFC 7162 §3.1.2.1: to every client, whatever it has switched on.
+        let highest = mailbox.highest_modseq.0;
+        self.out.line(&format!("OK [HIGHESTMODSEQ {highest}] Last change"));
         self.state = State::Selected(account, view);
         let done = if read_only { "[READ-ONLY] EXAMINE" } else { "[READ-WRITE] SELECT" };
         self.introduce(account, &mailbox, asked, move |session| {
