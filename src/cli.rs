@@ -71,15 +71,6 @@ enum Command {
         #[command(subcommand)]
         command: AccountArgs,
     },
-    /// Passwords for single devices: a lost phone is locked out, the others stay
-    #[command(after_help = "Examples:\n  pillarbox device list\n  \
-                            pillarbox device add bob@example.org phone")]
-    Device {
-        #[command(flatten)]
-        at: At,
-        #[command(subcommand)]
-        command: device::DeviceArgs,
-    },
     /// Messages on their way out
     #[command(after_help = "Examples:\n  pillarbox queue list\n  pillarbox queue retry 17\n  \
                             pillarbox queue lift bob@example.net")]
@@ -218,7 +209,7 @@ enum AccountArgs {
     /// Show or set which IMAP extensions an account's programs are not told of
     #[command(after_help = extensions::EXAMPLE)]
     Extensions(extensions::ExtensionsArgs),
-    /// Passwords for single devices
+    /// Passwords for single devices: a lost phone is locked out, the others stay
     #[command(subcommand)]
     Device(device::DeviceArgs),
     /// Show or set where mail goes that a program deletes over POP3
@@ -345,7 +336,6 @@ impl Cli {
             Command::Dns(args) => dns::dns(&args),
             Command::Reports(args) => ask(&args.at, &Request::MailReports { days: args.days }),
             Command::Account { at, command } => account(&at, command),
-            Command::Device { at, command } => device::device(&at, command),
             Command::Queue { at, command } => queue(&at, &command),
             Command::Junk { at, command } => junk::junk(&at, command),
             Command::Store { at, command } => store::store(&at, &command),

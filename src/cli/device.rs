@@ -1,24 +1,18 @@
-//! `pillarbox device`: passwords for single devices, when they were used last and from where; and
+//! `pillarbox account device`: passwords for single devices, when they were used last and from where; and
 //! `pillarbox account pop3`: what becomes of mail that a program deletes over POP3.
-
-use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{At, Failure, ask};
 use crate::accounts::Removal;
-use crate::control::{AccountCommand, Request};
+use crate::control::AccountCommand;
 use crate::mail::Address;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceArgs {
     /// Mint a password for a device and show it once
-    #[command(
-        after_help = "Examples, one as good as the other:\n  pillarbox device add bob@example.org phone\n  \
-                      pillarbox account device add bob@example.org phone"
-    )]
+    #[command(after_help = "Example:\n  pillarbox account device add bob@example.org phone")]
     Add {
         /// The account
         address: Address,
@@ -32,10 +26,7 @@ pub(super) enum DeviceArgs {
         address: Option<Address>,
     },
     /// Take a device's password away: what it has open ends at once
-    #[command(
-        after_help = "Examples, one as good as the other:\n  pillarbox device revoke bob@example.org phone\n  \
-                      pillarbox account device revoke bob@example.org phone"
-    )]
+    #[command(after_help = "Example:\n  pillarbox account device revoke bob@example.org phone")]
     Revoke {
         /// The account
         address: Address,
@@ -45,9 +36,8 @@ pub(super) enum DeviceArgs {
 }
 
 const LIST_EXAMPLE: &str = "The last use is written to the card once an hour at most, so that after \
-    a restart it may be an hour older.\n\nExamples:\n  pillarbox device list\n  \
-    pillarbox device list bob@example.org --json\n  \
-    pillarbox account device list                    the same";
+    a restart it may be an hour older.\n\nExamples:\n  pillarbox account device list\n  \
+    pillarbox account device list bob@example.org --json";
 
 #[derive(Debug, Args)]
 pub(super) struct Pop3Args {
@@ -62,10 +52,6 @@ pub(super) const POP3_EXAMPLE: &str = "Usually they go to the trash: many POP3 p
     they have fetched, and the phone beside them would lose its mail. The trash takes room until it \
     is emptied. Without --dele it shows what is set.\n\n\
     Example:\n  pillarbox account pop3 bob@example.org --dele delete";
-
-pub(super) fn device(at: &At, args: DeviceArgs) -> Result<ExitCode, Failure> {
-    ask(at, &Request::Account(args.into()))
-}
 
 impl From<DeviceArgs> for AccountCommand {
     fn from(args: DeviceArgs) -> Self {
