@@ -186,9 +186,12 @@ impl<'a> Tree<'a> {
     /// A response up to the name.
     fn begin(&self, name: &str, node: Node<'_>, subscribed: Subscribed, out: &mut Output) {
         let mut attributes = Vec::new();
-        // What RFC 3501 clients know; \NonExistent implies it for the others.
         if node.mailbox.is_none() {
-            attributes.extend(["\\NonExistent", "\\Noselect"]);
+            attributes.push("\\NonExistent");
+            // It implies this one for clients that ask for more than RFC 3501 had (RFC 5258 §3).
+            if subscribed != Subscribed::Told {
+                attributes.push("\\Noselect");
+            }
         }
         if self.off.offers("CHILDREN") {
             let children = self.below(name).any(|(_, node)| node.mailbox.is_some());
