@@ -339,4 +339,15 @@ mod tests {
         assert!(Switch::BUILT.iter().all(|(name, _)| is_known(name)));
         assert_eq!(switchable().filter(|name| name.starts_with("AUTH")).count(), 0);
     }
+
+    #[test]
+    fn every_capability_has_its_row_in_the_table_of_extensions() {
+        let table = include_str!("../../tests/dialogs/README.md");
+        let rows = || table.lines().filter(|line| line.starts_with("| "));
+        let first = |row: &str| row.split('|').nth(1).unwrap_or_default().to_owned();
+        let names = ANNOUNCED.iter().map(|one| one.name).filter(|name| *name != "IMAP4rev1");
+        let told = |name: &str| rows().any(|row| first(row).contains(name));
+        let missing: Vec<_> = names.filter(|name| !told(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }
